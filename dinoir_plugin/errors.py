@@ -1,0 +1,42 @@
+"""The one error type for what a user wrote: it names the option, what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OptionsError(ValueError):
+    """A value in an options file that cannot be used.
+
+    Args:
+        path: The option's path, keys joined by dots, e.g. ``datasets.train.tasks.derain.dataroot_lq``.
+        problem: What was expected and what was found, one sentence without a full stop.
+        remedy: What to do about it, one sentence without a full stop.
+    """
+
+    def __init__(self, path: str, problem: str, remedy: str = '') -> None:
+        self.path = path
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f'{path}: {problem}.' + (f' {remedy}.' if remedy else ''))
+
+    def __reduce__(self) -> tuple[type[OptionsError], tuple[str, str, str]]:
+        return type(self), (self.path, self.problem, self.remedy)
+
+    def under(self, prefix: str) -> OptionsError:
+        """The same error seen from further up: ``tasks.x`` becomes ``datasets.train.tasks.x``."""
+        return OptionsError(f'{prefix}.{self.path}', self.problem, self.remedy)
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A hint that names the valid word closest to ``word``, or all of them where none is close.
+
+    Returns:
+        For instance ``did you mean 'sigma'?`` or ``valid: 'clip', 'sigma'``.
+    """
+    words = sorted(valid)
+    close = difflib.get_close_matches(word, words, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return 'valid: ' + ', '.join(f"'{w}'" for w in words)
