@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class OptionsError(ValueError):
@@ -19,7 +20,8 @@ class OptionsError(ValueError):
         self.path = path
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f'{path}: {problem}.' + (f' {remedy}.' if remedy else ''))
+        sentences = [part if part.endswith(('?', '.')) else f'{part}.' for part in (problem, remedy) if part]
+        super().__init__(f'{path}: ' + ' '.join(sentences))
 
     def __reduce__(self) -> tuple[type[OptionsError], tuple[str, str, str]]:
         return type(self), (self.path, self.problem, self.remedy)
@@ -27,6 +29,15 @@ class OptionsError(ValueError):
     def under(self, prefix: str) -> OptionsError:
         """The same error seen from further up: ``tasks.x`` becomes ``datasets.train.tasks.x``."""
         return OptionsError(f'{prefix}.{self.path}', self.problem, self.remedy)
+
+
+@contextmanager
+def under(prefix: str) -> Iterator[None]:
+    """While open, every OptionsError raised inside gets ``prefix`` in front of its path."""
+    try:
+        yield
+    except OptionsError as error:
+        raise error.under(prefix) from error
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

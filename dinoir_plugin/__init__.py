@@ -1,0 +1,12 @@
+"""DINO-IR as an extension of BasicSR.
+
+Importing the package costs next to nothing, since every start of the interpreter does it: it arms the hook that
+registers the plugin with BasicSR once BasicSR is imported, or registers at once where BasicSR is imported already.
+"""
+
+from dinoir_plugin import _autoload
+
+__all__ = ['__version__']
+__version__ = '0.1.0'
+
+_autoload.arm()

@@ -1,0 +1,133 @@
+"""DINOIRArch: any registered restoration backbone, guided by a frozen encoder (arXiv 2312.01677)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from dinoir_plugin.construct import construct
+from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.dr_fusion import DRFusion
+from dinoir_plugin.modules.frozen_encoder import FrozenEncoder, frozen_encoder
+from dinoir_plugin.modules.graft import graft, guided_by
+from dinoir_plugin.modules.padding import pad_to_multiple
+from dinoir_plugin.modules.psf import PixelSemanticFusion
+
+
+@ARCH_REGISTRY.register()
+class DINOIRArch(nn.Module):
+    """A backbone whose features are fused with those of a frozen encoder at chosen places.
+
+    The encoder is no submodule: its weights are in no state dict, optimizer, EMA copy or DDP bucket, and networks and
+    losses with the same encoder options share one copy in memory. The backbone is the submodule ``backbone`` with its
+    own parameter names, so ``net.backbone.load_state_dict(official, strict=False)`` loads released weights.
+
+    Args:
+        backbone: ``type`` (any arch in BasicSR's registry) and that arch's arguments.
+        encoder: ``name``, ``weights``, ``layers`` (a name for each level to a block index from zero, in the order of
+            the experts) and ``model_args``; see :class:`~dinoir_plugin.modules.vit_encoder.ViTEncoder`.
+        guide_at: Submodules of the backbone whose outputs are guided; patterns such as ``decoder_level*`` allowed.
+        psf: Arguments of :class:`~dinoir_plugin.modules.psf.PixelSemanticFusion` but ``in_channels``.
+        fusion: Arguments of :class:`~dinoir_plugin.modules.dr_fusion.DRFusion` but the widths.
+
+    Attributes:
+        psf_scores: The gate's scores in the last forward, (B, levels), without gradient; None before the first.
+
+    Raises:
+        OptionsError: With the path inside ``network_g``, e.g. ``encoder.layers.deep``.
+    """
+
+    psf_scores: Tensor | None
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        encoder: Mapping[str, Any],
+        guide_at: Sequence[str],
+        psf: Mapping[str, Any] | None = None,
+        fusion: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = build_backbone(backbone)
+        self.encoder, self.layers = build_encoder(encoder)
+        widths = [self.encoder.channels] * len(self.layers)
+        self.psf = construct(PixelSemanticFusion, 'psf', dict(psf or {}), in_channels=widths)
+        guide_channels = self.psf.dim
+        self.guided = graft(
+            self.backbone,
+            guide_at,
+            lambda channels: construct(
+                DRFusion, 'fusion', dict(fusion or {}), channels=channels, guide_channels=guide_channels
+            ),
+        )
+        self.size_multiple: int = getattr(self.backbone, 'size_multiple', 1)
+        self.psf_scores = None
+
+    def encode(self, image: Tensor, extra_layers: Sequence[int] = ()) -> dict[int, Tensor]:
+        """The encoder's features of a batch, for :meth:`forward` and for losses that need them too.
+
+        Args:
+            image: (B, 3, H, W), RGB in [0, 1]; padded as for the backbone, so that both see one picture.
+            extra_layers: Blocks wanted besides those of the guidance.
+
+        Returns:
+            Block index to (B, C, h, w).
+        """
+        return self.encoder(self.padded(image), (*self.layers.values(), *extra_layers))
+
+    def forward(self, lq: Tensor, features: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Restore.
+
+        Args:
+            lq: Degraded, (B, 3, H, W), RGB in [0, 1], any size the backbone takes (Restormer: any).
+            features: What :meth:`encode` gave for ``lq``, where the caller has it already.
+
+        Returns:
+            Restored, (B, 3, H, W), RGB, not clipped. A backbone that enlarges gives its scale times H and W.
+        """
+        image = self.padded(lq)
+        if features is None:
+            with torch.no_grad():
+                features = self.encode(lq)
+        guide, scores = self.psf([features[layer] for layer in self.layers.values()])
+        self.psf_scores = scores.detach()
+        with guided_by(self.backbone, guide):
+            output = self.backbone(image)
+        scale = output.shape[-1] // image.shape[-1]
+        return output[..., : lq.shape[-2] * scale, : lq.shape[-1] * scale]
+
+    def padded(self, image: Tensor) -> Tensor:
+        """``image`` as the backbone sees it: mirrored at the right and bottom up to its ``size_multiple``."""
+        return pad_to_multiple(image, self.size_multiple)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DINOIRArch:
+        """Where ``.to()``, ``.cuda()`` and the like arrive: the encoder moves along, though it is no submodule."""
+        super()._apply(fn, recurse)
+        self.encoder.to(fn(torch.empty(0)).device)
+        return self
+
+
+def build_backbone(options: Mapping[str, Any]) -> nn.Module:
+    """Build a registered arch from ``type`` and its arguments; OptionsErrors start with ``backbone``."""
+    arguments = dict(options)
+    kind = arguments.pop('type', None)
+    if kind not in ARCH_REGISTRY:
+        raise OptionsError('backbone.type', f"no arch '{kind}' is registered", nearest(str(kind), ARCH_REGISTRY.keys()))
+    return construct(ARCH_REGISTRY.get(kind), 'backbone', arguments)
+
+
+def build_encoder(options: Mapping[str, Any]) -> tuple[FrozenEncoder, dict[str, int]]:
+    """The shared frozen encoder and the named layers; OptionsErrors start with ``encoder``."""
+    arguments = dict(options)
+    layers = arguments.pop('layers', None)
+    if not isinstance(layers, Mapping) or not layers:
+        expected = 'expected a name and a block index for each level, e.g. {shallow: 3, medium: 7, deep: 11}'
+        raise OptionsError('encoder.layers', f'{expected}, got {layers!r}')
+    encoder = construct(frozen_encoder, 'encoder', arguments)
+    for name, layer in layers.items():
+        encoder.check_layers([layer], f'encoder.layers.{name}')
+    return encoder, dict(layers)

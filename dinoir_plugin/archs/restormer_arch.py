@@ -1,0 +1,263 @@
+"""Restormer (Zamir et al., CVPR 2022, arXiv 2111.09881), written from the paper.
+
+Parameter names are those of the authors' release, so their weights load with ``strict=True``. The arithmetic is
+arranged for speed: features stay channels_last, convolutions of size 1 are matrix products on pixels, and in the
+attention the small (c, c) matrix is normalised and multiplied with the output projection before it meets the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.padding import pad_to_multiple
+
+NORM_EPS = 1e-12
+LAYER_NORMS = ('WithBias', 'BiasFree')
+
+
+class _NormBody(nn.Module):
+    """Parameters of a layer norm over the last dimension.
+
+    WithBias: (x - mean) / sqrt(var + 1e-5) * weight + bias. BiasFree: x / sqrt(var + 1e-5) * weight, with the same
+    variance about the mean.
+    """
+
+    def __init__(self, dim: int, with_bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        if with_bias:
+            self.bias = nn.Parameter(torch.zeros(dim))
+        self.with_bias = with_bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.with_bias:
+            return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-5)
+        variance = x.var(dim=-1, keepdim=True, unbiased=False)
+        return x * torch.rsqrt(variance + 1e-5) * self.weight
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the channels of (B, H, W, C)."""
+
+    def __init__(self, dim: int, kind: str) -> None:
+        super().__init__()
+        self.body = _NormBody(dim, with_bias=kind == 'WithBias')
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        return self.body(x)
+
+
+class Attention(nn.Module):
+    """Multi-Dconv head transposed attention (MDTA): attention between channels, linear in the pixels."""
+
+    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+        self.qkv = nn.Conv2d(dim, dim * 3, 1, bias=bias)
+        self.qkv_dwconv = nn.Conv2d(dim * 3, dim * 3, 3, padding=1, groups=dim * 3, bias=bias)
+        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        batch, height, width, dim = x.shape
+        qkv = _depthwise(self.qkv_dwconv, _pointwise(self.qkv, x)).flatten(1, 2)
+        queries, keys, values = qkv.split(dim, dim=-1)
+        matrix = self._attention(queries, keys)
+        # W_o blockdiag(A_1, ..., A_heads), so that values are read once
+        weight = self.project_out.weight.view(dim, self.num_heads, dim // self.num_heads)
+        folded = torch.einsum('ohc,bhcd->bohd', weight, matrix).reshape(batch, dim, dim)
+        out = values @ folded.transpose(1, 2)
+        if self.project_out.bias is not None:
+            out = out + self.project_out.bias
+        return out.view(batch, height, width, dim)
+
+    def _attention(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """softmax(temperature * cos(q_i, k_j)) over space, (B, heads, c, c), from (B, HW, C) each."""
+        batch, pixels, dim = queries.shape
+        shape = (batch, pixels, self.num_heads, dim // self.num_heads)
+        q, k = queries.view(shape).permute(0, 2, 3, 1), keys.view(shape).permute(0, 2, 3, 1)
+        logits = q @ k.transpose(-2, -1)
+        q_norm = torch.linalg.vector_norm(q, dim=-1).clamp_min(NORM_EPS)
+        k_norm = torch.linalg.vector_norm(k, dim=-1).clamp_min(NORM_EPS)
+        logits = logits / (q_norm[..., :, None] * k_norm[..., None, :])
+        return (logits * self.temperature).softmax(dim=-1)
+
+
+class FeedForward(nn.Module):
+    """Gated-Dconv feed-forward network (GDFN)."""
+
+    def __init__(self, dim: int, ffn_expansion_factor: float, bias: bool) -> None:
+        super().__init__()
+        hidden = int(dim * ffn_expansion_factor)
+        self.project_in = nn.Conv2d(dim, hidden * 2, 1, bias=bias)
+        self.dwconv = nn.Conv2d(hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=bias)
+        self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        gate, value = _depthwise(self.dwconv, _pointwise(self.project_in, x)).chunk(2, dim=-1)
+        return _pointwise(self.project_out, F.gelu(gate) * value)
+
+
+class TransformerBlock(nn.Module):
+    """MDTA and GDFN, each with a norm before and a residual around it."""
+
+    def __init__(self, dim: int, num_heads: int, ffn_expansion_factor: float, bias: bool, norm: str) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(dim, norm)
+        self.attn = Attention(dim, num_heads, bias)
+        self.norm2 = LayerNorm(dim, norm)
+        self.ffn = FeedForward(dim, ffn_expansion_factor, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same, channels_last in and out."""
+        x = x.permute(0, 2, 3, 1)
+        x = x + self.attn(self.norm1(x))
+        x = x + self.ffn(self.norm2(x))
+        return x.permute(0, 3, 1, 2)
+
+
+class _PatchEmbed(nn.Module):
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x)
+
+
+class _Resample(nn.Module):
+    """A convolution and a pixel (un)shuffle: half the size and twice the width, or the reverse."""
+
+    def __init__(self, dim: int, out_dim: int, shuffle: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=False), shuffle)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x).contiguous(memory_format=torch.channels_last)
+
+
+@ARCH_REGISTRY.register()
+class Restormer(nn.Module):
+    """Restormer with the authors' constructor and parameter names.
+
+    Args:
+        inp_channels: Channels of the input.
+        out_channels: Channels of the output.
+        dim: Width at full size; it doubles with each of the three halvings.
+        num_blocks: Blocks of level 1, 2, 3 and of the latent level.
+        num_refinement_blocks: Blocks after the decoder.
+        heads: Attention heads of level 1, 2, 3 and of the latent level.
+        ffn_expansion_factor: Hidden width of the feed-forward network over ``dim``.
+        bias: Whether convolutions have a bias.
+        LayerNorm_type: ``WithBias`` or ``BiasFree``.
+        dual_pixel_task: The variant for dual-pixel defocus deblurring (6 channels in, 3 out).
+
+    Raises:
+        OptionsError: An argument that cannot be built.
+    """
+
+    size_multiple = 8
+
+    def __init__(
+        self,
+        inp_channels: int = 3,
+        out_channels: int = 3,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+        bias: bool = False,
+        LayerNorm_type: str = 'WithBias',
+        dual_pixel_task: bool = False,
+    ) -> None:
+        super().__init__()
+        _check(dim, num_blocks, heads, LayerNorm_type)
+
+        def level(index: int, width: int, count: int | None = None) -> nn.Sequential:
+            count = num_blocks[index] if count is None else count
+            args = (width, heads[index], ffn_expansion_factor, bias, LayerNorm_type)
+            return nn.Sequential(*[TransformerBlock(*args) for _ in range(count)])
+
+        def down(width: int) -> _Resample:
+            return _Resample(width, width // 2, nn.PixelUnshuffle(2))
+
+        def up(width: int) -> _Resample:
+            return _Resample(width, width * 2, nn.PixelShuffle(2))
+
+        self.patch_embed = _PatchEmbed(inp_channels, dim)
+        self.encoder_level1 = level(0, dim)
+        self.down1_2 = down(dim)
+        self.encoder_level2 = level(1, dim * 2)
+        self.down2_3 = down(dim * 2)
+        self.encoder_level3 = level(2, dim * 4)
+        self.down3_4 = down(dim * 4)
+        self.latent = level(3, dim * 8)
+        self.up4_3 = up(dim * 8)
+        self.reduce_chan_level3 = nn.Conv2d(dim * 8, dim * 4, 1, bias=bias)
+        self.decoder_level3 = level(2, dim * 4)
+        self.up3_2 = up(dim * 4)
+        self.reduce_chan_level2 = nn.Conv2d(dim * 4, dim * 2, 1, bias=bias)
+        self.decoder_level2 = level(1, dim * 2)
+        self.up2_1 = up(dim * 2)
+        self.decoder_level1 = level(0, dim * 2)
+        self.refinement = level(0, dim * 2, num_refinement_blocks)
+        self.dual_pixel_task = dual_pixel_task
+        if dual_pixel_task:
+            self.skip_conv = nn.Conv2d(dim, dim * 2, 1, bias=bias)
+        self.output = nn.Conv2d(dim * 2, out_channels, 3, padding=1, bias=bias)
+
+    def forward(self, inp_img: Tensor) -> Tensor:
+        """Restore.
+
+        Args:
+            inp_img: (B, inp_channels, H, W), [0, 1] by custom; any size.
+
+        Returns:
+            (B, out_channels, H, W), not clipped.
+        """
+        height, width = inp_img.shape[-2:]
+        image = pad_to_multiple(inp_img, self.size_multiple).contiguous(memory_format=torch.channels_last)
+        embedded = self.patch_embed(image)
+        level1 = self.encoder_level1(embedded)
+        level2 = self.encoder_level2(self.down1_2(level1))
+        level3 = self.encoder_level3(self.down2_3(level2))
+        x = self.latent(self.down3_4(level3))
+        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([self.up4_3(x), level3], dim=1)))
+        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([self.up3_2(x), level2], dim=1)))
+        x = self.decoder_level1(torch.cat([self.up2_1(x), level1], dim=1))
+        x = self.refinement(x)
+        x = self.output(x + self.skip_conv(embedded)) if self.dual_pixel_task else self.output(x) + image
+        return x[..., :height, :width]
+
+
+def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution of (B, H, W, C) as one matrix product."""
+    return F.linear(x, conv.weight.flatten(1), conv.bias)
+
+
+def _depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A depthwise convolution of (B, H, W, C), which seen as (B, C, H, W) is channels_last."""
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def _check(dim: int, num_blocks: Sequence[int], heads: Sequence[int], norm: str) -> None:
+    if norm not in LAYER_NORMS:
+        raise OptionsError('LayerNorm_type', f"there is no '{norm}'", nearest(str(norm), LAYER_NORMS))
+    for key, value in (('num_blocks', num_blocks), ('heads', heads)):
+        if len(value) != 4:
+            raise OptionsError(key, f'expected 4 numbers (level 1, 2, 3, latent), got {list(value)}')
+    widths = [dim, dim * 2, dim * 4, dim * 8]
+    if dim % 2 or any(width % count for width, count in zip(widths, heads)) or (dim * 2) % heads[0]:
+        raise OptionsError(
+            'heads', f'expected divisors of the levels\' widths {widths} (and an even dim), got {list(heads)}'
+        )

@@ -1,0 +1,118 @@
+"""What BasicSR's trainer drives: L1 and DPC losses, gradient clipping, validation task by task."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import Any
+
+import torch
+from basicsr.losses import build_loss
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor, nn
+
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.errors import under
+from dinoir_plugin.losses.dpc_loss import DPCLoss, halves
+from dinoir_plugin.models.optimizer import make_optimizer
+from dinoir_plugin.models.validation import Validation
+
+
+@MODEL_REGISTRY.register()
+class DINOIRModel(SRModel):
+    """Trains and tests a :class:`DINOIRArch`, or any other arch as its unguided baseline.
+
+    L = L1 + lambda * L_DINO. Beside SRModel's options it knows ``train.dpc_opt``
+    (:class:`~dinoir_plugin.losses.dpc_loss.DPCLoss`), ``train.grad_clip_norm`` (largest norm of all gradients
+    together) and every optimizer of ``torch.optim`` by name.
+
+    A step encodes ``lq`` and ``gt`` in one pass without gradients, which serves guidance and loss, and the output in
+    one with. The log carries ``l_pix``, ``l_dpc`` and the gate's mean scores as ``psf/<level>``.
+
+    Args:
+        opt: BasicSR's options; not changed.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(deepcopy(opt))
+
+    def init_training_settings(self) -> None:
+        """Losses, EMA, optimizer and schedulers."""
+        self.cri_dpc: DPCLoss | None = None
+        if self.opt['train'].get('dpc_opt'):
+            self.cri_dpc = self._build_dpc(self.opt['train']['dpc_opt'])
+        super().init_training_settings()
+        self._log: OrderedDict[str, Tensor] = OrderedDict()
+
+    def get_optimizer(
+        self, optim_type: str, params: Iterable[Tensor], lr: float, **kwargs: Any
+    ) -> torch.optim.Optimizer:
+        """See :func:`~dinoir_plugin.models.optimizer.make_optimizer`; BasicSR 1.4.2 itself knows Adam only."""
+        return make_optimizer(optim_type, params, lr=lr, **kwargs)
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
+        self.lq = data['lq'].to(self.device, non_blocking=True)
+        if 'gt' in data:
+            self.gt = data['gt'].to(self.device, non_blocking=True)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One training step on the batch of :meth:`feed_data`."""
+        self.optimizer_g.zero_grad()
+        losses = self._forward_losses()
+        torch.stack(list(losses.values())).sum().backward()
+        if self.opt['train'].get('grad_clip_norm'):
+            nn.utils.clip_grad_norm_(self.net_g.parameters(), self.opt['train']['grad_clip_norm'])
+        self.optimizer_g.step()
+        self._log = OrderedDict((name, loss.detach()) for name, loss in losses.items())
+        self._log.update(self._psf_scores())
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def get_current_log(self) -> dict[str, float]:
+        """Losses and scores of the last step, averaged over ranks.
+
+        Reduced here and not in each step: the numbers are asked for every ``print_freq`` steps only, on all ranks.
+        """
+        return self.reduce_loss_dict(self._log)
+
+    def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """Metrics of each task and their average, in the log and TensorBoard; see :class:`Validation`."""
+        Validation(self, dataloader, current_iter, save_img).run(tb_logger)
+
+    def _forward_losses(self) -> OrderedDict[str, Tensor]:
+        losses: OrderedDict[str, Tensor] = OrderedDict()
+        net = self.get_bare_model(self.net_g)
+        guided = isinstance(net, DINOIRArch)
+        if guided and self.cri_dpc is not None:
+            with torch.no_grad():
+                both = net.encode(torch.cat([self.lq, self.gt]), self.cri_dpc.layers)
+            lq_features, gt_features = halves(both)
+            self.output = self.net_g(self.lq, features=lq_features)
+            losses['l_dpc'] = self.cri_dpc.from_features(net.padded(self.output), gt_features, lq_features)
+        else:
+            self.output = self.net_g(self.lq)
+            if self.cri_dpc is not None:
+                losses['l_dpc'] = self.cri_dpc(self.output, self.gt, self.lq)
+        if self.cri_pix:
+            losses['l_pix'] = self.cri_pix(self.output, self.gt)
+            losses.move_to_end('l_pix', last=False)
+        return losses
+
+    def _psf_scores(self) -> dict[str, Tensor]:
+        net = self.get_bare_model(self.net_g)
+        scores = getattr(net, 'psf_scores', None)
+        if scores is None:
+            return {}
+        return {f'psf/{level}': score for level, score in zip(net.layers, scores.mean(dim=0))}
+
+    def _build_dpc(self, options: dict[str, Any]) -> DPCLoss:
+        """The DPC loss; the network's encoder serves where the options name none, or name the same."""
+        options = dict(options)
+        net = self.get_bare_model(self.net_g)
+        if options.get('encoder') is None and isinstance(net, DINOIRArch):
+            options['encoder'] = net.encoder
+        with under('train.dpc_opt'):
+            return build_loss(options).to(self.device)

@@ -1,0 +1,1 @@
+"""Building blocks in pure torch: nothing in this package imports basicsr."""

@@ -1,0 +1,126 @@
+"""Reading pretrained encoder weights from a file or timm's download. Nothing falls back to anything else."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dinoir_plugin.errors import OptionsError
+
+
+def load_weights(model: Any, name: str, weights: str) -> None:
+    """Fill ``model`` in place.
+
+    Args:
+        model: timm's VisionTransformer, built without weights.
+        name: timm's name of it.
+        weights: ``auto`` or the path of a file.
+
+    Raises:
+        OptionsError: ``weights`` cannot be had, is no weight file, or belongs to another model.
+    """
+    state = _download(model, name) if weights == 'auto' else _read(Path(weights).expanduser(), model)
+    source = f"timm's download for '{name}'" if weights == 'auto' else weights
+    _fill(model, name, state, source)
+
+
+def where_to_get(model: Any) -> str:
+    """One sentence that tells a person without network how to get the weights of a model of timm."""
+    config = model.pretrained_cfg
+    address = config.get('url') or f'https://huggingface.co/{config.get("hf_hub_id", "timm")}'
+    return (
+        f'Fetch {address} on a machine with network access, copy the file here and set weights to its path '
+        '(or to `random` for a smoke run)'
+    )
+
+
+def _download(model: Any, name: str) -> dict[str, Tensor]:
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    repository = model.pretrained_cfg.get('hf_hub_id')
+    for filename in ('model.safetensors', 'pytorch_model.bin') if repository else ():
+        cached = try_to_load_from_cache(repository, filename)
+        if isinstance(cached, str):
+            return _read(Path(cached), model)
+    try:
+        _require_network()
+        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    # the hub's client raises its own and its transport's errors, none of which share a base narrower than this
+    except Exception as error:
+        raise OptionsError(
+            'weights', f"'auto' could not download the weights of '{name}' ({_first_line(error)})", where_to_get(model)
+        ) from error
+
+
+def _require_network() -> None:
+    """Fail at once where the hub's name cannot be resolved: its client would try again for about a minute."""
+    from huggingface_hub.constants import ENDPOINT
+
+    proxied = any(urllib.request.getproxies().get(scheme) for scheme in ('https', 'all'))
+    host = urllib.parse.urlsplit(ENDPOINT).hostname
+    if host and not proxied:
+        socket.getaddrinfo(host, 443)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "not a file of tensors written by torch.save"  # torch's own text is about its change of defaults
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__
+
+
+def _read(path: Path, model: Any) -> dict[str, Tensor]:
+    if not path.is_file():
+        state = 'is a folder' if path.is_dir() else 'does not exist'
+        problem = f"expected 'auto', 'random' or the path of a weight file, but '{path}' {state}"
+        raise OptionsError('weights', problem, where_to_get(model))
+    expected = "expected Meta's .pth or timm's .safetensors"
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    unreadable = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
+    try:
+        if path.suffix == '.safetensors':
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except unreadable as error:
+        problem = f"{expected}, but '{path}' cannot be read ({_first_line(error)})"
+        raise OptionsError('weights', problem, where_to_get(model)) from error
+    for key in ('model', 'state_dict', 'teacher'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise OptionsError('weights', f"{expected}, but '{path}' holds no state dict", where_to_get(model))
+    return content
+
+
+def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    problem = f"the weights in '{source}' do not belong to '{name}'"
+    remedy = 'Give the name of the model that the file was made for, or the file of this model'
+    patches = state.get('pos_embed')
+    own = getattr(model, 'pos_embed', None)
+    if patches is not None and own is not None and 'register_tokens' not in state and patches.shape != own.shape:
+        shapes = f'position embeddings {tuple(patches.shape)} in the file, {tuple(own.shape)} in the model'
+        raise OptionsError('weights', f'{problem} ({shapes})', remedy)
+    try:
+        converted = {k: v for k, v in checkpoint_filter_fn(dict(state), model).items() if not k.startswith('head.')}
+        result = model.load_state_dict(converted, strict=False)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise OptionsError('weights', f'{problem} ({reason})', remedy) from error
+    if result.missing_keys or result.unexpected_keys:
+        found = [f"lacks '{k}'" for k in result.missing_keys[:2]] + [
+            f"has an unknown '{k}'" for k in result.unexpected_keys[:2]
+        ]
+        raise OptionsError('weights', f'{problem}: the file {", ".join(found)}', remedy)
