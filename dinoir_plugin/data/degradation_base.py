@@ -1,0 +1,58 @@
+"""What every degradation has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from dinoir_plugin.data.decoding import FloatArray
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a degradation may know beside the picture itself.
+
+    Attributes:
+        depth: float32, shape (H, W) like the picture; distance from the camera divided by the largest distance in the
+            whole picture, so in [0, 1]. None unless the degradation has ``wants_depth``.
+    """
+
+    depth: FloatArray | None = None
+
+
+class Degradation(ABC):
+    """One way to spoil a clean picture.
+
+    A subclass takes its parameters by keyword, checks them with `option_checks` under their plain names, and is
+    entered in `degradations.DEGRADATIONS`.
+
+    Attributes:
+        margin: Pixels beyond each border that the result depends on. Whoever calls `apply` hands in that many more
+            (the picture's own, reflected at its real borders) and cuts them off afterwards.
+        wants_depth: Whether `apply` reads `Context.depth`.
+    """
+
+    margin: int = 0
+    wants_depth: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
+        """Degrade a picture.
+
+        Args:
+            image: float32, shape (H, W, 3), order RGB, range [0, 1]; not to be changed in place.
+            rng: The only source of randomness.
+            context: Depth, where asked for.
+
+        Returns:
+            A new array of the same shape, type and order. Its range is [0, 1] unless the class says otherwise.
+        """
+
+
+def round_to_8_bit(image: FloatArray) -> FloatArray:
+    """Clip to [0, 1] and round to the 256 levels that an 8-bit file can hold; shape and order stay."""
+    levels = np.rint(np.clip(image, 0, 1) * np.float32(255))
+    return levels / np.float32(255)

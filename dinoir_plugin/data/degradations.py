@@ -1,0 +1,109 @@
+"""Degradations by the names that an options file uses, and the two that need no scene: noise and blur."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from dinoir_plugin.data.decoding import FloatArray
+from dinoir_plugin.data.degradation_base import Context, Degradation, round_to_8_bit
+from dinoir_plugin.data.option_checks import choice, flag, integer, join, mapping, number_range, reject_unknown
+from dinoir_plugin.data.weather import Haze, RainStreaks
+from dinoir_plugin.errors import OptionsError
+
+
+class GaussianNoise(Degradation):
+    """Additive white Gaussian noise, independent in every pixel and channel.
+
+    The noise of the blind denoising literature (Zhang et al., DnCNN, IEEE TIP 2017) and of all-in-one restoration
+    (Li et al., AirNet, CVPR 2022; Potlapalli et al., PromptIR, NeurIPS 2023).
+
+    Args:
+        sigma: Standard deviation in 8-bit units (25 means 25/255), at least 0. A range ``[from, to]`` draws one sigma
+            a picture, uniformly.
+        quantise: True clips to [0, 1] and rounds to 8 bits, as if the noisy picture had been a file; AirNet and
+            PromptIR clip and convert to 8 bits too (their conversion cuts off the fraction, which darkens by half a
+            level; this one rounds). False leaves floats, not clipped: the range is then unbounded, as in Restormer
+            and KAIR.
+    """
+
+    def __init__(self, sigma: float | Sequence[float], quantise: bool = True) -> None:
+        self.sigma = number_range(sigma, 'sigma', low=0)
+        self.quantise = flag(quantise, 'quantise')
+
+    def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
+        """Add noise; see `Degradation.apply` and ``quantise`` for the range."""
+        sigma = np.float32(rng.uniform(*self.sigma) / 255)
+        noisy = rng.standard_normal(image.shape, dtype=np.float32)
+        noisy *= sigma
+        noisy += image
+        return round_to_8_bit(noisy) if self.quantise else noisy
+
+
+class GaussianBlur(Degradation):
+    """Isotropic Gaussian blur, the defocus-like blur of the paper's four-task setting.
+
+    Args:
+        kernel_size: Side of the square kernel in pixels, odd; the Gaussian is cut there and made to sum to 1.
+        sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma a picture, uniformly.
+        quantise: True rounds the result to 8 bits, as if the blurred picture had been a file. Without that step the
+            blur can be undone almost exactly, which no real blurred picture can.
+    """
+
+    def __init__(self, kernel_size: int, sigma: float | Sequence[float], quantise: bool = True) -> None:
+        self.kernel_size = integer(kernel_size, 'kernel_size', low=1)
+        if self.kernel_size % 2 == 0:
+            raise OptionsError('kernel_size', f'expected an odd number, got {kernel_size}',
+                               f'Take {kernel_size - 1} or {kernel_size + 1}')
+        self.sigma = number_range(sigma, 'sigma', low=0, above_low=True)
+        self.quantise = flag(quantise, 'quantise')
+        self.margin = self.kernel_size // 2
+
+    def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
+        """Blur; the outermost ``margin`` pixels of the result are not to be used. See `Degradation.apply`."""
+        sigma = rng.uniform(*self.sigma)
+        size = (self.kernel_size, self.kernel_size)
+        blurred = np.asarray(cv2.GaussianBlur(image, size, sigma, borderType=cv2.BORDER_REFLECT_101), np.float32)
+        return round_to_8_bit(blurred) if self.quantise else blurred
+
+
+DEGRADATIONS: dict[str, type[Degradation]] = {
+    'gaussian_noise': GaussianNoise,
+    'gaussian_blur': GaussianBlur,
+    'rain_streaks': RainStreaks,
+    'haze': Haze,
+}
+
+
+def build_degradations(options: object, path: str) -> list[Degradation]:
+    """Make the degradations of a task.
+
+    Args:
+        options: A block with ``type`` and the parameters of that class, or a list of such blocks.
+        path: The option's path, for errors.
+
+    Returns:
+        The degradations in the order in which they are applied.
+    """
+    if isinstance(options, Sequence) and not isinstance(options, str):
+        if not options:
+            raise OptionsError(path, 'expected at least one degradation, got an empty list')
+        return [_build(entry, f'{path}[{number}]') for number, entry in enumerate(options)]
+    return [_build(options, path)]
+
+
+def _build(options: object, path: str) -> Degradation:
+    parameters = mapping(options, path)
+    kind = choice(parameters.pop('type', None), join(path, 'type'), list(DEGRADATIONS))
+    known = inspect.signature(DEGRADATIONS[kind]).parameters
+    reject_unknown(parameters, known, path)
+    for name, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and name not in parameters:
+            raise OptionsError(join(path, name), f'{kind} needs this option')
+    try:
+        return DEGRADATIONS[kind](**parameters)
+    except OptionsError as error:
+        raise error.under(path) from None

@@ -1,0 +1,194 @@
+"""`MixedDegradationDataset`: several restoration tasks in one training or test set."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import Dataset
+
+from dinoir_plugin.data.decoding import FloatArray
+from dinoir_plugin.data.image_check import check_tasks
+from dinoir_plugin.data.option_checks import flag, integer, mapping, positive, reject_unknown
+from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
+from dinoir_plugin.data.task import Sample, Task
+from dinoir_plugin.errors import OptionsError
+
+# The second and third row are read by BasicSR's loader and prefetchers, not here; io_backend is accepted because
+# every BasicSR file has it, but the folders' names already say which of them are LMDBs.
+DATASET_KEYS = (
+    'name', 'type', 'phase', 'tasks', 'gt_size', 'use_hflip', 'use_rot', 'stages', 'seed', 'scale',
+    'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue',
+    'pin_memory', 'persistent_workers', 'io_backend',
+)  # fmt: skip
+STAGE_KEYS = ('iters', 'batch_size_per_gpu', 'gt_size')
+PHASES = ('train', 'val', 'test')
+
+
+@DATASET_REGISTRY.register()
+class MixedDegradationDataset(Dataset[dict[str, Any]]):
+    """Pictures of several tasks, degraded on the way or read in pairs.
+
+    An item is a dict with ``lq`` and ``gt`` (float32 tensors of shape (3, H, W), order RGB, range [0, 1]; ``lq`` may
+    leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name.
+
+    In training an item's number is its place in the whole run: task, picture, window, turn and degradation are a
+    function of ``seed`` and that number alone, and numbers beyond ``len(dataset)`` go on to the next pass over the
+    pictures. Every picture of a task comes once in a pass, in an order that changes from pass to pass. In validation
+    and tests items come task by task as whole pictures, and random numbers follow from ``seed`` and file name.
+
+    Args:
+        opt: The data set's options, not changed.
+            tasks (dict): Name to block. A block has ``dataroot_gt`` (folder or LMDB); ``dataroot_lq`` or
+                ``degradation`` (see `degradations`; a list is applied in order); and at choice ``meta_info_file``
+                (names in the first word of its lines), ``weight`` (share of the samples, default 1); for pairs
+                ``pairing`` (``name`` or ``reside``) and ``filename_tmpl``; for haze ``dataroot_depth`` and
+                ``depth_kind`` (``depth`` or ``disparity``).
+            phase (str): ``train``, ``val`` or ``test``; set by BasicSR. Default ``train``.
+            gt_size (int): Side of the training patches.
+            use_hflip, use_rot (bool): BasicSR's turns, default true.
+            batch_size_per_gpu (int), dataset_enlarge_ratio (number): As in BasicSR.
+            stages (list): Blocks with ``iters`` and at choice ``batch_size_per_gpu`` and ``gt_size``.
+            seed (int): Default 0.
+
+    Attributes:
+        opt: A copy of the options, as BasicSR's models expect.
+        tasks: The names of the tasks, in order.
+        stages: The parts of a training run; empty without a batch size, and in validation.
+    """
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.opt = deepcopy(dict(opt))
+        reject_unknown(self.opt, DATASET_KEYS, '')
+        self.phase = self.opt.get('phase', 'train')
+        if self.phase not in PHASES:
+            raise OptionsError('phase', f'expected one of {", ".join(PHASES)}, got {self.phase!r}')
+        self.is_training = self.phase == 'train'
+        self.seed = integer(self.opt.get('seed') or 0, 'seed', low=0)
+        self._tasks = _read_tasks(self.opt.get('tasks'))
+        self.tasks = [task.name for task in self._tasks]
+        self._ends = list(accumulate(len(task) for task in self._tasks))
+        self._cycle = TaskCycle([task.weight for task in self._tasks])
+        self._length = self._ends[-1]
+        self.stages: list[Stage] = []
+        if self.is_training:
+            self._read_training_options()
+            self._length = self._cycle.epoch_length([len(task) for task in self._tasks])
+
+    def _read_training_options(self) -> None:
+        if self.opt.get('gt_size') is None:
+            raise OptionsError('gt_size', 'training needs the side of the patches in pixels, for instance 128')
+        self.gt_size = integer(self.opt['gt_size'], 'gt_size', low=1)
+        self.use_hflip = flag(self.opt.get('use_hflip', True), 'use_hflip')
+        self.use_rot = flag(self.opt.get('use_rot', True), 'use_rot')
+        self.enlarge_ratio = positive(self.opt.get('dataset_enlarge_ratio', 1), 'dataset_enlarge_ratio')
+        self.stages = _read_stages(self.opt)
+
+    def __len__(self) -> int:
+        """Items of a validation set; in training the least number of samples that show every picture."""
+        return self._length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        # Without this a for loop would go on until an IndexError, which training numbers never raise.
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, index: int | Draw) -> dict[str, Any]:
+        """An item; see the class. A `Draw` also sets the patch size.
+
+        Raises:
+            IndexError: The number is negative, or too large in validation.
+            ValueError: A file cannot be used; the message names it.
+        """
+        number, size = index if isinstance(index, Draw) else (int(index), None)
+        if number < 0 or (not self.is_training and number >= len(self)):
+            raise IndexError(f'expected a number from 0{"" if self.is_training else f" to {len(self) - 1}"}, '
+                             f'got {number}')
+        task, sample = self._patch(number, size) if self.is_training else self._whole(number)
+        return {
+            'lq': _to_tensor(sample.lq),
+            'gt': _to_tensor(sample.gt),
+            'lq_path': sample.lq_path,
+            'gt_path': sample.gt_path,
+            'task': task.name,
+        }
+
+    def _patch(self, number: int, size: int | None) -> tuple[Task, Sample]:
+        which, turn = self._cycle.locate(number)
+        task = self._tasks[which]
+        turn, place = divmod(turn, len(task))
+        item = int(picture_order(self.seed, task.name, turn, len(task))[place])
+        rng = sample_rng(self.seed, number)
+        return task, task.patch(item, size or self.gt_size, self.use_hflip, self.use_rot, rng)
+
+    def _whole(self, number: int) -> tuple[Task, Sample]:
+        which = bisect_right(self._ends, number)
+        task = self._tasks[which]
+        item = number - (self._ends[which] - len(task))
+        return task, task.whole(item, file_rng(self.seed, task.stem(item)))
+
+    def batch_sampler(self, sampler: EnlargedSampler, batch_multiplier: int = 1) -> StageBatchSampler:
+        """The batch sampler that a training loader should use in place of BasicSR's sampler.
+
+        Args:
+            sampler: BasicSR's sampler for this rank; its epoch is followed.
+            batch_multiplier: The number of GPUs where one process feeds several (DataParallel).
+
+        Returns:
+            Yields lists of `Draw`, as many in an epoch as BasicSR's trainer counts.
+        """
+        if not self.stages:
+            raise OptionsError('batch_size_per_gpu', 'training batches need this option, in training phase only')
+        # The trainer's own expression, so that its number of epochs covers its number of iterations.
+        batch = self.opt.get('batch_size_per_gpu', self.stages[0].batch)
+        epoch_iters = math.ceil(len(self) * self.enlarge_ratio / (batch * sampler.num_replicas))
+        return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier)
+
+    def check_images(self) -> None:
+        """Look at all pictures by their headers and decode one of each task; for once before a long run.
+
+        Raises:
+            OptionsError: Names pairs of different sizes, pictures smaller than the largest patch of any stage, and
+                files that cannot be read.
+        """
+        sizes = [stage.gt_size for stage in self.stages]
+        if self.is_training and not sizes:
+            sizes = [self.gt_size]
+        check_tasks(self._tasks, max(sizes, default=1))
+
+
+def _read_tasks(options: object) -> list[Task]:
+    if not isinstance(options, Mapping) or not options:
+        raise OptionsError('tasks', f'expected at least one task, a name and its block of options, got {options!r}')
+    return [Task(str(name), mapping(block, f'tasks.{name}')) for name, block in options.items()]
+
+
+def _read_stages(opt: Mapping[str, Any]) -> list[Stage]:
+    batch = opt.get('batch_size_per_gpu')
+    if batch is not None:
+        integer(batch, 'batch_size_per_gpu', low=1)
+    blocks = opt.get('stages')
+    if blocks is None:
+        return [] if batch is None else [Stage(1, batch, opt['gt_size'])]
+    if not isinstance(blocks, Sequence) or isinstance(blocks, str) or not blocks:
+        raise OptionsError('stages', f'expected a list of blocks with {", ".join(STAGE_KEYS)}, got {blocks!r}')
+    stages = []
+    for number, block in enumerate(blocks):
+        path = f'stages[{number}]'
+        values = {'batch_size_per_gpu': batch, 'gt_size': opt['gt_size'], **mapping(block, path)}
+        reject_unknown(values, STAGE_KEYS, path)
+        stages.append(Stage(*(integer(values.get(key), f'{path}.{key}', low=1) for key in STAGE_KEYS)))
+    return stages
+
+
+def _to_tensor(image: FloatArray) -> torch.Tensor:
+    """(H, W, 3) to a contiguous (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,75 @@
+"""Cutting and turning pictures, the same way for a degraded picture, its clean one and its depth map."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from dinoir_plugin.data.decoding import Array
+
+
+class Window(NamedTuple):
+    """A rectangle of a picture, in pixels from its top left corner."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class Turn(NamedTuple):
+    """Mirroring left-right, then top-bottom, then across the diagonal; all three make the 8 turns of a square."""
+
+    across: bool = False
+    down: bool = False
+    diagonal: bool = False
+
+
+def draw_window(height: int, width: int, size: int, rng: np.random.Generator) -> Window:
+    """A square window of side ``size`` at a uniformly drawn place of a picture that is large enough."""
+    top = int(rng.integers(height - size + 1))
+    left = int(rng.integers(width - size + 1))
+    return Window(top, left, size, size)
+
+
+def draw_turn(use_hflip: bool, use_rot: bool, rng: np.random.Generator) -> Turn:
+    """BasicSR's augmentation: mirror left-right with ``use_hflip``, the two others with ``use_rot``, each at 1/2."""
+    across, down, diagonal = (bool(coin) for coin in rng.integers(0, 2, 3))
+    return Turn(use_hflip and across, use_rot and down, use_rot and diagonal)
+
+
+def cut(image: Array, window: Window, margin: int) -> Array:
+    """Cut out a window and ``margin`` pixels on every side of it.
+
+    Args:
+        image: Shape (H, W) or (H, W, C).
+        window: Inside the picture.
+        margin: Beyond the picture's borders it is mirrored without repeating the border pixel.
+
+    Returns:
+        Shape (height + 2 margin, width + 2 margin) or with C; a view where no mirroring was needed.
+    """
+    top, left = window.top - margin, window.left - margin
+    bottom, right = window.top + window.height + margin, window.left + window.width + margin
+    height, width = image.shape[:2]
+    inside = image[max(top, 0):min(bottom, height), max(left, 0):min(right, width)]
+    missing = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    if not any(missing):
+        return inside
+    return cv2.copyMakeBorder(inside, *missing, cv2.BORDER_REFLECT_101)
+
+
+def turn_image(image: Array, turn: Turn) -> Array:
+    """Mirror and transpose; shape (H, W) or (H, W, C) in, a view of the same pixels out."""
+    if turn.across:
+        image = image[:, ::-1]
+    if turn.down:
+        image = image[::-1]
+    return image.swapaxes(0, 1) if turn.diagonal else image
+
+
+def trim(image: Array, margin: int) -> Array:
+    """Take ``margin`` pixels off every side; a view."""
+    return image[margin:image.shape[0] - margin, margin:image.shape[1] - margin]

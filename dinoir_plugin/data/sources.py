@@ -1,0 +1,221 @@
+"""Where pictures are read from: a folder of image files, or one of BasicSR's LMDB folders.
+
+Both list their pictures by key (the file name without its extension), sorted by key, so that a folder and the LMDB
+made from it hold the same pictures under the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from basicsr.utils.file_client import FileClient
+from PIL import Image, UnidentifiedImageError
+
+from dinoir_plugin.errors import OptionsError
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+
+_META_LINE = re.compile(r'(?P<name>.+?)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s.*)?')
+
+
+def stem(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
+    """A name without its extension; a dot that starts no known extension stays (``0001_0.8_0.2``)."""
+    root, suffix = os.path.splitext(name)
+    return root if suffix.lower() in suffixes else name
+
+
+class Source(ABC):
+    """Pictures in a fixed order.
+
+    Args:
+        root: The folder.
+        keys: Names without extension, in order.
+    """
+
+    def __init__(self, root: str, keys: list[str]) -> None:
+        self.root = root
+        self.keys = keys
+        self._numbers = {key: number for number, key in enumerate(keys)}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, key: str) -> int | None:
+        """The number of the picture called ``key``, None where there is none."""
+        return self._numbers.get(key)
+
+    @abstractmethod
+    def read(self, number: int) -> bytes:
+        """The encoded bytes of a picture."""
+
+    @abstractmethod
+    def path(self, number: int) -> str:
+        """What to call a picture in errors and results: root and file name with extension."""
+
+    @abstractmethod
+    def size(self, number: int) -> tuple[int, int]:
+        """Height and width, found without decoding."""
+
+
+class FolderSource(Source):
+    """Image files of one folder; sub-folders, hidden files and files that are no images are passed over.
+
+    Args:
+        root: The folder.
+        option: Path of the option that names the folder, for errors.
+        suffixes: Extensions to look for, in small letters with the dot.
+    """
+
+    def __init__(self, root: str, option: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> None:
+        by_key: dict[str, str] = {}
+        for name in sorted(_image_names(root, suffixes)):
+            key = stem(name, suffixes)
+            if key in by_key:
+                raise OptionsError(option, f'{by_key[key]} and {name} in {root} share the name {key}',
+                                   'Pictures are matched by name without extension: keep one of them')
+            by_key[key] = name
+        if not by_key:
+            raise OptionsError(option, f'no image file in {root}', f'Looked for {" ".join(suffixes)}')
+        keys = sorted(by_key)
+        super().__init__(root, keys)
+        self._names = [by_key[key] for key in keys]
+
+    def path(self, number: int) -> str:
+        """Full path of the file."""
+        return os.path.join(self.root, self._names[number])
+
+    def read(self, number: int) -> bytes:
+        """The file's bytes."""
+        with open(self.path(number), 'rb') as file:
+            return file.read()
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Height and width from the file's header.
+
+        Raises:
+            ValueError: The header is no image's.
+        """
+        try:
+            with Image.open(self.path(number)) as image:
+                return image.height, image.width
+        except UnidentifiedImageError as error:
+            raise ValueError(f'{self.path(number)}: expected an image, but its header is none') from error
+
+
+def _image_names(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
+    with os.scandir(root) as entries:
+        for entry in entries:
+            # splitext('.png') has no suffix, but '.hidden.png' has one.
+            if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith('.'):
+                if entry.is_file():
+                    yield entry.name
+
+
+class LmdbSource(Source):
+    """An LMDB folder as BasicSR's `make_lmdb_from_imgs` writes it.
+
+    BasicSR takes a line of meta_info.txt up to the first dot for the key, which fails for ``0001_0.8_0.2.png``;
+    here only the extension is dropped, as the writer's own documentation says.
+
+    Args:
+        root: The folder, ending in .lmdb.
+        option: Path of the option that names the folder, for errors.
+    """
+
+    def __init__(self, root: str, option: str) -> None:
+        meta = os.path.join(root, 'meta_info.txt')
+        if not os.path.isfile(meta) or not os.path.isfile(os.path.join(root, 'data.mdb')):
+            raise OptionsError(option, f'expected data.mdb and meta_info.txt in {root}',
+                               "Make the LMDB with BasicSR's make_lmdb_from_imgs")
+        entries: dict[str, tuple[str, tuple[int, int]]] = {}
+        with open(meta, encoding='utf-8') as file:
+            for count, line in enumerate(filter(str.strip, file), start=1):
+                match = _META_LINE.fullmatch(line.strip())
+                if match is None:
+                    raise OptionsError(option, f'{meta}, entry {count}: expected a name and (h,w,c), got '
+                                               f'{line.strip()!r}')
+                entries[stem(match['name'])] = match['name'], (int(match['h']), int(match['w']))
+        if not entries:
+            raise OptionsError(option, f'no entry in {meta}')
+        keys = sorted(entries)
+        super().__init__(root, keys)
+        self._names = [entries[key][0] for key in keys]
+        self._sizes = [entries[key][1] for key in keys]
+
+    def path(self, number: int) -> str:
+        """Folder and name; with the extension, because validation cuts one off to name its results."""
+        return os.path.join(self.root, self._names[number])
+
+    def read(self, number: int) -> bytes:
+        """The bytes stored under the picture's key.
+
+        Raises:
+            ValueError: meta_info.txt lists a key that the LMDB does not hold.
+        """
+        data = _CLIENTS.get(self.root).get(self.keys[number], 'images')
+        if data is None:
+            raise ValueError(f'{self.root}: meta_info.txt lists {self.keys[number]!r}, but the LMDB does not hold it. '
+                             'Make it again.')
+        return bytes(data)
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Height and width from meta_info.txt."""
+        return self._sizes[number]
+
+
+class _LmdbClients:
+    """BasicSR's LMDB readers of this process, one for each LMDB.
+
+    LMDB allows one handle on a file in a process (two tasks may share their clean pictures), and none that was
+    inherited through fork; so the handles live here, outside the data sets, which also lets those be pickled.
+    """
+
+    def __init__(self) -> None:
+        self._clients: dict[str, FileClient] = {}
+        self._pid = os.getpid()
+
+    def get(self, root: str) -> FileClient:
+        if self._pid != os.getpid():
+            # Dropping the parent's handles comes first: while one is alive LMDB refuses to open its file again.
+            self._clients.clear()
+            self._pid = os.getpid()
+        key = os.path.realpath(root)
+        if key not in self._clients:
+            self._clients[key] = FileClient('lmdb', db_paths=key, client_keys='images')
+        return self._clients[key]
+
+
+_CLIENTS = _LmdbClients()
+
+
+def folder_path(value: object, option: str) -> str:
+    """An existing folder from an options file, with ~ expanded."""
+    if not isinstance(value, str) or not value:
+        raise OptionsError(option, f'expected a folder, got {value!r}')
+    root = os.path.expanduser(value)
+    if not os.path.exists(root):
+        place = '' if os.path.isabs(root) else f'; the path is relative to {os.getcwd()}'
+        raise OptionsError(option, f'no such folder: {root}{place}')
+    if not os.path.isdir(root):
+        raise OptionsError(option, f'expected a folder, but {root} is a file')
+    return root
+
+
+def open_source(value: object, option: str) -> Source:
+    """The pictures that a ``dataroot_*`` option names: an LMDB where the path ends in .lmdb, else a folder."""
+    root = folder_path(value, option)
+    return LmdbSource(root, option) if root.rstrip(os.sep).endswith('.lmdb') else FolderSource(root, option)
+
+
+def read_meta_info(value: object, option: str) -> list[str]:
+    """The names of a BasicSR meta info file: first word of every line, without its extension."""
+    if not isinstance(value, str) or not os.path.isfile(os.path.expanduser(value)):
+        raise OptionsError(option, f'no such file: {value}')
+    with open(os.path.expanduser(value), encoding='utf-8') as file:
+        keys = [stem(line.split()[0]) for line in file if line.strip()]
+    if not keys:
+        raise OptionsError(option, f'{value} lists no picture')
+    return keys

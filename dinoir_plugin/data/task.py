@@ -1,0 +1,173 @@
+"""One task of a data set: its pictures, how they pair up, and what degrades them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dinoir_plugin.data.decoding import Array, FloatArray, decode_image, to_rgb_float
+from dinoir_plugin.data.degradation_base import Context, Degradation
+from dinoir_plugin.data.degradations import build_degradations
+from dinoir_plugin.data.depth import DEPTH_KINDS, DepthSource, made_up_depth
+from dinoir_plugin.data.option_checks import choice, positive, reject_unknown
+from dinoir_plugin.data.pairing import PAIRINGS, Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
+from dinoir_plugin.data.patches import Turn, Window, cut, draw_turn, draw_window, trim, turn_image
+from dinoir_plugin.data.sources import Source, folder_path, open_source, read_meta_info
+from dinoir_plugin.errors import OptionsError
+
+TASK_KEYS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file', 'filename_tmpl', 'pairing', 'degradation', 'weight',
+             'dataroot_depth', 'depth_kind')
+_PAIRED_KEYS = ('filename_tmpl', 'pairing')
+
+
+class Sample(NamedTuple):
+    """A degraded picture or patch and its clean one.
+
+    Attributes:
+        lq: float32, shape (H, W, 3), order RGB, range [0, 1] unless the degradation says otherwise.
+        gt: float32, shape (H, W, 3), order RGB, range [0, 1].
+        lq_path: The degraded file; the clean one's where the degraded picture is made.
+        gt_path: The clean file.
+    """
+
+    lq: FloatArray
+    gt: FloatArray
+    lq_path: str
+    gt_path: str
+
+
+class Task:
+    """The pictures of one task.
+
+    Either paired (``dataroot_lq``) or clean only with a ``degradation``; both at once are refused, because real pairs
+    with an extra synthetic degradation are a different task, and nothing would tell that it was meant.
+
+    Args:
+        name: The task's name in the options.
+        options: Its block, see `MixedDegradationDataset`; not changed.
+    """
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self.name = name
+        self.path = f'tasks.{name}'
+        reject_unknown(options, TASK_KEYS, self.path)
+        if options.get('dataroot_gt') is None:
+            raise OptionsError(f'{self.path}.dataroot_gt', 'every task needs a folder of clean pictures')
+        paired = options.get('dataroot_lq') is not None
+        if paired == (options.get('degradation') is not None):
+            found = 'both' if paired else 'neither'
+            raise OptionsError(self.path, f'expected either dataroot_lq or degradation, got {found}',
+                               'Pairs come from dataroot_lq; degradation makes them from clean pictures')
+        self.weight = positive(options.get('weight', 1), f'{self.path}.weight')
+        self.gt = open_source(options['dataroot_gt'], f'{self.path}.dataroot_gt')
+        self.lq: Source | None = None
+        self.chain: list[Degradation] = []
+        if paired:
+            self.lq = open_source(options['dataroot_lq'], f'{self.path}.dataroot_lq')
+        else:
+            self._refuse(options, _PAIRED_KEYS, 'dataroot_lq')
+            self.chain = build_degradations(options['degradation'], f'{self.path}.degradation')
+        self.margin = sum(degradation.margin for degradation in self.chain)
+        self.wants_depth = any(degradation.wants_depth for degradation in self.chain)
+        self.depth = self._open_depth(options)
+        self.pairs = self._pair_up(options)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def _refuse(self, options: Mapping[str, Any], keys: Sequence[str], needed: str) -> None:
+        for key in keys:
+            if options.get(key) is not None:
+                raise OptionsError(f'{self.path}.{key}', f'this option has no effect without {needed}', 'Remove it')
+
+    def _open_depth(self, options: Mapping[str, Any]) -> DepthSource | None:
+        if options.get('dataroot_depth') is None:
+            self._refuse(options, ('depth_kind',), 'dataroot_depth')
+            return None
+        if not self.wants_depth:
+            self._refuse(options, ('dataroot_depth',), 'a degradation that uses depth, such as haze')
+        kind = choice(options.get('depth_kind', 'depth'), f'{self.path}.depth_kind', DEPTH_KINDS)
+        option = f'{self.path}.dataroot_depth'
+        return DepthSource(folder_path(options['dataroot_depth'], option), option, kind)
+
+    def _pair_up(self, options: Mapping[str, Any]) -> list[Pair]:
+        listed = None
+        if options.get('meta_info_file') is not None:
+            listed = read_meta_info(options['meta_info_file'], f'{self.path}.meta_info_file')
+        if self.lq is None:
+            pairs = clean_only(self.gt, listed, self.path)
+            return add_depth(pairs, self.gt, self.depth, self.path) if self.depth is not None else pairs
+        pairing = choice(options.get('pairing', 'name'), f'{self.path}.pairing', PAIRINGS)
+        if pairing == 'reside':
+            self._refuse(options, ('filename_tmpl',), 'pairing: name')
+            return pair_many_to_one(self.gt, self.lq, listed, self.path)
+        return pair_by_name(self.gt, self.lq, options.get('filename_tmpl', '{}'), listed, self.path)
+
+    def stem(self, number: int) -> str:
+        """Name of the clean picture of an item, without folder and extension: the same in a folder and an LMDB."""
+        return os.path.basename(self.gt.keys[self.pairs[number].gt])
+
+    def patch(
+        self, number: int, size: int, use_hflip: bool, use_rot: bool, rng: np.random.Generator
+    ) -> Sample:
+        """A training patch of item ``number``: drawn window, drawn turn, then the degradation on the patch.
+
+        Raises:
+            ValueError: A picture is smaller than the patch, cannot be decoded, or differs in size from its partner.
+        """
+        gt = self.decode(self.gt, self.pairs[number].gt)
+        if min(gt.shape[:2]) < size:
+            raise ValueError(f'{self.gt.path(self.pairs[number].gt)}: {size_text(gt.shape)} pixels are too few for '
+                             f'gt_size {size}. Lower gt_size or remove the picture.')
+        window = draw_window(gt.shape[0], gt.shape[1], size, rng)
+        return self._sample(number, gt, window, draw_turn(use_hflip, use_rot, rng), rng)
+
+    def whole(self, number: int, rng: np.random.Generator) -> Sample:
+        """Item ``number`` uncut and unturned; errors as for `patch`."""
+        gt = self.decode(self.gt, self.pairs[number].gt)
+        return self._sample(number, gt, Window(0, 0, gt.shape[0], gt.shape[1]), Turn(), rng)
+
+    def _sample(self, number: int, gt: Array, window: Window, turn: Turn, rng: np.random.Generator) -> Sample:
+        pair = self.pairs[number]
+        gt_path = self.gt.path(pair.gt)
+        # Cut first, as stored: turning whole pictures into RGB floats costs more than decoding them.
+        clean = to_rgb_float(turn_image(cut(gt, window, self.margin), turn))
+        if self.lq is not None and pair.lq is not None:
+            lq, lq_path = self.decode(self.lq, pair.lq), self.lq.path(pair.lq)
+            _check_same_size(lq.shape, lq_path, gt.shape, gt_path)
+            return Sample(to_rgb_float(turn_image(cut(lq, window, 0), turn)), clean, lq_path, gt_path)
+        context = Context()
+        if self.wants_depth:
+            depth = self._depth(number, gt, rng)
+            context = Context(turn_image(cut(depth, window, self.margin), turn))
+        degraded = clean
+        for degradation in self.chain:
+            degraded = degradation.apply(degraded, rng, context)
+        return Sample(trim(degraded, self.margin), trim(clean, self.margin), gt_path, gt_path)
+
+    def _depth(self, number: int, gt: Array, rng: np.random.Generator) -> FloatArray:
+        chosen = self.pairs[number].depth
+        if self.depth is None or chosen is None:
+            return made_up_depth(gt.shape[0], gt.shape[1], rng)
+        depth = self.depth.depth(chosen)
+        _check_same_size(depth.shape, self.depth.path(chosen), gt.shape, self.gt.path(self.pairs[number].gt))
+        return depth
+
+    @staticmethod
+    def decode(source: Source, number: int) -> Array:
+        """A picture as stored, see `decode_image`."""
+        return decode_image(source.read(number), source.path(number))
+
+
+def _check_same_size(shape: Sequence[int], path: str, gt_shape: Sequence[int], gt_path: str) -> None:
+    if tuple(shape[:2]) != tuple(gt_shape[:2]):
+        raise ValueError(f'{path} is {size_text(shape)}, but {gt_path} is {size_text(gt_shape)}. '
+                         'Pairs must have the same size.')
+
+
+def size_text(shape: Sequence[int]) -> str:
+    """Height and width in the order people say them: ``640x480`` is 640 wide."""
+    return f'{shape[1]}x{shape[0]}'

@@ -1,0 +1,135 @@
+"""Weather made by formula. For training where no pairs can be had, and for tests; not a stand-in for real weather."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from dinoir_plugin.data.decoding import FloatArray
+from dinoir_plugin.data.degradation_base import Context, Degradation, round_to_8_bit
+from dinoir_plugin.data.option_checks import choice, flag, number_range
+
+BLENDS = ('screen', 'add')
+
+
+class RainStreaks(Degradation):
+    """Synthetic rain streaks: random drops, drawn out into lines by motion blur, laid over the picture.
+
+    The additive streak layer that most derain sets were made with (Li et al., CVPR 2016; Yang et al., Rain100L/H,
+    CVPR 2017). It has no far rain mist, no depth and no lens drops: use paired pictures where you have them.
+
+    Args:
+        angle: Lean of the streaks in degrees, 0 falls straight down, positive leans to the right at the foot;
+            within [-90, 90]. All streaks of a picture lean alike. Each argument may be a number or ``[from, to]``.
+        length: Length of a streak in pixels, at least 1.
+        density: Drops to a pixel, in [0, 1].
+        strength: Brightness of a streak's middle, in [0, 1]; the drops of a picture vary between half and all of it.
+        width: Standard deviation across a streak in pixels, above 0.
+        blend: ``screen`` is ``1 - (1 - image)(1 - rain)``, which keeps bright parts from burning out; ``add`` is the
+            plain sum, clipped.
+        quantise: True rounds to 8 bits.
+    """
+
+    def __init__(
+        self,
+        angle: float | Sequence[float] = (-30, 30),
+        length: float | Sequence[float] = (10, 30),
+        density: float | Sequence[float] = (0.001, 0.005),
+        strength: float | Sequence[float] = (0.2, 0.6),
+        width: float | Sequence[float] = (0.6, 1.0),
+        blend: str = 'screen',
+        quantise: bool = True,
+    ) -> None:
+        self.angle = number_range(angle, 'angle', low=-90, high=90)
+        self.length = number_range(length, 'length', low=1, high=200)
+        self.density = number_range(density, 'density', low=0, high=1)
+        self.strength = number_range(strength, 'strength', low=0, high=1)
+        self.width = number_range(width, 'width', low=0, high=20, above_low=True)
+        self.blend = choice(blend, 'blend', BLENDS)
+        self.quantise = flag(quantise, 'quantise')
+
+    def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
+        """Lay streaks over the picture; see `Degradation.apply`. Range [0, 1]."""
+        rain = self.layer(image.shape[0], image.shape[1], rng)[..., None]
+        wet = image + rain if self.blend == 'add' else 1 - (1 - image) * (1 - rain)
+        wet = np.clip(wet, 0, 1)
+        return round_to_8_bit(wet) if self.quantise else wet
+
+    def layer(self, height: int, width: int, rng: np.random.Generator) -> FloatArray:
+        """The streaks alone: float32, shape (height, width), range [0, 1]."""
+        angle, length, density, strength, spread = (
+            rng.uniform(*limits) for limits in (self.angle, self.length, self.density, self.strength, self.width)
+        )
+        kernel = streak_kernel(angle, length, spread)
+        # Drops outside the picture reach into it: without this frame the rain would thin out at the borders.
+        reach = kernel.shape[0] // 2
+        shape = (height + 2 * reach, width + 2 * reach)
+        drops = np.zeros(shape, np.float32)
+        count = rng.binomial(shape[0] * shape[1], density)
+        places = rng.integers(0, drops.size, count)
+        drops.flat[places] = strength * rng.uniform(0.5, 1, count)
+        streaks = cv2.filter2D(drops, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+        return np.clip(streaks[reach:reach + height, reach:reach + width], 0, 1)
+
+
+def streak_kernel(angle: float, length: float, width: float) -> FloatArray:
+    """The picture of one drop in motion.
+
+    Args:
+        angle: Degrees from straight down, positive to the right at the foot.
+        length: Pixels.
+        width: Standard deviation across, in pixels.
+
+    Returns:
+        float32, square with an odd side, 1 along the middle of the line, falling off as a Gaussian beyond it.
+    """
+    reach = math.ceil(length / 2 + 3 * width)
+    y, x = np.mgrid[-reach:reach + 1, -reach:reach + 1].astype(np.float32)
+    lean = math.radians(angle)
+    along = x * math.sin(lean) + y * math.cos(lean)
+    across = x * math.cos(lean) - y * math.sin(lean)
+    beyond = np.maximum(np.abs(along) - length / 2, 0)
+    return np.exp(-(across**2 + beyond**2) / (2 * width**2)).astype(np.float32)
+
+
+class Haze(Degradation):
+    """Homogeneous haze by the atmospheric scattering model (Koschmieder; Narasimhan and Nayar, IJCV 2002).
+
+    ``I = J t + A (1 - t)`` with ``t = exp(-beta d)``: J is the clean picture, A the airlight, d the distance divided
+    by the largest one in the picture, so beta is the optical depth of the farthest point. The defaults are those of
+    RESIDE's indoor set (Li et al., IEEE TIP 2019). The distance comes from the task's ``dataroot_depth``; without one
+    it is made up (`depth.made_up_depth`) and has nothing to do with the scene.
+
+    Args:
+        beta: Optical depth, at least 0; a number or ``[from, to]``, one draw a picture.
+        airlight: A, grey, in [0, 1]; a number or ``[from, to]``, one draw a picture.
+        quantise: True rounds to 8 bits.
+    """
+
+    wants_depth = True
+
+    def __init__(
+        self,
+        beta: float | Sequence[float] = (0.6, 1.8),
+        airlight: float | Sequence[float] = (0.7, 1.0),
+        quantise: bool = True,
+    ) -> None:
+        self.beta = number_range(beta, 'beta', low=0)
+        self.airlight = number_range(airlight, 'airlight', low=0, high=1)
+        self.quantise = flag(quantise, 'quantise')
+
+    def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
+        """Add haze; see `Degradation.apply`. Range [0, 1].
+
+        Raises:
+            ValueError: The context has no depth.
+        """
+        if context.depth is None:
+            raise ValueError('haze: expected a depth map in the context, got none')
+        beta, airlight = np.float32(rng.uniform(*self.beta)), np.float32(rng.uniform(*self.airlight))
+        transmission = np.exp(-beta * context.depth)[..., None]
+        hazy = image * transmission + airlight * (1 - transmission)
+        return round_to_8_bit(hazy) if self.quantise else hazy
