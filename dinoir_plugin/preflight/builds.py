@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.archs import build_network
 from basicsr.models import lr_scheduler
 from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, METRIC_REGISTRY
 
@@ -69,7 +68,8 @@ def _check_network(options: Mapping[str, Any]) -> torch.nn.Module:
     with under('network_g'):
         if options['type'] == DINOIRArch.__name__:
             check_arguments(DINOIRArch, '', arguments)
-            return build_network(options)
+            # not by BasicSR's build_network, whose first log line would set up the run's logger without its file
+            return DINOIRArch(**arguments)
     return construct(ARCH_REGISTRY.get(options['type']), 'network_g', arguments)
 
 

@@ -1,0 +1,67 @@
+"""``build_dataloader`` knows only a sampler and a fixed batch size.
+
+A training set that composes its own batches (``MixedDegradationDataset``) offers
+``batch_sampler(sampler, batch_multiplier)``; the mend builds its loader from that, and otherwise as the host would.
+All other datasets go through the host's function.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from dinoir_plugin.compat._replace import is_ours, replace
+
+
+def loader_arguments(
+    dataset: Any, dataset_opt: dict[str, Any], num_gpu: int, dist: bool, sampler: Any, seed: int | None
+) -> dict[str, Any]:
+    """The arguments of torch's DataLoader: the host's, with a batch sampler for batch size, sampler and drop_last."""
+    from basicsr import data
+    from basicsr.utils.dist_util import get_dist_info
+
+    # One process feeds all GPUs of DataParallel; the host multiplies batch size and workers for it.
+    multiplier = 1 if dist else max(num_gpu, 1)
+    num_workers = dataset_opt['num_worker_per_gpu'] * multiplier
+    init = None
+    if seed is not None:
+        init = functools.partial(data.worker_init_fn, num_workers=num_workers, rank=get_dist_info()[0], seed=seed)
+    return {
+        'dataset': dataset,
+        'batch_sampler': dataset.batch_sampler(sampler, multiplier),
+        'num_workers': num_workers,
+        'worker_init_fn': init,
+        'pin_memory': dataset_opt.get('pin_memory', False),
+        'persistent_workers': dataset_opt.get('persistent_workers', False),
+    }
+
+
+def mend() -> bool:
+    """Wrap the host's ``build_dataloader``."""
+    from basicsr import data
+    from basicsr.data.prefetch_dataloader import PrefetchDataLoader
+    from torch.utils.data import DataLoader
+
+    host = data.build_dataloader
+    if is_ours(host):
+        return False
+
+    @functools.wraps(host)
+    def build_dataloader(
+        dataset: Any,
+        dataset_opt: dict[str, Any],
+        num_gpu: int = 1,
+        dist: bool = False,
+        sampler: Any = None,
+        seed: int | None = None,
+    ) -> DataLoader:
+        composes = sampler is not None and callable(getattr(dataset, 'batch_sampler', None))
+        if dataset_opt['phase'] != 'train' or not composes:
+            return host(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+        arguments = loader_arguments(dataset, dataset_opt, num_gpu, dist, sampler, seed)
+        if dataset_opt.get('prefetch_mode') == 'cpu':
+            return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)
+        return DataLoader(**arguments)
+
+    replace(host, build_dataloader)
+    return True

@@ -1,0 +1,93 @@
+"""One training step in this process."""
+
+import copy
+
+import pytest
+import torch
+from basicsr.models import build_model
+
+from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.losses.dpc_loss import DPCLoss
+
+
+@pytest.fixture
+def options(make_project, tmp_path):
+    opt = make_project().options
+    opt.update(is_train=True, dist=False, rank=0, world_size=1, num_gpu=0)
+    opt['path'].update(models=str(tmp_path), training_states=str(tmp_path), experiments_root=str(tmp_path))
+    return opt
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    return {'lq': torch.rand(2, 3, 32, 32), 'gt': torch.rand(2, 3, 32, 32), 'task': ['a', 'b']}
+
+
+def step(model, batch, iteration=1):
+    model.feed_data(batch)
+    model.optimize_parameters(iteration)
+
+
+def test_encoder_is_one_copy_out_of_reach_of_optimizer_and_ema(options, batch):
+    model = build_model(options)
+    encoder = model.net_g.encoder
+    assert model.net_g_ema.encoder is encoder is model.cri_dpc.encoder
+    before = copy.deepcopy(encoder._net.state_dict())
+    step(model, batch)
+    model.net_g.train()
+    assert not encoder._net.training
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), encoder._net.state_dict().values()))
+    trained = sum(p.numel() for group in model.optimizer_g.param_groups for p in group['params'])
+    assert trained == sum(p.numel() for p in model.net_g.parameters())
+    assert trained == sum(p.numel() for p in model.net_g_ema.parameters())
+
+
+def test_loss_is_l1_plus_dpc_and_needs_three_encoder_passes(options, batch, monkeypatch):
+    model = build_model(options)
+    sizes = []
+    forward = type(model.net_g.encoder._net).forward
+    monkeypatch.setattr(
+        type(model.net_g.encoder._net), 'forward', lambda self, x, layers=None: sizes.append(len(x)) or forward(self, x, layers)
+    )
+    expected_output = model.net_g(batch['lq'])
+    loss = DPCLoss([1, 3], loss_weight=0.01, encoder=model.net_g.encoder)
+    expected = {
+        'l_pix': (expected_output - batch['gt']).abs().mean().item(),
+        'l_dpc': loss(expected_output, batch['gt'], batch['lq']).item(),
+    }
+    sizes.clear()
+    step(model, batch)
+    # lq and gt as one batch of four, then the output: three pictures a sample, two calls
+    assert sizes == [4, 2]
+    log = model.get_current_log()
+    assert {key: log[key] for key in expected} == pytest.approx(expected, rel=1e-5)
+    assert sum(log[f'psf/{level}'] for level in ('shallow', 'medium', 'deep')) == pytest.approx(1)
+
+
+def test_gradients_are_clipped_together(options, batch):
+    options['train']['grad_clip_norm'] = 1e-3
+    model = build_model(options)
+    step(model, batch)
+    norm = torch.stack([p.grad.norm() for p in model.net_g.parameters()]).norm()
+    assert norm <= 1e-3 * 1.001
+
+
+def test_patches_that_the_backbone_pads_give_the_same_loss_as_the_plain_form(options):
+    batch = {'lq': torch.rand(1, 3, 30, 34), 'gt': torch.rand(1, 3, 30, 34)}
+    model = build_model(options)
+    step(model, batch)
+    assert model.output.shape == batch['gt'].shape
+    assert model.get_current_log()['l_dpc'] > 0
+
+
+def test_options_are_not_changed(options):
+    before = copy.deepcopy(options)
+    build_model(options)
+    assert options == before
+
+
+def test_unknown_optimizer_names_the_nearest(options):
+    options['train']['optim_g']['type'] = 'AdmaW'
+    with pytest.raises(OptionsError, match="'AdamW'"):
+        build_model(options)

@@ -1,0 +1,91 @@
+"""Whole runs by BasicSR's unmodified trainer."""
+
+import pytest
+import torch
+from conftest import logged  # tests/models/conftest.py: pytest puts this folder in front of the path
+
+TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '-m', 'basicsr.train')
+
+
+@pytest.mark.parametrize('suffix', ['', '.lmdb'])
+def test_fifty_iterations_from_folders_and_lmdb_bring_the_loss_down(make_project, suffix):
+    project = make_project(suffix)
+    project.train.update(total_iter=50)
+    project.data.update(num_worker_per_gpu=1, dataset_enlarge_ratio=10)
+    log = project.run().log
+    losses = logged(log, 'l_pix')
+    assert len(losses) == 50
+    assert sum(losses[-8:]) < 0.75 * sum(losses[:8])
+
+
+def test_run_writes_checkpoints_logs_tensorboard_and_pictures_and_resumes(make_project):
+    project = make_project()
+    project.add_validation()
+    project.options['logger'].update(save_checkpoint_freq=2, use_tb_logger=True)
+    first = project.run().log
+    for level in ('shallow', 'medium', 'deep'):
+        assert all(0 < score < 1 for score in logged(first, f'psf/{level}'))
+    assert len(logged(first, 'l_dpc')) == 4
+    assert '# dehaze: psnr' in first
+    run = project.folder / 'experiments' / 'tiny'
+    assert {path.name for path in (run / 'visualization' / 'check').iterdir()} == {'denoise', 'deblur', 'derain', 'dehaze'}
+    assert list((project.folder / 'tb_logger' / 'tiny').glob('events*'))
+    saved = torch.load(run / 'models' / 'net_g_4.pth', weights_only=True)
+    parameters = sum(t.numel() * t.element_size() for t in saved['params'].values())
+    assert set(saved) == {'params', 'params_ema'}
+    assert not any('encoder.model' in key for key in saved['params'])
+    # two copies of the trainable parameters, and nothing as large as an encoder beside them
+    assert (run / 'models' / 'net_g_4.pth').stat().st_size < 2 * parameters * 1.05 + 200_000
+    project.train['total_iter'] = 6
+    again = project.run('--auto_resume').log
+    assert 'Resuming training from epoch: 0, iter: 4.' in again or 'iter: 4.' in again
+    assert len(logged(again, 'l_pix')) == 2
+
+
+def test_two_ranks_equal_one_rank_with_the_doubled_batch(make_project):
+    project = make_project()
+    project.train.update(total_iter=5, ema_decay=0)
+    one = project.run().log
+    project.data['batch_size_per_gpu'] = 2
+    two = project.run('--launcher', 'pytorch', command=TORCHRUN).log
+    for key in ('l_pix', 'l_dpc'):
+        assert len(logged(one, key)) == 5
+        # the log has five digits
+        assert logged(two, key) == pytest.approx(logged(one, key), rel=2e-4)
+
+
+def test_stages_switch_batch_and_patch_by_iteration_also_after_a_resume(make_project):
+    project = make_project()
+    project.data['stages'] = [
+        {'iters': 3, 'batch_size_per_gpu': 4, 'gt_size': 32},
+        {'iters': 3, 'batch_size_per_gpu': 2, 'gt_size': 48},
+    ]
+    project.train.update(total_iter=6)
+    whole = logged(project.run().log, 'l_pix')
+    project.train['total_iter'] = 4
+    project.options['logger']['save_checkpoint_freq'] = 4
+    project.run()
+    project.train['total_iter'] = 6
+    resumed = logged(project.run('--auto_resume').log, 'l_pix')
+    assert len(whole) == 6
+    assert len(resumed) == 2
+
+
+def test_a_backbone_trains_alone_and_is_tested(make_project):
+    project = make_project()
+    backbone = project.options['network_g']['backbone']
+    project.options['network_g'] = backbone
+    project.train['dpc_opt'] = None
+    log = project.run().log
+    assert not logged(log, 'l_dpc')
+    assert not logged(log, 'psf/deep')
+    project.add_validation(suffix=None)
+    test = {name: project.options[name] for name in ('model_type', 'num_gpu', 'manual_seed', 'network_g', 'val')}
+    test['val'].pop('val_freq')
+    test['name'] = 'tiny_test'
+    test['datasets'] = {'test': project.options['datasets']['val']}
+    test['path'] = {'pretrain_network_g': 'experiments/tiny/models/net_g_latest.pth', 'param_key_g': 'params_ema'}
+    project.options = test
+    done = project.run(command=('-m', 'basicsr.test'))
+    assert '# psnr' in done.log
+    assert len(list((project.folder / 'results' / 'tiny_test' / 'visualization').rglob('*.png'))) == 15
