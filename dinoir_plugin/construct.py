@@ -1,4 +1,4 @@
-"""Calling a class with what stands under one key of an options file, with errors that name the key."""
+"""From what stands under one key of an options file to an object, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -6,39 +6,53 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.errors import OptionsError, nearest, reject_unknown
 
 
-def check_arguments(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> None:
-    """Hold the keys under ``path`` against the signature of ``build``; arguments as :func:`construct`.
+def registered(registry: Any, options: Mapping[str, Any], path: str) -> Any:
+    """The class that ``options['type']`` names in one of BasicSR's registries.
 
     Raises:
-        OptionsError: A key that ``build`` does not take, or one that it needs and that is missing.
+        OptionsError: Nothing goes by that name (path ``<path>.type``).
     """
-    prefix = f'{path}.' if path else ''
-    parameters = inspect.signature(build).parameters.values()
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    named = {
-        parameter.name: parameter
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and parameter.name not in given
-    }
-    for name in arguments:
-        if name not in named and not takes_any:
-            raise OptionsError(f'{prefix}{name}', 'unknown option', nearest(str(name), named))
-    for name, parameter in named.items():
-        if parameter.default is parameter.empty and name not in arguments:
-            raise OptionsError(f'{prefix}{name}', 'this key is required, but missing')
+    kind = options.get('type')
+    # BasicSR registers some of its classes with a suffix and finds them without it
+    name = kind if kind in registry else f'{kind}_basicsr'
+    if name not in registry:
+        raise OptionsError(f'{path}.type', f"nothing is registered as '{kind}'", nearest(str(kind), registry.keys()))
+    return registry.get(name)
 
 
-def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> Any:
-    """Call ``build`` with options as arguments.
+def check_arguments(
+    build: Callable[..., Any], path: str, arguments: Mapping[str, Any], *, swallows: bool = True, **given: Any
+) -> None:
+    """Hold the keys under ``path`` against the signature of ``build``.
 
     Args:
         build: A class or function.
         path: The options' path, for errors.
         arguments: What stands under that path.
+        swallows: Whether ``**kwargs`` in the signature mean that any key is welcome.
         **given: Arguments that are not the user's to give.
+
+    Raises:
+        OptionsError: A key that ``build`` does not take, or one that it needs and that is missing.
+    """
+    parameters = inspect.signature(build).parameters.values()
+    named = {
+        parameter.name: parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and parameter.name not in given
+    }
+    if not (swallows and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)):
+        reject_unknown(arguments, named, path)
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise OptionsError(f'{path}.{name}' if path else name, 'this key is required, but missing')
+
+
+def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> Any:
+    """Call ``build`` with options as arguments; parameters as :func:`check_arguments`.
 
     Returns:
         What ``build`` returns.
@@ -50,7 +64,7 @@ def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any]
     try:
         return build(**arguments, **given)
     except OptionsError as error:
-        raise error.under(path) from error
+        raise (error.under(path) if path else error) from error
     # whatever a foreign constructor raises, it was the values under this path that it could not use
     except Exception as error:
         raise OptionsError(path, f'cannot be built from these values ({type(error).__name__}: {error})') from error

@@ -31,6 +31,14 @@ class OptionsError(ValueError):
         return OptionsError(f'{prefix}.{self.path}', self.problem, self.remedy)
 
 
+def reject_unknown(options: Iterable[object], valid: Iterable[str], path: str) -> None:
+    """Refuse the first key that nobody would read, naming the valid key closest to it."""
+    known = list(valid)
+    for key in options:
+        if key not in known:
+            raise OptionsError(f'{path}.{key}' if path else str(key), 'unknown option', nearest(str(key), known))
+
+
 @contextmanager
 def under(prefix: str) -> Iterator[None]:
     """While open, every OptionsError raised inside gets ``prefix`` in front of its path."""
@@ -47,7 +55,7 @@ def nearest(word: str, valid: Iterable[str]) -> str:
         For instance ``did you mean 'sigma'?`` or ``valid: 'clip', 'sigma'``.
     """
     words = sorted(valid)
-    close = difflib.get_close_matches(word, words, n=1)
+    close = [w for w in words if w.lower() == word.lower()] or difflib.get_close_matches(word, words, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
     return 'valid: ' + ', '.join(f"'{w}'" for w in words)

@@ -14,7 +14,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import cv2
-import dinoir_plugin  # noqa: F401  (makes basicsr importable with today's torchvision, and registers the plugin)
 import numpy as np
 import torch
 import yaml
@@ -24,10 +23,13 @@ from basicsr.metrics.psnr_ssim import calculate_psnr
 from basicsr.utils import tensor2img
 from skimage import data
 
+import dinoir_plugin  # noqa: F401  (makes basicsr importable with today's torchvision, and registers the plugin)
+
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ROOT / 'options' / 'train_dinoir_quickstart.yml'
 PICTURES = Path('datasets/quickstart')
 EXPERIMENT = Path('experiments/dinoir_quickstart')
+TILE = 200
 CROP_HEIGHT, CROP_WIDTH = 144, 200
 FIGURE_HEADER = 26
 FIGURE_GAP = 6
@@ -42,22 +44,28 @@ def main() -> int:
 
 
 def prepare() -> int:
-    """Write eight photographs for training and eight crops of two other photographs for validation."""
+    """Write tiles of nine photographs for training and eight crops of two other photographs for validation."""
     training = {
-        'astronaut': data.astronaut(), 'rocket': data.rocket(), 'motorcycle': data.stereo_motorcycle()[0],
-        'hubble': data.hubble_deep_field(), 'camera': data.camera(), 'brick': data.brick(), 'grass': data.grass(),
-        'gravel': data.gravel(),
+        'chelsea': data.chelsea(), 'coffee': data.coffee(), 'rocket': data.rocket(),
+        'hubble': data.hubble_deep_field(), 'camera': data.camera(), 'coins': data.coins(), 'brick': data.brick(),
+        'grass': data.grass(), 'gravel': data.gravel(),
     }  # fmt: skip
-    heldout = {'chelsea': data.chelsea(), 'coffee': data.coffee()}
+    heldout = {'astronaut': data.astronaut(), 'motorcycle': data.stereo_motorcycle()[0]}
+    tiles = 0
     for name, image in training.items():
-        write(PICTURES / 'train' / f'{name}.png', image)
+        # small files, because a patch costs the decoding of its whole file
+        for top in range(0, image.shape[0] - TILE + 1, TILE):
+            for left in range(0, image.shape[1] - TILE + 1, TILE):
+                write(PICTURES / 'train' / f'{name}_{top}_{left}.png', image[top : top + TILE, left : left + TILE])
+                tiles += 1
     for name, image in heldout.items():
         tops = (0, image.shape[0] - CROP_HEIGHT)
         lefts = (0, image.shape[1] - CROP_WIDTH)
         corners = [(top, left) for top in tops for left in lefts]
         for number, (top, left) in enumerate(corners):
-            write(PICTURES / 'heldout' / f'{name}{number}.png', image[top : top + CROP_HEIGHT, left : left + CROP_WIDTH])
-    print(f'Wrote {len(training)} photographs for training and 8 held-out crops of 2 others to {PICTURES}/')
+            crop = image[top : top + CROP_HEIGHT, left : left + CROP_WIDTH]
+            write(PICTURES / 'heldout' / f'{name}{number}.png', crop)
+    print(f'{PICTURES}/: {tiles} tiles of {len(training)} photographs, 8 held-out crops of {len(heldout)} others')
     return 0
 
 
@@ -119,9 +127,8 @@ def montage(rows: list[list[np.ndarray]]) -> np.ndarray:
     """Rows of equally large BGR pictures on white, headed degraded, restored, target."""
     height, width = rows[0][0].shape[:2]
     columns = len(rows[0])
-    canvas = np.full(
-        (FIGURE_HEADER + len(rows) * (height + FIGURE_GAP), columns * (width + FIGURE_GAP) - FIGURE_GAP, 3), 255, np.uint8
-    )
+    canvas_height = FIGURE_HEADER + len(rows) * (height + FIGURE_GAP)
+    canvas = np.full((canvas_height, columns * (width + FIGURE_GAP) - FIGURE_GAP, 3), 255, np.uint8)
     for column, title in enumerate(('degraded', 'restored', 'target')):
         place = (column * (width + FIGURE_GAP) + 4, FIGURE_HEADER - 8)
         cv2.putText(canvas, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)

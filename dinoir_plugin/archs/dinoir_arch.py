@@ -9,8 +9,8 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.construct import construct
-from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.construct import construct, registered
+from dinoir_plugin.errors import OptionsError
 from dinoir_plugin.modules.dr_fusion import DRFusion
 from dinoir_plugin.modules.frozen_encoder import FrozenEncoder, frozen_encoder
 from dinoir_plugin.modules.graft import graft, guided_by
@@ -107,17 +107,16 @@ class DINOIRArch(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DINOIRArch:
         """Where ``.to()``, ``.cuda()`` and the like arrive: the encoder moves along, though it is no submodule."""
         super()._apply(fn, recurse)
-        self.encoder.to(fn(torch.empty(0)).device)
+        self.encoder.follow(fn)
         return self
 
 
 def build_backbone(options: Mapping[str, Any]) -> nn.Module:
     """Build a registered arch from ``type`` and its arguments; OptionsErrors start with ``backbone``."""
     arguments = dict(options)
-    kind = arguments.pop('type', None)
-    if kind not in ARCH_REGISTRY:
-        raise OptionsError('backbone.type', f"no arch '{kind}' is registered", nearest(str(kind), ARCH_REGISTRY.keys()))
-    return construct(ARCH_REGISTRY.get(kind), 'backbone', arguments)
+    kind = registered(ARCH_REGISTRY, options, 'backbone')
+    arguments.pop('type')
+    return construct(kind, 'backbone', arguments)
 
 
 def build_encoder(options: Mapping[str, Any]) -> tuple[FrozenEncoder, dict[str, int]]:

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +63,27 @@ def _one_line(error: yaml.YAMLError) -> str:
     return ' '.join((f'line {mark.line + 1}: {problem}' if mark else problem).split())
 
 
-def requested_root(opt: dict[str, Any], forced: list[str], key: str) -> str | None:
-    """The user's ``path.<key>``: BasicSR 1.4.2 overwrites it while parsing, so it is read here."""
+def with_forced(opt: dict[str, Any], forced: list[str]) -> dict[str, Any]:
+    """The options as ``--force_yml`` changes them, read as the host reads it (``train:ema_decay=0.9``)."""
     from basicsr.utils import options
 
-    path_opt = opt.get('path')
-    value = path_opt.get(key) if isinstance(path_opt, dict) else None
+    opt = deepcopy(opt)
     for entry in forced:
-        name, _, text = entry.partition('=')
-        if name.strip() == f'path:{key}':
-            value = options._postprocess_yml_value(text.strip())
-    return None if value is None else str(value)
+        keys, _, value = entry.partition('=')
+        *parents, last = keys.strip().split(':')
+        block: Any = opt
+        for key in parents:
+            block = block.get(key) if isinstance(block.get(key), dict) else {}
+        block[last] = options._postprocess_yml_value(value.strip())
+    return opt
 
 
 def concerns_plugin(opt: dict[str, Any]) -> bool:
-    """Whether the plugin's own model runs, whose options are all known; what other models read is theirs to say."""
-    return opt.get('model_type') == 'DINOIRModel'
+    """Whether a run uses anything of the plugin whose options can be checked."""
+    datasets = opt.get('datasets')
+    blocks = [opt.get('network_g'), *(datasets.values() if isinstance(datasets, dict) else ())]
+    types = [block.get('type') for block in blocks if isinstance(block, dict)]
+    return opt.get('model_type') == 'DINOIRModel' or not {'DINOIRArch', 'MixedDegradationDataset'}.isdisjoint(types)
 
 
 def is_first_rank() -> bool:
@@ -112,16 +118,18 @@ def mend() -> bool:
 
         caller = sys._getframe(1).f_globals
         path, forced = command_line(sys.argv[1:])
-        as_written = {} if path is None else read_options(path)
-        ours = concerns_plugin(as_written)
-        if ours and path is not None:
+        written = {} if path is None else with_forced(read_options(path), forced)
+        ours = concerns_plugin(written)
+        if path is not None and written.get('model_type') == 'DINOIRModel':
             with one_line(path):
-                preflight.check_schema(as_written, is_train)
-        base = requested_root(as_written, forced, 'experiments_root' if is_train else 'results_root')
+                preflight.check_schema(written, is_train)
+        # BasicSR 1.4.2 overwrites these while parsing
+        base = (written.get('path') or {}).get('experiments_root' if is_train else 'results_root')
         opt, args = host(root_path, is_train=is_train)
         output_root.place(opt, root_path, base, is_train)
         resume.take_over(caller)
-        seed_training_data(opt)
+        if written.get('manual_seed') is not None:
+            seed_training_data(opt)
         # one rank looks for all: the others could only find the same, and the launcher ends them with it
         if ours and is_first_rank():
             with one_line(args.opt):
@@ -133,7 +141,10 @@ def mend() -> bool:
 
 
 def seed_training_data(opt: dict[str, Any]) -> None:
-    """Hand ``manual_seed`` to our training sets, to which the host gives no seed; test sets keep their own."""
+    """Hand the file's ``manual_seed`` to our training sets; test sets keep their own.
+
+    Without one in the file the host draws a seed in each rank, and ranks must deal from one row of samples.
+    """
     for dataset in opt['datasets'].values():
         if dataset.get('type') == 'MixedDegradationDataset' and dataset['phase'] == 'train':
             dataset.setdefault('seed', opt['manual_seed'])

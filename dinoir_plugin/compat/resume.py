@@ -51,6 +51,10 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         return None
     state = read_state(path)
     check_resume(opt, state['iter'])
+    # the host replays the interrupted epoch from its start; our data set goes on where the run stopped
+    for dataset in opt['datasets'].values():
+        if dataset.get('type') == 'MixedDegradationDataset' and dataset['phase'] == 'train':
+            dataset['done_iters'] = state['iter']
     return state
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from dinoir_plugin.construct import construct
 from dinoir_plugin.data.decoding import FloatArray
 from dinoir_plugin.data.degradation_base import Context, Degradation, round_to_8_bit
-from dinoir_plugin.data.option_checks import choice, flag, integer, join, mapping, number_range, reject_unknown
+from dinoir_plugin.data.option_checks import choice, flag, integer, join, mapping, number_range
 from dinoir_plugin.data.weather import Haze, RainStreaks
 from dinoir_plugin.errors import OptionsError
 
@@ -98,12 +98,4 @@ def build_degradations(options: object, path: str) -> list[Degradation]:
 def _build(options: object, path: str) -> Degradation:
     parameters = mapping(options, path)
     kind = choice(parameters.pop('type', None), join(path, 'type'), list(DEGRADATIONS))
-    known = inspect.signature(DEGRADATIONS[kind]).parameters
-    reject_unknown(parameters, known, path)
-    for name, parameter in known.items():
-        if parameter.default is inspect.Parameter.empty and name not in parameters:
-            raise OptionsError(join(path, name), f'{kind} needs this option')
-    try:
-        return DEGRADATIONS[kind](**parameters)
-    except OptionsError as error:
-        raise error.under(path) from None
+    return construct(DEGRADATIONS[kind], path, parameters)

@@ -17,17 +17,17 @@ from torch.utils.data import Dataset
 
 from dinoir_plugin.data.decoding import FloatArray
 from dinoir_plugin.data.image_check import check_tasks
-from dinoir_plugin.data.option_checks import flag, integer, mapping, positive, reject_unknown
+from dinoir_plugin.data.option_checks import flag, integer, mapping, positive
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
 from dinoir_plugin.data.task import Sample, Task
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.errors import OptionsError, reject_unknown
 
-# The second and third row are read by BasicSR's loader and prefetchers, not here; io_backend is accepted because
-# every BasicSR file has it, but the folders' names already say which of them are LMDBs.
+# Some are read by BasicSR's loader and prefetchers only. io_backend and use_shuffle are accepted because BasicSR's own
+# files have them; the first says what the folders' names say already, the second is read by nobody in BasicSR either.
 DATASET_KEYS = (
     'name', 'type', 'phase', 'tasks', 'gt_size', 'use_hflip', 'use_rot', 'stages', 'seed', 'scale',
     'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue',
-    'pin_memory', 'persistent_workers', 'io_backend',
+    'pin_memory', 'persistent_workers', 'io_backend', 'use_shuffle', 'done_iters',
 )  # fmt: skip
 STAGE_KEYS = ('iters', 'batch_size_per_gpu', 'gt_size')
 PHASES = ('train', 'val', 'test')
@@ -57,7 +57,8 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
             use_hflip, use_rot (bool): BasicSR's turns, default true.
             batch_size_per_gpu (int), dataset_enlarge_ratio (number): As in BasicSR.
             stages (list): Blocks with ``iters`` and at choice ``batch_size_per_gpu`` and ``gt_size``.
-            seed (int): Default 0.
+            seed (int): Default 0; BasicSR's ``manual_seed`` where the file gives that.
+            done_iters (int): Where a resumed run goes on; set by the plugin.
 
     Attributes:
         opt: A copy of the options, as BasicSR's models expect.
@@ -150,7 +151,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         # The trainer's own expression, so that its number of epochs covers its number of iterations.
         batch = self.opt.get('batch_size_per_gpu', self.stages[0].batch)
         epoch_iters = math.ceil(len(self) * self.enlarge_ratio / (batch * sampler.num_replicas))
-        return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier)
+        return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier, self.opt.get('done_iters', 0))
 
     def check_images(self) -> None:
         """Look at all pictures by their headers and decode one of each task; for once before a long run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dinoir_plugin.errors import OptionsError, nearest
@@ -12,14 +12,6 @@ from dinoir_plugin.errors import OptionsError, nearest
 def join(path: str, key: object) -> str:
     """``tasks.denoise`` and ``sigma`` make ``tasks.denoise.sigma``; an empty path adds nothing."""
     return f'{path}.{key}' if path else str(key)
-
-
-def reject_unknown(options: Mapping[str, Any], valid: Iterable[str], path: str) -> None:
-    """Refuse the first key that nobody would read, naming the valid key closest to it."""
-    known = set(valid)
-    for key in options:
-        if key not in known:
-            raise OptionsError(join(path, key), f'unknown option ({nearest(str(key), known)})')
 
 
 def mapping(value: object, path: str) -> dict[str, Any]:

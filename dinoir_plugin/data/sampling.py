@@ -165,15 +165,22 @@ class StageBatchSampler(Sampler[list[Draw]]):
         stages: The parts of the run, at least one.
         epoch_iters: Iterations in an epoch.
         batch_multiplier: How many stage batches go into one batch (GPUs under DataParallel).
+        done: Iterations that a resumed run has behind it: its first epoch starts after them.
     """
 
     def __init__(
-        self, sampler: EnlargedSampler, stages: Sequence[Stage], epoch_iters: int, batch_multiplier: int = 1
+        self,
+        sampler: EnlargedSampler,
+        stages: Sequence[Stage],
+        epoch_iters: int,
+        batch_multiplier: int = 1,
+        done: int = 0,
     ) -> None:
         self.sampler = sampler
         self.stages = tuple(stages)
         self.epoch_iters = epoch_iters
         self.batch_multiplier = batch_multiplier
+        self.done = done
 
     def __len__(self) -> int:
         return self.epoch_iters
@@ -181,7 +188,7 @@ class StageBatchSampler(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         # The epoch is read now, not at the first batch: the trainer may move on before a prefetched one is used up.
         first = self.sampler.epoch * self.epoch_iters
-        return (self.batch(iteration) for iteration in range(first, first + self.epoch_iters))
+        return (self.batch(iteration) for iteration in range(max(first, self.done), first + self.epoch_iters))
 
     def batch(self, iteration: int) -> list[Draw]:
         """What this rank draws in an iteration of the run, counted from 0."""

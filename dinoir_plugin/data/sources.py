@@ -18,6 +18,7 @@ from dinoir_plugin.errors import OptionsError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
+ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 _META_LINE = re.compile(r'(?P<name>.+?)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s.*)?')
 
 
@@ -96,13 +97,17 @@ class FolderSource(Source):
         """Height and width from the file's header.
 
         Raises:
-            ValueError: The header is no image's.
+            ValueError: The header is no image's, or says what decoding would refuse.
         """
         try:
             with Image.open(self.path(number)) as image:
+                if image.mode in ALPHA_MODES:
+                    raise ValueError(f'{self.path(number)} has an alpha channel. Save it without one')
                 return image.height, image.width
         except UnidentifiedImageError as error:
             raise ValueError(f'{self.path(number)}: expected an image, but its header is none') from error
+        except Image.DecompressionBombError as error:
+            raise ValueError(f'{self.path(number)}: {error}') from error
 
 
 def _image_names(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:

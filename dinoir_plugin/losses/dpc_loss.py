@@ -33,7 +33,8 @@ class DPCLoss(nn.Module):
         layers: Encoder blocks, from zero.
         layer_weights: w_i, one for each layer; all 1 / len(layers) when left out.
         loss_weight: Factor of the whole.
-        encoder: Options of the encoder (``name``, ``weights``, ``model_args``) or a
+        encoder: Options of the encoder (``name``, ``weights``, ``model_args``; ``layers`` is for guidance and not
+            read here) or a
             :class:`~dinoir_plugin.modules.frozen_encoder.FrozenEncoder`. :class:`DINOIRModel` fills in the network's
             where the options leave it out.
         eps: Added to the denominator, in units of the features.
@@ -110,7 +111,7 @@ class DPCLoss(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DPCLoss:
         """Where ``.to()`` and the like arrive: the encoder moves along, though it is no submodule."""
         super()._apply(fn, recurse)
-        self.encoder.to(fn(torch.empty(0)).device)
+        self.encoder.follow(fn)
         return self
 
 

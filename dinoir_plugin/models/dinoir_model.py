@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -26,17 +25,12 @@ class DINOIRModel(SRModel):
 
     L = L1 + lambda * L_DINO. Beside SRModel's options it knows ``train.dpc_opt``
     (:class:`~dinoir_plugin.losses.dpc_loss.DPCLoss`), ``train.grad_clip_norm`` (largest norm of all gradients
-    together) and every optimizer of ``torch.optim`` by name.
+    together) and the optimizers of ``torch.optim`` by name.
 
     A step encodes ``lq`` and ``gt`` in one pass without gradients, which serves guidance and loss, and the output in
     one with. The log carries ``l_pix``, ``l_dpc`` and the gate's mean scores as ``psf/<level>``.
 
-    Args:
-        opt: BasicSR's options; not changed.
     """
-
-    def __init__(self, opt: dict[str, Any]) -> None:
-        super().__init__(deepcopy(opt))
 
     def init_training_settings(self) -> None:
         """Losses, EMA, optimizer and schedulers."""
@@ -51,6 +45,12 @@ class DINOIRModel(SRModel):
     ) -> torch.optim.Optimizer:
         """See :func:`~dinoir_plugin.models.optimizer.make_optimizer`; BasicSR 1.4.2 itself knows Adam only."""
         return make_optimizer(optim_type, params, lr=lr, **kwargs)
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """EMA of all parameters in one call; the host's loop over them costs as much as a small network's forward."""
+        current = [p.detach() for p in self.get_bare_model(self.net_g).parameters()]
+        averages = [p.detach() for p in self.net_g_ema.parameters()]
+        torch._foreach_lerp_(averages, current, 1 - decay)
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
@@ -85,8 +85,7 @@ class DINOIRModel(SRModel):
     def _forward_losses(self) -> OrderedDict[str, Tensor]:
         losses: OrderedDict[str, Tensor] = OrderedDict()
         net = self.get_bare_model(self.net_g)
-        guided = isinstance(net, DINOIRArch)
-        if guided and self.cri_dpc is not None:
+        if isinstance(net, DINOIRArch) and self.cri_dpc is not None and self.cri_dpc.encoder is net.encoder:
             with torch.no_grad():
                 both = net.encode(torch.cat([self.lq, self.gt]), self.cri_dpc.layers)
             lq_features, gt_features = halves(both)
@@ -99,6 +98,10 @@ class DINOIRModel(SRModel):
         if self.cri_pix:
             losses['l_pix'] = self.cri_pix(self.output, self.gt)
             losses.move_to_end('l_pix', last=False)
+        if self.cri_perceptual:
+            for name, loss in zip(('l_percep', 'l_style'), self.cri_perceptual(self.output, self.gt)):
+                if loss is not None:
+                    losses[name] = loss
         return losses
 
     def _psf_scores(self) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -40,10 +40,15 @@ class FrozenEncoder:
         """``layers`` as a tuple, or an OptionsError that says the valid range."""
         return self._net.check_layers(layers, path)
 
-    def to(self, device: torch.device) -> None:
-        """Move the one copy to ``device``."""
-        self._elsewhere.clear()
-        self._net.to(device)
+    def follow(self, move: Callable[[Tensor], Tensor]) -> None:
+        """Go to the device where an owner's ``_apply(move)`` takes its tensors; a change of type alone moves nothing.
+
+        The meta device, which keeps no numbers, is passed over.
+        """
+        device = move(torch.empty(0, device=self._net.mean.device)).device
+        if device.type != 'meta' and device != self._net.mean.device:
+            self._elsewhere.clear()
+            self._net.to(device)
 
     def __call__(self, image: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Encode; gradients flow to ``image``, never to the encoder.
@@ -72,6 +77,8 @@ class FrozenEncoder:
 
 
 _POOL: WeakValueDictionary[str, FrozenEncoder] = WeakValueDictionary()
+# keeps the last one alive between the trial build of the options check and the real one
+_latest: list[FrozenEncoder] = []
 
 
 def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, Any] | None = None) -> FrozenEncoder:
@@ -90,4 +97,5 @@ def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, An
     encoder = _POOL.get(key)
     if encoder is None:
         encoder = _POOL[key] = FrozenEncoder(name, weights, model_args or {})
+    _latest[:] = [encoder]
     return encoder

@@ -80,6 +80,8 @@ def guided_by(network: nn.Module, guide: Tensor) -> Iterator[None]:
 
 def resolve_names(network: nn.Module, guide_at: Sequence[str]) -> list[str]:
     """Names and patterns to names of submodules, each once, in the order of the network."""
+    if isinstance(guide_at, str) or not all(isinstance(pattern, str) for pattern in guide_at):
+        raise OptionsError('guide_at', f'expected a list of module names, got {guide_at!r}')
     names = [name for name, _ in network.named_modules() if name]
     chosen: set[str] = set()
     for pattern in guide_at:
@@ -111,8 +113,13 @@ def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
         twin.get_submodule(name).register_forward_hook(
             lambda module, inputs, output, name=name: shapes.update({name: getattr(output, 'shape', type(output))})
         )
-    with torch.no_grad():
-        twin(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE, device='meta'))
+    try:
+        with torch.no_grad():
+            twin(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE, device='meta'))
+    # a foreign network may raise anything; whatever it is, it cannot be guided
+    except Exception as error:
+        problem = f'{type(network).__name__} does not take a trial input of shape (1, 3, {PROBE_SIDE}, {PROBE_SIDE})'
+        raise OptionsError('backbone', f'{problem} ({type(error).__name__}: {error})') from error
     for name in names:
         shape = shapes.get(name, 'nothing: it is not called')
         if not isinstance(shape, torch.Size) or len(shape) != 4:

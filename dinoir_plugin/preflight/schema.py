@@ -6,11 +6,14 @@ data sets, schedulers, optimizers, metrics) are checked against the signature of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.errors import OptionsError, reject_unknown
+
+NUMBER_TEXT = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')
 
 
 @dataclass(frozen=True)
@@ -20,64 +23,70 @@ class Key:
     Attributes:
         kind: ``text``, ``count`` (whole number from 1), ``whole`` (whole number), ``number``, ``flag``, ``block``,
             ``gpus`` (``auto`` or a whole number from 0), or ``any``.
-        required: When it must be there: always (True), never (False), or in training only (``'train'``).
+        required: When it must be there: always (True), never (False), or in ``'train'`` or ``'test'`` only.
+        nullable: Whether an empty value (``resume_state: ~``) means that it is left out. BasicSR asks for None at some
+            keys only; elsewhere an empty value ends in a traceback, or in another meaning.
         block: For a block with fixed keys, these.
     """
 
     kind: str
     required: bool | str = False
+    nullable: bool = False
     block: Mapping[str, Key] | None = None
 
 
-TEXT, COUNT, WHOLE, NUMBER, FLAG = (Key(kind) for kind in ('text', 'count', 'whole', 'number', 'flag'))
-TYPED = Key('block', block=None)
+TEXT, COUNT, WHOLE, NUMBER, FLAG, BLOCK = (Key(k) for k in ('text', 'count', 'whole', 'number', 'flag', 'block'))
+OPTIONAL_TEXT = Key('text', nullable=True)
+OPTIONAL_BLOCK = Key('block', nullable=True)
+TRAIN_COUNT = Key('count', required='train')
+TRAIN_BLOCK = Key('block', required='train')
 
 PATHS = {
-    'pretrain_network_g': TEXT,
+    'pretrain_network_g': OPTIONAL_TEXT,
     'strict_load_g': FLAG,
     'param_key_g': TEXT,
-    'resume_state': TEXT,
-    'ignore_resume_networks': Key('any'),
+    'resume_state': OPTIONAL_TEXT,
+    'ignore_resume_networks': Key('any', nullable=True),
     'experiments_root': TEXT,
     'results_root': TEXT,
 }
 TRAIN = {
-    'total_iter': Key('count', required='train'),
+    'total_iter': TRAIN_COUNT,
     'warmup_iter': WHOLE,
     'ema_decay': NUMBER,
     'grad_clip_norm': NUMBER,
-    'optim_g': Key('block', required='train'),
-    'scheduler': Key('block', required='train'),
-    'pixel_opt': Key('block', required='train'),
-    'perceptual_opt': TYPED,
-    'dpc_opt': TYPED,
+    'optim_g': TRAIN_BLOCK,
+    'scheduler': TRAIN_BLOCK,
+    'pixel_opt': TRAIN_BLOCK,
+    'perceptual_opt': OPTIONAL_BLOCK,
+    'dpc_opt': OPTIONAL_BLOCK,
 }
 VAL = {
-    'val_freq': Key('count', required='train'),
+    'val_freq': TRAIN_COUNT,
     'save_img': Key('flag', required=True),
     'pbar': FLAG,
-    'suffix': TEXT,
-    'metrics': TYPED,
+    'suffix': OPTIONAL_TEXT,
+    'metrics': OPTIONAL_BLOCK,
 }
 LOGGER = {
-    'print_freq': Key('count', required='train'),
-    'save_checkpoint_freq': Key('number', required='train'),
+    'print_freq': TRAIN_COUNT,
+    'save_checkpoint_freq': TRAIN_COUNT,
     'use_tb_logger': Key('flag', required='train'),
-    'wandb': Key('block', block={'project': TEXT, 'resume_id': TEXT}),
+    'wandb': Key('block', nullable=True, block={'project': OPTIONAL_TEXT, 'resume_id': OPTIONAL_TEXT}),
 }
 TOP = {
     'name': Key('text', required=True),
     'model_type': Key('text', required=True),
     'scale': COUNT,
     'num_gpu': Key('gpus', required=True),
-    'manual_seed': WHOLE,
+    'manual_seed': Key('whole', nullable=True),
     'find_unused_parameters': FLAG,
     'dist_params': Key('block', block={'backend': TEXT, 'port': COUNT}),
     'datasets': Key('block', required=True),
     'network_g': Key('block', required=True),
     'path': Key('block', required=True, block=PATHS),
     'train': Key('block', required='train', block=TRAIN),
-    'val': Key('block', block=VAL),
+    'val': Key('block', required='test', block=VAL),
     'logger': Key('block', required='train', block=LOGGER),
 }
 
@@ -92,14 +101,16 @@ def check_schema(opt: Mapping[str, Any], is_train: bool) -> None:
     Raises:
         OptionsError: For the first option that is unknown, missing or of the wrong kind.
     """
+    _refuse_number_texts(opt, '')
     _check_block(opt, TOP, '', is_train)
     for phase, dataset in opt['datasets'].items():
         path = f'datasets.{phase}'
-        kind = str(phase).split('_')[0]
-        allowed = ('train', 'val') if is_train else ('val', 'test')
-        if kind not in allowed:
-            raise OptionsError(path, f'expected a name that starts with {" or ".join(allowed)}, got {phase!r}')
-        _check_kind(dataset, TYPED, path)
+        name = str(phase)
+        if is_train and name != 'train' and name.split('_')[0] != 'val':
+            raise OptionsError(path, f'expected train, val or val_<anything>, got {phase!r}')
+        if not is_train and name.split('_')[0] not in ('val', 'test'):
+            raise OptionsError(path, f'expected test, val, or one of these and _<anything>, got {phase!r}')
+        _check_kind(dataset, BLOCK, path)
         for key in ('name', 'type'):
             if not isinstance(dataset.get(key), str):
                 raise OptionsError(f'{path}.{key}', f'expected text, got {dataset.get(key)!r}')
@@ -108,24 +119,23 @@ def check_schema(opt: Mapping[str, Any], is_train: bool) -> None:
 
 
 def _check_block(block: Mapping[str, Any], keys: Mapping[str, Key], path: str, is_train: bool) -> None:
+    reject_unknown(block, keys, path)
     for name, value in block.items():
         full = f'{path}.{name}' if path else str(name)
-        if name not in keys:
-            raise OptionsError(full, 'unknown option', nearest(str(name), keys))
         key = keys[name]
-        # an empty value (`resume_state: ~`) counts as left out, as everywhere in BasicSR
-        if value is None and not key.required:
+        if value is None and key.nullable:
             continue
         _check_kind(value, key, full)
         if key.block is not None:
             _check_block(value, key.block, full, is_train)
     for name, key in keys.items():
-        if name not in block and (key.required is True or (key.required == 'train' and is_train)):
+        if name not in block and key.required in (True, 'train' if is_train else 'test'):
             raise OptionsError(f'{path}.{name}' if path else name, 'this key is required, but missing')
 
 
 def _check_kind(value: Any, key: Key, path: str) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
+    # BasicSR's own files write iterations as `!!float 5e3`
+    whole = not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1
     fits, expected = {
         'text': (isinstance(value, str), 'text'),
         'count': (whole and value > 0, 'a whole number from 1'),
@@ -138,15 +148,16 @@ def _check_kind(value: Any, key: Key, path: str) -> None:
     }[key.kind]
     if fits:
         return
-    remedy = 'YAML reads 1e-4 as text: write 1.0e-4' if _is_number_text(value) else ''
-    raise OptionsError(path, f'expected {expected}, got {value!r}', remedy)
+    raise OptionsError(path, f'expected {expected}, got {value!r}')
 
 
-def _is_number_text(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+def _refuse_number_texts(value: Any, path: str) -> None:
+    """Refuse texts such as '1e-4', which a person meant as a number and YAML 1.1 reads as text."""
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            _refuse_number_texts(entry, f'{path}.{name}' if path else str(name))
+    elif isinstance(value, (list, tuple)):
+        for number, entry in enumerate(value):
+            _refuse_number_texts(entry, f'{path}[{number}]')
+    elif isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
+        raise OptionsError(path, f'YAML reads {value} as text, not as a number', 'Write 1.0e-4 for 1e-4')

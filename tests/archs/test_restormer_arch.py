@@ -42,7 +42,11 @@ def test_dual_pixel_variant(backbone_options):
 
 @pytest.mark.parametrize(
     ('change', 'path'),
-    [({'LayerNorm_type': 'Withbias'}, 'LayerNorm_type'), ({'heads': [1, 2, 4]}, 'heads'), ({'heads': [3, 2, 4, 8]}, 'heads')],
+    [
+        ({'LayerNorm_type': 'Withbias'}, 'LayerNorm_type'),
+        ({'heads': [1, 2, 4]}, 'heads'),
+        ({'heads': [3, 2, 4, 8]}, 'heads'),
+    ],
 )
 def test_arguments_that_cannot_be_built(change, path, backbone_options):
     backbone_options.pop('type')

@@ -167,11 +167,12 @@ def test_relocated(tmp_path, monkeypatch):
 def test_options_of_the_plugin_are_checked(parse, monkeypatch, ours):
     calls = []
 
-    def check_options(opt, is_train):
+    def refuse(opt, is_train):
         calls.append(is_train)
         raise OptionsError('network_g.x', 'no such option', "did you mean 'y'?")
 
-    monkeypatch.setattr('dinoir_plugin.preflight.check_options', check_options, raising=False)
+    monkeypatch.setattr('dinoir_plugin.preflight.check_schema', lambda opt, is_train: None)
+    monkeypatch.setattr('dinoir_plugin.preflight.check_builds', refuse)
     base = GOOD.replace('datasets: {}\n', '') if ours.startswith('datasets') else GOOD
     with pytest.raises(SystemExit) as caught:
         parse(base + f'path: {{}}\n{ours}\n')

@@ -159,7 +159,7 @@ def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind)
     [
         ({'type': 'gausian_noise', 'sigma': 5}, 'd.type', "did you mean 'gaussian_noise'"),
         ({'sigma': 5}, 'd.type', 'expected one of gaussian_noise'),
-        ({'type': 'gaussian_noise'}, 'd.sigma', 'gaussian_noise needs this option'),
+        ({'type': 'gaussian_noise'}, 'd.sigma', 'this key is required'),
         ({'type': 'gaussian_noise', 'sgima': 5}, 'd.sgima', "did you mean 'sigma'"),
         ({'type': 'gaussian_noise', 'sigma': -1}, 'd.sigma', 'of at least 0, got -1'),
         ({'type': 'gaussian_noise', 'sigma': [50, 15]}, 'd.sigma', 'from <= to'),

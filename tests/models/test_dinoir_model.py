@@ -46,10 +46,9 @@ def test_encoder_is_one_copy_out_of_reach_of_optimizer_and_ema(options, batch):
 def test_loss_is_l1_plus_dpc_and_needs_three_encoder_passes(options, batch, monkeypatch):
     model = build_model(options)
     sizes = []
-    forward = type(model.net_g.encoder._net).forward
-    monkeypatch.setattr(
-        type(model.net_g.encoder._net), 'forward', lambda self, x, layers=None: sizes.append(len(x)) or forward(self, x, layers)
-    )
+    kind = type(model.net_g.encoder._net)
+    forward = kind.forward
+    monkeypatch.setattr(kind, 'forward', lambda self, x, layers=None: sizes.append(len(x)) or forward(self, x, layers))
     expected_output = model.net_g(batch['lq'])
     loss = DPCLoss([1, 3], loss_weight=0.01, encoder=model.net_g.encoder)
     expected = {
@@ -63,6 +62,25 @@ def test_loss_is_l1_plus_dpc_and_needs_three_encoder_passes(options, batch, monk
     log = model.get_current_log()
     assert {key: log[key] for key in expected} == pytest.approx(expected, rel=1e-5)
     assert sum(log[f'psf/{level}'] for level in ('shallow', 'medium', 'deep')) == pytest.approx(1)
+
+
+def test_a_loss_with_an_encoder_of_its_own_uses_that(options, batch, encoder_options):
+    encoder_options.pop('layers')
+    encoder_options['model_args']['depth'] = 6
+    options['train']['dpc_opt'].update(encoder=encoder_options, layers=[5])
+    model = build_model(options)
+    assert model.cri_dpc.encoder is not model.net_g.encoder
+    expected = model.cri_dpc(model.net_g(batch['lq']), batch['gt'], batch['lq']).item()
+    step(model, batch)
+    assert model.get_current_log()['l_dpc'] == pytest.approx(expected, rel=1e-5)
+
+
+def test_ema_follows_the_network(options, batch):
+    model = build_model(options)
+    before = [p.clone() for p in model.net_g_ema.parameters()]
+    step(model, batch)
+    for old, ema, new in zip(before, model.net_g_ema.parameters(), model.net_g.parameters()):
+        torch.testing.assert_close(ema, 0.9 * old + 0.1 * new)
 
 
 def test_gradients_are_clipped_together(options, batch):

@@ -28,7 +28,8 @@ def test_run_writes_checkpoints_logs_tensorboard_and_pictures_and_resumes(make_p
     assert len(logged(first, 'l_dpc')) == 4
     assert '# dehaze: psnr' in first
     run = project.folder / 'experiments' / 'tiny'
-    assert {path.name for path in (run / 'visualization' / 'check').iterdir()} == {'denoise', 'deblur', 'derain', 'dehaze'}
+    pictures = {path.name for path in (run / 'visualization' / 'check').iterdir()}
+    assert pictures == {'denoise', 'deblur', 'derain', 'dehaze'}
     assert list((project.folder / 'tb_logger' / 'tiny').glob('events*'))
     saved = torch.load(run / 'models' / 'net_g_4.pth', weights_only=True)
     parameters = sum(t.numel() * t.element_size() for t in saved['params'].values())
@@ -46,7 +47,8 @@ def test_two_ranks_equal_one_rank_with_the_doubled_batch(make_project):
     project = make_project()
     project.train.update(total_iter=5, ema_decay=0)
     one = project.run().log
-    project.data['batch_size_per_gpu'] = 2
+    # with a launcher BasicSR starts loader workers by spawn
+    project.data.update(batch_size_per_gpu=2, num_worker_per_gpu=1)
     two = project.run('--launcher', 'pytorch', command=TORCHRUN).log
     for key in ('l_pix', 'l_dpc'):
         assert len(logged(one, key)) == 5
@@ -68,7 +70,8 @@ def test_stages_switch_batch_and_patch_by_iteration_also_after_a_resume(make_pro
     project.train['total_iter'] = 6
     resumed = logged(project.run('--auto_resume').log, 'l_pix')
     assert len(whole) == 6
-    assert len(resumed) == 2
+    # the samples are the same; the optimizer's state is in the checkpoint, and so is the network
+    assert resumed == pytest.approx(whole[4:], rel=2e-3)
 
 
 def test_a_backbone_trains_alone_and_is_tested(make_project):

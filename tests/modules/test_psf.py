@@ -10,7 +10,8 @@ def test_output_is_the_sum_of_the_experts_weighted_by_the_scores():
     fused, scores = psf(features)
     assert fused.shape == (2, 8, 5, 7)
     torch.testing.assert_close(scores.sum(1), torch.ones(2))
-    expected = sum(expert(f) * scores[:, i, None, None, None] for i, (expert, f) in enumerate(zip(psf.experts, features)))
+    outputs = [expert(feature) for expert, feature in zip(psf.experts, features)]
+    expected = sum(x * score.view(-1, 1, 1, 1) for x, score in zip(outputs, scores.unbind(1)))
     torch.testing.assert_close(fused, expected)
 
 

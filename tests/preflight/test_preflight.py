@@ -1,0 +1,194 @@
+"""What is wrong in an options file is said in one line, with the option's full path, before anything is made."""
+
+import os
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from skimage import data
+
+from dinoir_plugin.compat.safe_yaml import OptionsLoader
+from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.preflight import check_builds, check_schema
+
+OPTIONS = Path(__file__).parents[2] / 'options'
+
+
+def write(folder, name, rgb):
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / name), rgb[..., ::-1])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    photo = data.chelsea()[:64, :96]
+    write(tmp_path / 'clean', 'a.png', photo)
+    write(tmp_path / 'rain', 'a.png', photo)
+    write(tmp_path / 'shorter', 'a.png', photo[:60])
+    write(tmp_path / 'other', 'b.png', photo)
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'words.pth').write_text('not weights')
+    torch.save({'params': {'x': torch.ones(1)}}, tmp_path / 'other.pth')
+    return tmp_path
+
+
+@pytest.fixture
+def options(folder, network_options):
+    return {
+        'name': 'n',
+        'model_type': 'DINOIRModel',
+        'num_gpu': 0,
+        'datasets': {
+            'train': {
+                'name': 'd',
+                'type': 'MixedDegradationDataset',
+                'tasks': {
+                    'denoise': {
+                        'dataroot_gt': str(folder / 'clean'),
+                        'degradation': {'type': 'gaussian_noise', 'sigma': [15, 50]},
+                    },
+                    'derain': {'dataroot_gt': str(folder / 'clean'), 'dataroot_lq': str(folder / 'rain')},
+                },
+                'gt_size': 32,
+                'batch_size_per_gpu': 2,
+                'num_worker_per_gpu': 0,
+            },
+        },
+        'network_g': {'type': 'DINOIRArch', **network_options},
+        'path': {'resume_state': None},
+        'train': {
+            'total_iter': 2,
+            'optim_g': {'type': 'AdamW', 'lr': 1e-3},
+            'scheduler': {'type': 'MultiStepLR', 'milestones': [1]},
+            'pixel_opt': {'type': 'L1Loss'},
+            'dpc_opt': {'type': 'DPCLoss', 'layers': [1, 3]},
+        },
+        'val': {'val_freq': 1, 'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 1, 'use_tb_logger': False},
+    }
+
+
+def put(options, path, value):
+    *parents, last = path.split('.')
+    for key in parents:
+        options = options[key]
+    if value is KeyError:
+        del options[last]
+    else:
+        options[last] = value
+
+
+def refusal(options):
+    with pytest.raises(OptionsError) as caught:
+        check_schema(options, is_train=True)
+        check_builds(options, is_train=True)
+    return caught.value
+
+
+def test_good_options_pass_and_are_not_changed(options):
+    before = deepcopy(options)
+    check_schema(options, is_train=True)
+    check_builds(options, is_train=True)
+    assert options == before
+
+
+TASKS = 'datasets.train.tasks'
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'said'),
+    [
+        # keys that nobody reads, at every depth, with the nearest valid one
+        ('trian', {}, "trian: unknown option. did you mean 'train'?"),
+        ('train.ema_deacy', 0.9, "train.ema_deacy: unknown option. did you mean 'ema_decay'?"),
+        ('train.optim_g.weight_decya', 0.1, "train.optim_g.weight_decya: unknown option. did you mean 'weight_decay'?"),
+        ('train.scheduler.milestone', [1], "did you mean 'milestones'?"),
+        ('train.dpc_opt.layer_weight', [1], "dpc_opt.layer_weight: unknown option. did you mean 'layer_weights'?"),
+        ('train.pixel_opt.loss_wight', 1, "train.pixel_opt.loss_wight: unknown option. did you mean 'loss_weight'?"),
+        ('val.metrics.psnr.crop_boarder', 1, "did you mean 'crop_border'?"),
+        ('network_g.guide_att', [], "network_g.guide_att: unknown option. did you mean 'guide_at'?"),
+        ('network_g.backbone.num_block', 3, "network_g.backbone.num_block: unknown option. did you mean 'num_blocks'?"),
+        ('network_g.encoder.weight', 'auto', "network_g.encoder.weight: unknown option. did you mean 'weights'?"),
+        ('datasets.train.gt_siz', 3, 'datasets.train.gt_siz: '),
+        (f'{TASKS}.denoise.degradation.sigm', 3, f'{TASKS}.denoise.degradation.sigm: '),
+        # things that are missing, or not what they should be
+        ('num_gpu', KeyError, 'num_gpu: this key is required'),
+        ('train.total_iter', KeyError, 'train.total_iter: this key is required'),
+        ('network_g.encoder', KeyError, 'network_g.encoder: this key is required'),
+        ('train.optim_g.lr', '1e-4', 'train.optim_g.lr: YAML reads 1e-4 as text'),
+        ('train.ema_decay', 'much', "train.ema_decay: expected a number, got 'much'"),
+        ('train.ema_decay', None, 'train.ema_decay: expected a number, got None'),
+        ('train.optim_g.lr', KeyError, 'train.optim_g.lr: this key is required'),
+        ('datasets.train.num_worker_per_gpu', KeyError, 'datasets.train.num_worker_per_gpu: expected a whole number'),
+        ('datasets.train.prefetch_mode', 'gpu', 'datasets.train.prefetch_mode: expected cpu, cuda or nothing'),
+        ('path.pretrain_network_g', '{folder}/words.pth', 'path.pretrain_network_g: '),
+        ('path.pretrain_network_g', '{folder}/other.pth', "path.pretrain_network_g: '{folder}/other.pth' does not fit"),
+        ('network_g.backbone.inp_channels', 4, 'network_g.backbone: Restormer does not take'),
+        ('train.dpc_opt.type', 'L1Loss', 'train.dpc_opt.type: expected DPCLoss'),
+        ('num_gpu', 64, 'num_gpu: 64 asked for'),
+        ('model_type', 'DINOIRModle', "did you mean 'DINOIRModel'?"),
+        ('path.resume_state', '/nowhere.state', "path.resume_state: there is no file '/nowhere.state'"),
+        ('train.optim_g.type', 'Adamw', "train.optim_g.type: torch.optim has no 'Adamw'. did you mean 'AdamW'?"),
+        ('train.scheduler.type', 'Cosine', 'train.scheduler.type'),
+        ('val.metrics.psnr.type', 'psnr', 'val.metrics.psnr.type'),
+        ('datasets.valid', {}, 'datasets.valid: expected train, val or val_<anything>'),
+        # pictures
+        (f'{TASKS}.denoise.dataroot_gt', '/nowhere', f'{TASKS}.denoise.dataroot_gt: '),
+        (f'{TASKS}.denoise.dataroot_gt', '{folder}/empty', f'{TASKS}.denoise.dataroot_gt: '),
+        (f'{TASKS}.derain.dataroot_lq', '{folder}/shorter', '96x60'),
+        (f'{TASKS}.derain.dataroot_lq', '{folder}/other', f'{TASKS}.derain'),
+        ('datasets.train.gt_size', 65, '65'),
+        # the encoder
+        ('network_g.encoder.layers.deep', 4, 'network_g.encoder.layers.deep: expected block indices from 0 to 3'),
+        ('network_g.encoder.weights', '{folder}/words.pth', 'network_g.encoder.weights: '),
+        ('network_g.encoder.weights', '/nowhere.pth', 'network_g.encoder.weights: '),
+        ('train.dpc_opt.layers', [9], 'train.dpc_opt.layers: expected block indices from 0 to 3'),
+        ('network_g.guide_at', ['latnet'], "network_g.guide_at: the backbone Restormer has no module 'latnet'"),
+        ('network_g.guide_at', 'latent', 'network_g.guide_at: expected a list'),
+    ],
+)
+def test_one_error_with_the_options_full_path(path, value, said, options, folder):
+    if isinstance(value, str):
+        value = value.format(folder=folder)
+    put(options, path, value)
+    assert said.format(folder=folder) in str(refusal(options))
+
+
+def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):
+    options['network_g']['encoder']['wieghts'] = 'random'
+    (folder / 'o.yml').write_text(yaml.safe_dump(options))
+    command = [sys.executable, '-m', 'basicsr.train', '-opt', 'o.yml']
+    before = sorted(folder.iterdir())
+    env = {**os.environ, 'CUDA_VISIBLE_DEVICES': ''}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "o.yml: network_g.encoder.wieghts: unknown option. did you mean 'weights'?"
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize('path', sorted(OPTIONS.glob('*.yml')), ids=lambda path: path.name)
+def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
+    """With stand-ins for what is not on this machine: small pictures for the data sets, random encoder weights."""
+    options = yaml.load(path.read_text(), Loader=OptionsLoader)
+    is_train = path.name.startswith('train')
+    check_schema(options, is_train)
+    monkeypatch.chdir(tmp_path)
+    photo = np.tile(data.coffee()[:200, :200], (1, 1, 1))
+    for phase, dataset in options['datasets'].items():
+        dataset['phase'] = phase.split('_')[0]
+        for task in dataset['tasks'].values():
+            write(Path(task['dataroot_gt']), '1.png', photo)
+            if 'dataroot_lq' in task:
+                write(Path(task['dataroot_lq']), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)
+    if not is_train:
+        # made by a training run; that a checkpoint fits is for the test above
+        assert options['path'].pop('pretrain_network_g')
+    options['network_g']['encoder']['weights'] = 'random'
+    options['num_gpu'] = 0
+    check_builds(options, is_train)
