@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError, nearest
 from dinoir_plugin.modules.padding import pad_to_multiple
+from dinoir_plugin.modules.pixelwise import depthwise, pointwise
 
 NORM_EPS = 1e-12
 LAYER_NORMS = ('WithBias', 'BiasFree')
@@ -68,7 +69,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same."""
         batch, height, width, dim = x.shape
-        qkv = _depthwise(self.qkv_dwconv, _pointwise(self.qkv, x)).flatten(1, 2)
+        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, x)).flatten(1, 2)
         queries, keys, values = qkv.split(dim, dim=-1)
         matrix = self._attention(queries, keys)
         # W_o blockdiag(A_1, ..., A_heads), so that values are read once
@@ -103,8 +104,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same."""
-        gate, value = _depthwise(self.dwconv, _pointwise(self.project_in, x)).chunk(2, dim=-1)
-        return _pointwise(self.project_out, F.gelu(gate) * value)
+        gate, value = depthwise(self.dwconv, pointwise(self.project_in, x)).chunk(2, dim=-1)
+        return pointwise(self.project_out, F.gelu(gate) * value)
 
 
 class TransformerBlock(nn.Module):
@@ -238,16 +239,6 @@ class Restormer(nn.Module):
         x = self.refinement(x)
         x = self.output(x + self.skip_conv(embedded)) if self.dual_pixel_task else self.output(x) + image
         return x[..., :height, :width]
-
-
-def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution of (B, H, W, C) as one matrix product."""
-    return F.linear(x, conv.weight.flatten(1), conv.bias)
-
-
-def _depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A depthwise convolution of (B, H, W, C), which seen as (B, C, H, W) is channels_last."""
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def _check(dim: int, num_blocks: Sequence[int], heads: Sequence[int], norm: str) -> None:

@@ -1,0 +1,45 @@
+"""The networks against their papers' equations written out plainly, values and gradients."""
+
+import pytest
+import torch
+
+from dinoir_plugin.archs.nafnet_arch import NAFNet
+from dinoir_plugin.archs.restormer_arch import Restormer
+from tests.reference.nafnet import textbook_nafnet
+from tests.reference.restormer import textbook_restormer
+
+
+def restormer(norm, bias):
+    return Restormer(
+        dim=8, num_blocks=[1, 2, 1, 1], num_refinement_blocks=1, heads=[1, 2, 4, 8], bias=bias, LayerNorm_type=norm
+    )
+
+
+def nafnet():
+    net = NAFNet(width=8, enc_blk_nums=[1, 2], dec_blk_nums=[1, 1])
+    for name, parameter in net.named_parameters():
+        if name.endswith(('beta', 'gamma')):
+            torch.nn.init.normal_(parameter)
+    return net
+
+
+CASES = [
+    (lambda: restormer('WithBias', False), textbook_restormer),
+    (lambda: restormer('BiasFree', True), textbook_restormer),
+    (nafnet, textbook_nafnet),
+]
+
+
+@pytest.mark.parametrize(('make', 'textbook'), CASES, ids=['restormer', 'restormer-biasfree', 'nafnet'])
+def test_values_and_gradients(make, textbook):
+    torch.manual_seed(0)
+    net = make().double()
+    image = torch.rand(2, 3, 24, 16, dtype=torch.float64)
+    results = []
+    for form in (net, lambda x: textbook(net, x)):
+        net.zero_grad()
+        output = form(image)
+        output.square().sum().backward()
+        results.append([output.detach(), *(p.grad.clone() for p in net.parameters())])
+    for fast, plain in zip(*results):
+        torch.testing.assert_close(fast, plain, rtol=1e-8, atol=1e-9)

@@ -1,0 +1,52 @@
+"""Restormer as its paper's equations are written: NCHW, norms over a rearranged tensor, queries and keys normalised at
+full size, every 1x1 convolution a convolution, the output projection apart. Works on the weights of a package network.
+"""
+
+import torch
+from torch.nn import functional as F
+
+
+def textbook_restormer(net, image):
+    """The output of ``net`` for an image whose sides 8 divides."""
+    level1 = _blocks(net.encoder_level1, net.patch_embed.proj(image))
+    level2 = _blocks(net.encoder_level2, net.down1_2.body(level1))
+    level3 = _blocks(net.encoder_level3, net.down2_3.body(level2))
+    x = _blocks(net.latent, net.down3_4.body(level3))
+    x = net.reduce_chan_level3(torch.cat([net.up4_3.body(x), level3], 1))
+    x = _blocks(net.decoder_level3, x)
+    x = net.reduce_chan_level2(torch.cat([net.up3_2.body(x), level2], 1))
+    x = _blocks(net.decoder_level2, x)
+    x = _blocks(net.decoder_level1, torch.cat([net.up2_1.body(x), level1], 1))
+    return net.output(_blocks(net.refinement, x)) + image
+
+
+def _blocks(level, x):
+    for block in level:
+        x = x + _attention(block.attn, _norm(block.norm1.body, x))
+        x = x + _feed_forward(block.ffn, _norm(block.norm2.body, x))
+    return x
+
+
+def _norm(body, x):
+    height, width = x.shape[-2:]
+    rows = x.flatten(2).transpose(1, 2)
+    variance = rows.var(-1, keepdim=True, unbiased=False)
+    if body.with_bias:
+        rows = (rows - rows.mean(-1, keepdim=True)) / torch.sqrt(variance + 1e-5) * body.weight + body.bias
+    else:
+        rows = rows / torch.sqrt(variance + 1e-5) * body.weight
+    return rows.transpose(1, 2).reshape(x.shape[0], -1, height, width)
+
+
+def _attention(attn, x):
+    batch, channels, height, width = x.shape
+    qkv = attn.qkv_dwconv(attn.qkv(x)).chunk(3, dim=1)
+    q, k, v = (t.reshape(batch, attn.num_heads, channels // attn.num_heads, height * width) for t in qkv)
+    q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+    matrix = (q @ k.transpose(-2, -1) * attn.temperature).softmax(dim=-1)
+    return attn.project_out((matrix @ v).reshape(batch, channels, height, width))
+
+
+def _feed_forward(ffn, x):
+    gate, value = ffn.dwconv(ffn.project_in(x)).chunk(2, dim=1)
+    return ffn.project_out(F.gelu(gate) * value)
