@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.pixelwise import depthwise, pointwise
+from dinoir_plugin.modules.pixelwise import depthwise, pointwise, row_strips, works_in_strips
 
 NORM_EPS = 1e-6
 
@@ -43,11 +43,27 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same, channels_last in and out."""
         x = x.permute(0, 2, 3, 1)
-        gated = _gate(depthwise(self.conv2, pointwise(self.conv1, self.norm1(x))))
-        x = x + self._attended(gated)
-        gated = _gate(pointwise(self.conv4, self.norm2(x)))
-        x = x + F.linear(gated, *_scaled(self.conv5, self.gamma))
+        if works_in_strips(x, factor=2):
+            return self._in_strips(x).permute(0, 3, 1, 2)
+        x = x + self._attended(self._gated(x, slice(None)))
+        x = x + self._fed_forward(x)
         return x.permute(0, 3, 1, 2)
+
+    def _in_strips(self, x: Tensor) -> Tensor:
+        gated = torch.empty_like(x)
+        strips = list(row_strips(x.shape[1], x[:, 0].numel() * 2))
+        for source, inner, target in strips:
+            gated[:, target] = self._gated(x[:, source], inner)
+        x = self._attended(gated).add_(x)
+        for _, _, target in strips:
+            x[:, target] += self._fed_forward(x[:, target])
+        return x
+
+    def _gated(self, x: Tensor, rows: slice) -> Tensor:
+        return _gate(depthwise(self.conv2, pointwise(self.conv1, self.norm1(x)))[:, rows])
+
+    def _fed_forward(self, x: Tensor) -> Tensor:
+        return F.linear(_gate(pointwise(self.conv4, self.norm2(x))), *_scaled(self.conv5, self.gamma))
 
     def _attended(self, gated: Tensor) -> Tensor:
         """Beta * conv3(SCA(gated)), (B, H, W, C): the attention scales the columns of each picture's own weight."""

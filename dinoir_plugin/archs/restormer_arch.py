@@ -7,6 +7,7 @@ attention the small (c, c) matrix is normalised and multiplied with the output p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError, nearest
 from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.pixelwise import depthwise, pointwise
+from dinoir_plugin.modules.pixelwise import depthwise, pointwise, row_strips, works_in_strips
 
 NORM_EPS = 1e-12
 LAYER_NORMS = ('WithBias', 'BiasFree')
@@ -66,30 +67,48 @@ class Attention(nn.Module):
         self.qkv_dwconv = nn.Conv2d(dim * 3, dim * 3, 3, padding=1, groups=dim * 3, bias=bias)
         self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
-        batch, height, width, dim = x.shape
-        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, x)).flatten(1, 2)
-        queries, keys, values = qkv.split(dim, dim=-1)
-        matrix = self._attention(queries, keys)
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """X + MDTA(norm(x)), (B, H, W, C) to the same."""
+        if works_in_strips(x, factor=3):
+            return self._in_strips(x, norm)
+        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
+        queries, keys, values = qkv.split(x.shape[-1], dim=-1)
+        return x + self._mix(values, self._products(queries, keys))
+
+    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
+        values = torch.empty_like(x)
+        products: list[tuple[Tensor, ...]] = []
+        for source, inner, target in row_strips(x.shape[1], x[:, 0].numel() * 3):
+            qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x[:, source])))[:, inner]
+            queries, keys, values[:, target] = qkv.split(x.shape[-1], dim=-1)
+            products.append(self._products(queries, keys))
+        sums = tuple(torch.stack(parts).sum(dim=0) for parts in zip(*products))
+        return self._mix(values, sums).add_(x)
+
+    def _products(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
+        """q_i . k_j (B, heads, c, c), |q_i|^2 and |k_j|^2 (B, heads, c), all over space, from (B, H, W, C) each."""
+        q, k = (self._heads(feature) for feature in (queries, keys))
+        return q @ k.transpose(-2, -1), q.square().sum(dim=-1), k.square().sum(dim=-1)
+
+    def _heads(self, feature: Tensor) -> Tensor:
+        """(B, H, W, C) to (B, heads, c, HW)."""
+        batch, height, width, dim = feature.shape
+        return feature.reshape(batch, height * width, self.num_heads, dim // self.num_heads).permute(0, 2, 3, 1)
+
+    def _mix(self, values: Tensor, products: tuple[Tensor, ...]) -> Tensor:
+        """W_o (softmax(temperature * cos(q_i, k_j)) v), (B, H, W, C)."""
+        batch, height, width, dim = values.shape
+        logits, q_squares, k_squares = products
+        q_scale, k_scale = (squares.clamp_min(NORM_EPS**2).rsqrt() for squares in (q_squares, k_squares))
+        logits = logits * q_scale[..., :, None] * k_scale[..., None, :]
+        matrix = (logits * self.temperature).softmax(dim=-1)
         # W_o blockdiag(A_1, ..., A_heads), so that values are read once
         weight = self.project_out.weight.view(dim, self.num_heads, dim // self.num_heads)
         folded = torch.einsum('ohc,bhcd->bohd', weight, matrix).reshape(batch, dim, dim)
-        out = values @ folded.transpose(1, 2)
+        out = values.reshape(batch, height * width, dim) @ folded.transpose(1, 2)
         if self.project_out.bias is not None:
             out = out + self.project_out.bias
         return out.view(batch, height, width, dim)
-
-    def _attention(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """softmax(temperature * cos(q_i, k_j)) over space, (B, heads, c, c), from (B, HW, C) each."""
-        batch, pixels, dim = queries.shape
-        shape = (batch, pixels, self.num_heads, dim // self.num_heads)
-        q, k = queries.view(shape).permute(0, 2, 3, 1), keys.view(shape).permute(0, 2, 3, 1)
-        logits = q @ k.transpose(-2, -1)
-        q_norm = torch.linalg.vector_norm(q, dim=-1).clamp_min(NORM_EPS)
-        k_norm = torch.linalg.vector_norm(k, dim=-1).clamp_min(NORM_EPS)
-        logits = logits / (q_norm[..., :, None] * k_norm[..., None, :])
-        return (logits * self.temperature).softmax(dim=-1)
 
 
 class FeedForward(nn.Module):
@@ -102,9 +121,18 @@ class FeedForward(nn.Module):
         self.dwconv = nn.Conv2d(hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=bias)
         self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
-        gate, value = depthwise(self.dwconv, pointwise(self.project_in, x)).chunk(2, dim=-1)
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """X + GDFN(norm(x)), (B, H, W, C) to the same."""
+        factor = math.ceil(self.project_in.out_channels / x.shape[-1])
+        if not works_in_strips(x, factor):
+            return x + self._gated(norm(x), slice(None))
+        out = torch.empty_like(x)
+        for source, inner, target in row_strips(x.shape[1], x[:, 0].numel() * factor):
+            torch.add(x[:, target], self._gated(norm(x[:, source]), inner), out=out[:, target])
+        return out
+
+    def _gated(self, x: Tensor, rows: slice) -> Tensor:
+        gate, value = depthwise(self.dwconv, pointwise(self.project_in, x))[:, rows].chunk(2, dim=-1)
         return pointwise(self.project_out, F.gelu(gate) * value)
 
 
@@ -121,8 +149,8 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same, channels_last in and out."""
         x = x.permute(0, 2, 3, 1)
-        x = x + self.attn(self.norm1(x))
-        x = x + self.ffn(self.norm2(x))
+        x = self.attn(x, self.norm1)
+        x = self.ffn(x, self.norm2)
         return x.permute(0, 3, 1, 2)
 
 

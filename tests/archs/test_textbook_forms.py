@@ -5,6 +5,7 @@ import torch
 
 from dinoir_plugin.archs.nafnet_arch import NAFNet
 from dinoir_plugin.archs.restormer_arch import Restormer
+from dinoir_plugin.modules import pixelwise
 from tests.reference.nafnet import textbook_nafnet
 from tests.reference.restormer import textbook_restormer
 
@@ -43,3 +44,33 @@ def test_values_and_gradients(make, textbook):
         results.append([output.detach(), *(p.grad.clone() for p in net.parameters())])
     for fast, plain in zip(*results):
         torch.testing.assert_close(fast, plain, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize('rows', [1, 5])
+@pytest.mark.parametrize(('make', 'textbook'), CASES, ids=['restormer', 'restormer-biasfree', 'nafnet'])
+def test_strips_give_the_same(make, textbook, rows, monkeypatch):
+    torch.manual_seed(0)
+    net = make().double()
+    image = torch.rand(2, 3, 24, 16, dtype=torch.float64)
+    taken = []
+    row_strips = pixelwise.row_strips
+
+    def few_rows(height, row_elements):
+        taken.append(height)
+        monkeypatch.setattr(pixelwise, 'STRIP_ELEMENTS', rows * row_elements)
+        return row_strips(height, row_elements)
+
+    for module in ('restormer_arch', 'nafnet_arch'):
+        monkeypatch.setattr(f'dinoir_plugin.archs.{module}.row_strips', few_rows)
+        monkeypatch.setattr(f'dinoir_plugin.archs.{module}.works_in_strips', lambda x, factor: True)
+    with torch.no_grad():
+        torch.testing.assert_close(net(image), textbook(net, image), rtol=1e-8, atol=1e-9)
+    assert 24 in taken
+
+
+def test_large_pictures_go_in_strips_without_gradients_only():
+    x = torch.empty(1, 1024, 1024, 8)
+    assert not pixelwise.works_in_strips(x, factor=2)
+    with torch.no_grad():
+        assert pixelwise.works_in_strips(x, factor=2)
+        assert not pixelwise.works_in_strips(x[:, :64], factor=2)
