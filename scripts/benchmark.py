@@ -6,7 +6,8 @@
 
 Each row alternates between the form under test and the form it is held against, after a warm-up of both, and reports
 the ratio of the medians. The textbook forms are those of tests/reference/, which the tests hold equal to ours.
-Results go to benchmarks/results.json (versions, machine, medians and quartiles) and benchmarks/results.md.
+Results go to benchmarks/results.json (versions, machine, medians and quartiles) and benchmarks/results.md; rows measured
+earlier on the same machine stay.
 """
 
 from __future__ import annotations
@@ -187,6 +188,16 @@ def markdown(results: dict[str, Any]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def earlier(path: Path) -> dict[str, Any]:
+    """Results to add to: those in the file where this machine with these versions made them, else none."""
+    here = machine()
+    if path.is_file():
+        results: dict[str, Any] = json.loads(path.read_text())
+        if results['machine'] == here:
+            return results
+    return {'machine': here, 'rows': {}}
+
+
 def main() -> None:
     """Measure, print, and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -199,14 +210,14 @@ def main() -> None:
         print('\n'.join(f'{name:12} {title} ({target})' for name, (title, target, _) in ROWS.items()))
         return
     warnings.filterwarnings('ignore', message='The encoder .* has random weights')
-    results: dict[str, Any] = {'machine': machine(), 'runs': args.runs, 'rows': {}}
     args.out.mkdir(parents=True, exist_ok=True)
+    results = earlier(args.out / 'results.json')
     for name in args.rows:
         title, target, make = ROWS[name]
         seconds = measure(make(), args.runs)
         forms = {form: spread(values) for form, values in seconds.items()}
         value = ratio(name, target, {form: s['median_s'] for form, s in forms.items()})
-        results['rows'][name] = {'title': title, 'target': target, 'ratio': value, 'forms': forms}
+        results['rows'][name] = {'title': title, 'target': target, 'runs': args.runs, 'ratio': value, 'forms': forms}
         print(f'{name:12} {title}: {value:.3f} (target {target})', flush=True)
         (args.out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
         (args.out / 'results.md').write_text(markdown(results))
