@@ -6,8 +6,8 @@
 
 Each row alternates between the form under test and the form it is held against, after a warm-up of both, and reports
 the ratio of the medians. The textbook forms are those of tests/reference/, which the tests hold equal to ours.
-Results go to benchmarks/results.json (versions, machine, medians and quartiles) and benchmarks/results.md; rows measured
-earlier on the same machine stay.
+Results go to benchmarks/results.json (versions, machine, medians and quartiles) and benchmarks/results.md; rows
+measured earlier on the same machine stay.
 """
 
 from __future__ import annotations
