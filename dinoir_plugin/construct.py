@@ -15,11 +15,19 @@ def registered(registry: Any, options: Mapping[str, Any], path: str) -> Any:
     Raises:
         OptionsError: Nothing goes by that name (path ``<path>.type``).
     """
-    kind = options.get('type')
+    return look_up(registry, options.get('type'), f'{path}.type')
+
+
+def look_up(registry: Any, kind: Any, path: str) -> Any:
+    """The class called ``kind`` in one of BasicSR's registries.
+
+    Raises:
+        OptionsError: Nothing goes by that name (path ``path``).
+    """
     # BasicSR registers some of its classes with a suffix and finds them without it
     name = kind if kind in registry else f'{kind}_basicsr'
     if name not in registry:
-        raise OptionsError(f'{path}.type', f"nothing is registered as '{kind}'", nearest(str(kind), registry.keys()))
+        raise OptionsError(path, f"nothing is registered as '{kind}'", nearest(str(kind), registry.keys()))
     return registry.get(name)
 
 
@@ -48,7 +56,7 @@ def check_arguments(
         reject_unknown(arguments, named, path)
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in arguments:
-            raise OptionsError(f'{path}.{name}' if path else name, 'this key is required, but missing')
+            raise OptionsError(f'{path}.{name}', 'this key is required, but missing')
 
 
 def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> Any:
@@ -64,7 +72,7 @@ def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any]
     try:
         return build(**arguments, **given)
     except OptionsError as error:
-        raise (error.under(path) if path else error) from error
+        raise error.under(path) from error
     # whatever a foreign constructor raises, it was the values under this path that it could not use
     except Exception as error:
         raise OptionsError(path, f'cannot be built from these values ({type(error).__name__}: {error})') from error

@@ -21,6 +21,7 @@ import yaml
 
 from dinoir_plugin.compat import output_root, resume
 from dinoir_plugin.compat._replace import is_ours, replace
+from dinoir_plugin.compat._training_sets import our_training_sets
 from dinoir_plugin.compat.safe_yaml import OptionsLoader
 from dinoir_plugin.errors import OptionsError
 
@@ -114,12 +115,12 @@ def mend() -> bool:
 
     @functools.wraps(host)
     def parse_options(root_path: str, is_train: bool = True) -> tuple[dict[str, Any], argparse.Namespace]:
-        from dinoir_plugin import preflight  # here: it builds networks, and is of no use to a program that trains none
-
         caller = sys._getframe(1).f_globals
         path, forced = command_line(sys.argv[1:])
         written = {} if path is None else with_forced(read_options(path), forced)
         ours = concerns_plugin(written)
+        if ours:
+            from dinoir_plugin import preflight  # here: a run of somebody else's model has no use for it
         if path is not None and written.get('model_type') == 'DINOIRModel':
             with one_line(path):
                 preflight.check_schema(written, is_train)
@@ -145,6 +146,5 @@ def seed_training_data(opt: dict[str, Any]) -> None:
 
     Without one in the file the host draws a seed in each rank, and ranks must deal from one row of samples.
     """
-    for dataset in opt['datasets'].values():
-        if dataset.get('type') == 'MixedDegradationDataset' and dataset['phase'] == 'train':
-            dataset.setdefault('seed', opt['manual_seed'])
+    for dataset in our_training_sets(opt):
+        dataset.setdefault('seed', opt['manual_seed'])

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any
 
 from dinoir_plugin.compat._replace import is_ours, replace
+from dinoir_plugin.compat._training_sets import our_training_sets
 
 # What states hold besides tensors and plain values: milestones of BasicSR's schedulers, optimizers' state.
 ALLOWED = (Counter, OrderedDict, defaultdict, dict)
@@ -52,9 +53,8 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     state = read_state(path)
     check_resume(opt, state['iter'])
     # the host replays the interrupted epoch from its start; our data set goes on where the run stopped
-    for dataset in opt['datasets'].values():
-        if dataset.get('type') == 'MixedDegradationDataset' and dataset['phase'] == 'train':
-            dataset['done_iters'] = state['iter']
+    for dataset in our_training_sets(opt):
+        dataset['done_iters'] = state['iter']
     return state
 
 

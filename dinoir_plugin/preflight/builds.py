@@ -18,7 +18,7 @@ from basicsr.utils.registry import (
 from torch import nn
 
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.construct import check_arguments, construct, registered
+from dinoir_plugin.construct import check_arguments, construct, look_up, registered
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.errors import OptionsError, nearest, under
 from dinoir_plugin.losses.dpc_loss import DPCLoss
@@ -45,15 +45,12 @@ def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
         OptionsError: For the first part that cannot be built, with the option's full path.
     """
     opt = deepcopy(dict(opt))
-    kind = opt.get('model_type')
-    if kind not in MODEL_REGISTRY and f'{kind}_basicsr' not in MODEL_REGISTRY:
-        hint = nearest(str(kind), MODEL_REGISTRY.keys())
-        raise OptionsError('model_type', f"nothing is registered as '{kind}'", hint)
+    model = look_up(MODEL_REGISTRY, opt.get('model_type'), 'model_type')
     _check_devices(opt)
     for phase, options in opt['datasets'].items():
         _check_dataset(options, f'datasets.{phase}')
     # what a model of somebody else's reads from its options is not known here
-    ours = kind == DINOIRModel.__name__
+    ours = model is DINOIRModel
     if ours:
         _check_metrics((opt.get('val') or {}).get('metrics') or {})
     if ours or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
@@ -106,8 +103,7 @@ def _check_loader(options: Mapping[str, Any], path: str) -> None:
 def _check_network(options: Mapping[str, Any]) -> nn.Module:
     kind = registered(ARCH_REGISTRY, options, 'network_g')
     # not by BasicSR's build_network, whose first log line would set up the run's logger without its file
-    with under('network_g'):
-        return construct(kind, '', {key: value for key, value in options.items() if key != 'type'})
+    return construct(kind, 'network_g', {key: value for key, value in options.items() if key != 'type'})
 
 
 def _check_scale(network: nn.Module) -> None:
