@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.pixelwise import depthwise, pointwise, row_strips, works_in_strips
+from dinoir_plugin.modules.pixelwise import (
+    STRIP_ELEMENTS,
+    convolved_strips,
+    depthwise,
+    pointwise,
+    project_into,
+    works_in_strips,
+)
 
 NORM_EPS = 1e-6
 
@@ -45,22 +52,27 @@ class NAFBlock(nn.Module):
         x = x.permute(0, 2, 3, 1)
         if works_in_strips(x, factor=2):
             return self._in_strips(x).permute(0, 3, 1, 2)
-        x = x + self._attended(self._gated(x, slice(None)))
+        x = x + self._attended(self._gated(x))
         x = x + self._fed_forward(x)
         return x.permute(0, 3, 1, 2)
 
+    @torch.compiler.disable
     def _in_strips(self, x: Tensor) -> Tensor:
         gated = torch.empty_like(x)
-        strips = list(row_strips(x.shape[1], x[:, 0].numel() * 2))
-        for source, inner, target in strips:
-            gated[:, target] = self._gated(x[:, source], inner)
+
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(self.conv1, self.norm1(pixels), out)
+
+        for number, rows, hidden in convolved_strips(x, project, self.conv2):
+            gated[number, rows] = _gate(hidden)
         x = self._attended(gated).add_(x)
-        for _, _, target in strips:
-            x[:, target] += self._fed_forward(x[:, target])
+        rows_at_once = max(1, STRIP_ELEMENTS // x[:, 0].numel())
+        for part in x.split(rows_at_once, dim=1):
+            part += self._fed_forward(part)
         return x
 
-    def _gated(self, x: Tensor, rows: slice) -> Tensor:
-        return _gate(depthwise(self.conv2, pointwise(self.conv1, self.norm1(x)))[:, rows])
+    def _gated(self, x: Tensor) -> Tensor:
+        return _gate(depthwise(self.conv2, pointwise(self.conv1, self.norm1(x))))
 
     def _fed_forward(self, x: Tensor) -> Tensor:
         return F.linear(_gate(pointwise(self.conv4, self.norm2(x))), *_scaled(self.conv5, self.gamma))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError, nearest
 from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.pixelwise import depthwise, pointwise, row_strips, works_in_strips
+from dinoir_plugin.modules.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
 
 NORM_EPS = 1e-12
 LAYER_NORMS = ('WithBias', 'BiasFree')
@@ -75,15 +75,19 @@ class Attention(nn.Module):
         queries, keys, values = qkv.split(x.shape[-1], dim=-1)
         return x + self._mix(values, self._products(queries, keys))
 
+    @torch.compiler.disable
     def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
         values = torch.empty_like(x)
-        products: list[tuple[Tensor, ...]] = []
-        for source, inner, target in row_strips(x.shape[1], x[:, 0].numel() * 3):
-            qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x[:, source])))[:, inner]
-            queries, keys, values[:, target] = qkv.split(x.shape[-1], dim=-1)
-            products.append(self._products(queries, keys))
-        sums = tuple(torch.stack(parts).sum(dim=0) for parts in zip(*products))
-        return self._mix(values, sums).add_(x)
+        products: list[list[tuple[Tensor, ...]]] = [[] for _ in x]
+
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(self.qkv, norm(pixels), out)
+
+        for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
+            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
+            products[number].append(self._products(queries[None], keys[None]))
+        sums = [[torch.stack(parts).sum(dim=0) for parts in zip(*strips)] for strips in products]
+        return self._mix(values, tuple(torch.cat(parts) for parts in zip(*sums))).add_(x)
 
     def _products(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
         """q_i . k_j (B, heads, c, c), |q_i|^2 and |k_j|^2 (B, heads, c), all over space, from (B, H, W, C) each."""
@@ -123,17 +127,26 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
         """X + GDFN(norm(x)), (B, H, W, C) to the same."""
-        factor = math.ceil(self.project_in.out_channels / x.shape[-1])
-        if not works_in_strips(x, factor):
-            return x + self._gated(norm(x), slice(None))
-        out = torch.empty_like(x)
-        for source, inner, target in row_strips(x.shape[1], x[:, 0].numel() * factor):
-            torch.add(x[:, target], self._gated(norm(x[:, source]), inner), out=out[:, target])
-        return out
+        if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
+            return self._in_strips(x, norm)
+        hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
+        return x + pointwise(self.project_out, _gate(hidden))
 
-    def _gated(self, x: Tensor, rows: slice) -> Tensor:
-        gate, value = depthwise(self.dwconv, pointwise(self.project_in, x))[:, rows].chunk(2, dim=-1)
-        return pointwise(self.project_out, F.gelu(gate) * value)
+    @torch.compiler.disable
+    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
+        out = torch.empty_like(x)
+
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(self.project_in, norm(pixels), out)
+
+        for number, rows, hidden in convolved_strips(x, project, self.dwconv):
+            project_into(self.project_out, _gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
+        return out.add_(x)
+
+
+def _gate(hidden: Tensor) -> Tensor:
+    gate, value = hidden.chunk(2, dim=-1)
+    return F.gelu(gate) * value
 
 
 class TransformerBlock(nn.Module):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRIP_ELEMENTS = 1 << 22
+STRIP_ELEMENTS = 1 << 20
 
 
 def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -21,29 +21,61 @@ def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def row_strips(height: int, row_elements: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Cut a picture into strips of rows for a 3x3 convolution, each with a row more above and below where there is one.
-
-    Large features cost more than the arithmetic on them: memory that is taken from the system anew is cleared page by
-    page. In strips of STRIP_ELEMENTS the allocator uses the same memory again and again.
-
-    Args:
-        height: Rows of the picture.
-        row_elements: Numbers in one row of the largest feature that a strip needs.
-
-    Yields:
-        The rows to read, which of the rows computed from them to keep, and where these belong.
-    """
-    rows = max(1, STRIP_ELEMENTS // row_elements)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        first, last = max(top - 1, 0), min(bottom + 1, height)
-        yield slice(first, last), slice(top - first, bottom - first), slice(top, bottom)
-
-
 def works_in_strips(x: Tensor, factor: int) -> bool:
     """Whether strips pay for (B, H, W, C) whose largest hidden feature is ``factor`` times as large.
 
-    Not with gradients, which keep everything in memory anyway, nor in a compiled graph, which fuses what strips save.
+    On the CPU only, where they keep the work in the cache. Not with gradients, which keep everything in memory anyway,
+    nor in an exported graph, which would hold a copy of the work for each strip.
     """
-    return not torch.is_grad_enabled() and not torch.compiler.is_compiling() and x.numel() * factor > 2 * STRIP_ELEMENTS
+    pays = x.device.type == 'cpu' and x.numel() * factor > 2 * STRIP_ELEMENTS
+    return pays and not torch.is_grad_enabled() and not torch.compiler.is_exporting()
+
+
+def convolved_strips(
+    x: Tensor, project: Callable[[Tensor, Tensor], object], conv: nn.Conv2d
+) -> Iterator[tuple[int, slice, Tensor]]:
+    """``conv(project(x))`` strip by strip: a wide feature that is used up at once and never there as a whole.
+
+    The arithmetic on a large feature waits for memory, and memory taken from the system anew is cleared page by page.
+    A strip of STRIP_ELEMENTS stays in the cache. Each row is projected once: the last two rows of a strip are the
+    first two of the next.
+
+    Args:
+        x: (B, H, W, C).
+        project: Called with pixels (n, C) and where to write their projection, (n, conv.in_channels).
+        conv: A depthwise 3x3 convolution, padded with zeros.
+
+    Yields:
+        The picture's number in the batch, the rows of the strip, and what the convolution gives for them,
+        (rows, W, channels).
+    """
+    batch, height, width, channels = x.shape
+    hidden = conv.in_channels
+    rows = min(max(2, STRIP_ELEMENTS // (width * hidden)), height)
+    # row r of the picture is row r - top + 1 of the window
+    window = x.new_empty(1, rows + 2, width, hidden)
+    for number in range(batch):
+        window[:, 0] = 0
+        done = 0
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            if top:
+                window[:, :2] = window[:, rows:]
+            ready = min(bottom + 1, height)
+            fresh = window[0, done - top + 1 : ready - top + 1]
+            project(x[number, done:ready].reshape(-1, channels), fresh.view(-1, hidden))
+            if ready == bottom:
+                window[:, bottom - top + 1] = 0
+            strip = window[:, : bottom - top + 2].permute(0, 3, 1, 2)
+            out = F.conv2d(strip, conv.weight, conv.bias, padding=(0, 1), groups=hidden)
+            yield number, slice(top, bottom), out[0].permute(1, 2, 0)
+            done = ready
+
+
+def project_into(conv: nn.Conv2d, x: Tensor, out: Tensor) -> None:
+    """A 1x1 convolution of rows (N, C) written to ``out``, (N, conv.out_channels)."""
+    weight = conv.weight.flatten(1).T
+    if conv.bias is None:
+        torch.mm(x, weight, out=out)
+    else:
+        torch.addmm(conv.bias, x, weight, out=out)

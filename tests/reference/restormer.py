@@ -6,22 +6,28 @@ import torch
 from torch.nn import functional as F
 
 
-def textbook_restormer(net, image):
-    """The output of ``net`` for an image whose sides 8 divides."""
-    level1 = _blocks(net.encoder_level1, net.patch_embed.proj(image))
-    level2 = _blocks(net.encoder_level2, net.down1_2.body(level1))
-    level3 = _blocks(net.encoder_level3, net.down2_3.body(level2))
-    x = _blocks(net.latent, net.down3_4.body(level3))
+def textbook_restormer(net, image, fuse=lambda level, x: x):
+    """The output of ``net`` for an image whose sides 8 divides; ``fuse`` is called with each level and its output."""
+
+    def run(level, x):
+        return fuse(level, _blocks(level, x))
+
+    level1 = run(net.encoder_level1, net.patch_embed.proj(image))
+    level2 = run(net.encoder_level2, net.down1_2.body(level1))
+    level3 = run(net.encoder_level3, net.down2_3.body(level2))
+    x = run(net.latent, net.down3_4.body(level3))
     x = net.reduce_chan_level3(torch.cat([net.up4_3.body(x), level3], 1))
-    x = _blocks(net.decoder_level3, x)
+    x = run(net.decoder_level3, x)
     x = net.reduce_chan_level2(torch.cat([net.up3_2.body(x), level2], 1))
-    x = _blocks(net.decoder_level2, x)
-    x = _blocks(net.decoder_level1, torch.cat([net.up2_1.body(x), level1], 1))
-    return net.output(_blocks(net.refinement, x)) + image
+    x = run(net.decoder_level2, x)
+    x = run(net.decoder_level1, torch.cat([net.up2_1.body(x), level1], 1))
+    return net.output(run(net.refinement, x)) + image
 
 
 def _blocks(level, x):
-    for block in level:
+    for name, block in level.named_children():
+        if name == 'guidance':
+            continue
         x = x + _attention(block.attn, _norm(block.norm1.body, x))
         x = x + _feed_forward(block.ffn, _norm(block.norm2.body, x))
     return x
