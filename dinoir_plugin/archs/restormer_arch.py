@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from dinoir_plugin.errors import OptionsError, nearest
 from dinoir_plugin.modules.padding import pad_to_multiple
 from dinoir_plugin.modules.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
+from dinoir_plugin.modules.precision import full
 
 NORM_EPS = 1e-12
 LAYER_NORMS = ('WithBias', 'BiasFree')
@@ -40,8 +41,8 @@ class _NormBody(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.with_bias:
             return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-5)
-        variance = x.var(dim=-1, keepdim=True, unbiased=False)
-        return x * torch.rsqrt(variance + 1e-5) * self.weight
+        variance = full(x).var(dim=-1, keepdim=True, unbiased=False)
+        return x * torch.rsqrt(variance + 1e-5).to(x.dtype) * self.weight
 
 
 class LayerNorm(nn.Module):
@@ -92,7 +93,7 @@ class Attention(nn.Module):
     def _products(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
         """q_i . k_j (B, heads, c, c), |q_i|^2 and |k_j|^2 (B, heads, c), all over space, from (B, H, W, C) each."""
         q, k = (self._heads(feature) for feature in (queries, keys))
-        return q @ k.transpose(-2, -1), q.square().sum(dim=-1), k.square().sum(dim=-1)
+        return full(q @ k.transpose(-2, -1)), full(q).square().sum(dim=-1), full(k).square().sum(dim=-1)
 
     def _heads(self, feature: Tensor) -> Tensor:
         """(B, H, W, C) to (B, heads, c, HW)."""
@@ -105,10 +106,10 @@ class Attention(nn.Module):
         logits, q_squares, k_squares = products
         q_scale, k_scale = (squares.clamp_min(NORM_EPS**2).rsqrt() for squares in (q_squares, k_squares))
         logits = logits * q_scale[..., :, None] * k_scale[..., None, :]
-        matrix = (logits * self.temperature).softmax(dim=-1)
+        matrix = (logits * self.temperature).softmax(dim=-1).to(values.dtype)
         # W_o blockdiag(A_1, ..., A_heads), so that values are read once
         weight = self.project_out.weight.view(dim, self.num_heads, dim // self.num_heads)
-        folded = torch.einsum('ohc,bhcd->bohd', weight, matrix).reshape(batch, dim, dim)
+        folded = torch.einsum('ohc,bhcd->bohd', weight.to(values.dtype), matrix).reshape(batch, dim, dim)
         out = values.reshape(batch, height * width, dim) @ folded.transpose(1, 2)
         if self.project_out.bias is not None:
             out = out + self.project_out.bias

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.errors import under
 from dinoir_plugin.losses.dpc_loss import DPCLoss, halves
+from dinoir_plugin.models.acceleration import Precision, compiled, prepare
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.validation import Validation
 
@@ -25,12 +26,24 @@ class DINOIRModel(SRModel):
 
     L = L1 + lambda * L_DINO. Beside SRModel's options it knows ``train.dpc_opt``
     (:class:`~dinoir_plugin.losses.dpc_loss.DPCLoss`), ``train.grad_clip_norm`` (largest norm of all gradients
-    together) and the optimizers of ``torch.optim`` by name.
+    together), the optimizers of ``torch.optim`` by name, and how a step is computed: ``train.amp``, ``train.compile``,
+    ``train.channels_last`` and ``train.checkpointing`` (:mod:`dinoir_plugin.models.acceleration`). Validation always
+    runs in float32, uncompiled: its figures do not depend on them.
 
     A step encodes ``lq`` and ``gt`` in one pass without gradients, which serves guidance and loss, and the output in
     one with. The log carries ``l_pix``, ``l_dpc`` and the gate's mean scores as ``psf/<level>``.
-
     """
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """The network on its device, wrapped for several where there are several."""
+        if self.is_train:
+            with under('train'):
+                net = prepare(net, self.opt['train'])
+        wrapped: nn.Module = super().model_to_device(net)
+        return wrapped
+
+    # the averages and what is averaged: lists kept, because walking the modules costs as much as the arithmetic
+    _averages: list[Tensor] | None = None
 
     def init_training_settings(self) -> None:
         """Losses, EMA, optimizer and schedulers."""
@@ -39,6 +52,9 @@ class DINOIRModel(SRModel):
             self.cri_dpc = self._build_dpc(self.opt['train']['dpc_opt'])
         super().init_training_settings()
         self._log: OrderedDict[str, Tensor] = OrderedDict()
+        self.precision = Precision(self.opt['train'].get('amp'), self.device)
+        self.precision.remember_in(self.optimizer_g)
+        self._run_net = compiled(self.net_g, self.opt['train'])
 
     def get_optimizer(
         self, optim_type: str, params: Iterable[Tensor], lr: float, **kwargs: Any
@@ -47,10 +63,11 @@ class DINOIRModel(SRModel):
         return make_optimizer(optim_type, params, lr=lr, **kwargs)
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """EMA of all parameters in one call; the host's loop over them costs as much as a small network's forward."""
-        current = [p.detach() for p in self.get_bare_model(self.net_g).parameters()]
-        averages = [p.detach() for p in self.net_g_ema.parameters()]
-        torch._foreach_lerp_(averages, current, 1 - decay)
+        """EMA of all parameters in one call; most of the host's loop over them is spent between the numbers."""
+        if self._averages is None:
+            self._averages = [p.detach() for p in self.net_g_ema.parameters()]
+            self._averaged = [p.detach() for p in self.get_bare_model(self.net_g).parameters()]
+        torch._foreach_lerp_(self._averages, self._averaged, 1 - decay)
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
@@ -61,11 +78,11 @@ class DINOIRModel(SRModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One training step on the batch of :meth:`feed_data`."""
         self.optimizer_g.zero_grad()
-        losses = self._forward_losses()
-        torch.stack(list(losses.values())).sum().backward()
-        if self.opt['train'].get('grad_clip_norm'):
-            nn.utils.clip_grad_norm_(self.net_g.parameters(), self.opt['train']['grad_clip_norm'])
-        self.optimizer_g.step()
+        with self.precision.autocast():
+            losses = self._forward_losses()
+        total = torch.stack(list(losses.values())).sum()
+        max_norm = self.opt['train'].get('grad_clip_norm') or 0
+        self.precision.step(total, self.optimizer_g, self.net_g.parameters(), max_norm)
         self._log = OrderedDict((name, loss.detach()) for name, loss in losses.items())
         self._log.update(self._psf_scores())
         if self.ema_decay > 0:
@@ -89,10 +106,10 @@ class DINOIRModel(SRModel):
             with torch.no_grad():
                 both = net.encode(torch.cat([self.lq, self.gt]), self.cri_dpc.layers)
             lq_features, gt_features = halves(both)
-            self.output = self.net_g(self.lq, features=lq_features)
+            self.output = self._run_net(self.lq, features=lq_features)
             losses['l_dpc'] = self.cri_dpc.from_features(net.padded(self.output), gt_features, lq_features)
         else:
-            self.output = self.net_g(self.lq)
+            self.output = self._run_net(self.lq)
             if self.cri_dpc is not None:
                 losses['l_dpc'] = self.cri_dpc(self.output, self.gt, self.lq)
         if self.cri_pix:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.precision import full, no_autocast
 
 ATTENTIONS = ('cosine', 'sqrt_channels')
 NORM_EPS = 1e-12
@@ -70,12 +71,12 @@ class DRFusion(nn.Module):
         batch, channels, height, width = feature.shape
         pixels = feature.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         matrix = self.attention_matrix(feature, guide)
-        matrix = matrix + torch.eye(channels, dtype=matrix.dtype, device=matrix.device)
+        matrix = (matrix + torch.eye(channels, dtype=matrix.dtype, device=matrix.device)).to(feature.dtype)
         guided = pixels @ matrix.transpose(1, 2)
         return guided.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def attention_matrix(self, feature: Tensor, guide: Tensor) -> Tensor:
-        """A of eq. 5, (B, C, C), rows summing to 1. Arguments as :meth:`forward`."""
+        """A of eq. 5, (B, C, C), rows summing to 1, in float32 at least. Arguments as :meth:`forward`."""
         batch, channels, height, width = feature.shape
         rows = upsampling_matrix(guide.shape[-2], height, feature)
         columns = upsampling_matrix(guide.shape[-1], width, feature)
@@ -84,21 +85,26 @@ class DRFusion(nn.Module):
         coarse = rows.T @ feature.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
         coarse = torch.einsum('byxc,xu->byuc', coarse.view(batch, -1, width, channels), columns)
         queries = self.w_q(coarse).flatten(1, 2)
-        logits = keys.flatten(2) @ queries
+        logits = full(keys.flatten(2) @ queries)
         if self.attention == 'sqrt_channels':
             return (logits / channels**0.5).softmax(dim=-1)
-        key_squares = (keys * ((rows.T @ rows) @ keys @ (columns.T @ columns))).sum(dim=(-2, -1))
-        key_scale = key_squares.clamp_min(NORM_EPS**2).rsqrt()
-        query_scale = self._query_squares(feature).clamp_min(NORM_EPS**2).rsqrt()
-        logits = logits * key_scale[:, :, None] * query_scale[:, None, :]
-        return (logits * self.temperature).softmax(dim=-1)
+        with no_autocast(feature):
+            key_scale = _key_squares(full(keys), full(rows), full(columns)).clamp_min(NORM_EPS**2).rsqrt()
+            query_scale = self._query_squares(full(feature)).clamp_min(NORM_EPS**2).rsqrt()
+            logits = logits * key_scale[:, :, None] * query_scale[:, None, :]
+            return (logits * self.temperature).softmax(dim=-1)
 
     def _query_squares(self, feature: Tensor) -> Tensor:
         """``|W_q F|^2`` of each query channel over space, (B, C), from the Gram matrix of F."""
         pixels = feature.permute(0, 2, 3, 1).flatten(1, 2)
         gram = pixels.transpose(1, 2) @ pixels
-        weight = self.w_q.weight
+        weight = full(self.w_q.weight)
         return ((weight @ gram) * weight).sum(dim=-1)
+
+
+def _key_squares(keys: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``|Up(k)|^2`` of each key channel over space, (B, C), from the coarse (B, C, h, w)."""
+    return (keys * ((rows.T @ rows) @ keys @ (columns.T @ columns))).sum(dim=(-2, -1))
 
 
 def upsampling_matrix(coarse: int, fine: int, like: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[in
     Raises:
         OptionsError: A name that no submodule has, or a submodule whose output is no (B, C, H, W) tensor.
     """
-    names = resolve_names(network, guide_at)
+    names = resolve_names(network, guide_at, 'guide_at')
     widths = _probe_widths(network, names)
     for name in names:
         module = network.get_submodule(name)
@@ -66,33 +66,37 @@ def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[in
 
 
 @contextmanager
-def guided_by(network: nn.Module, guide: Tensor) -> Iterator[None]:
-    """While open, the grafted fusions of ``network`` use ``guide``, (B, C, h, w)."""
+def guided_by(network: nn.Module, guide: Tensor | None) -> Iterator[None]:
+    """While open, the grafted fusions of ``network`` use ``guide``, (B, C, h, w); then what they used before."""
     grafts = [module for module in network.modules() if isinstance(module, Guidance)]
+    before = [module.guide for module in grafts]
     for module in grafts:
         module.guide = guide
     try:
         yield
     finally:
-        for module in grafts:
-            module.guide = None
+        for module, earlier in zip(grafts, before):
+            module.guide = earlier
 
 
-def resolve_names(network: nn.Module, guide_at: Sequence[str]) -> list[str]:
-    """Names and patterns to names of submodules, each once, in the order of the network."""
-    if isinstance(guide_at, str) or not all(isinstance(pattern, str) for pattern in guide_at):
-        raise OptionsError('guide_at', f'expected a list of module names, got {guide_at!r}')
+def resolve_names(network: nn.Module, patterns: Sequence[str], option: str) -> list[str]:
+    """Names and patterns of submodules to names, each once, in the order of the network.
+
+    Raises:
+        OptionsError: No list of names, or a name that no submodule has; its path is ``option``.
+    """
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise OptionsError(option, f'expected a list of module names, got {patterns!r}')
     names = [name for name, _ in network.named_modules() if name]
     chosen: set[str] = set()
-    for pattern in guide_at:
+    for pattern in patterns:
         matches = fnmatch.filter(names, pattern)
         # a star stands for a part of one name, not for a path: `decoder_level*` is not `decoder_level1.0.attn`
         matches = [name for name in matches if name.count('.') == pattern.count('.')]
         if not matches:
             top = [name for name in names if name.count('.') <= pattern.count('.')]
-            raise OptionsError(
-                'guide_at', f"the backbone {type(network).__name__} has no module '{pattern}'", nearest(pattern, top)
-            )
+            problem = f"the backbone {type(network).__name__} has no module '{pattern}'"
+            raise OptionsError(option, problem, nearest(pattern, top))
         chosen.update(matches)
     return [name for name in names if name in chosen]
 

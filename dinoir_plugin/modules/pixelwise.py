@@ -24,11 +24,12 @@ def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
 def works_in_strips(x: Tensor, factor: int) -> bool:
     """Whether strips pay for (B, H, W, C) whose largest hidden feature is ``factor`` times as large.
 
-    On the CPU only, where they keep the work in the cache. Not with gradients, which keep everything in memory anyway,
-    nor in an exported graph, which would hold a copy of the work for each strip.
+    On the CPU only, where they keep the work in the cache. Not with gradients, which keep everything in memory anyway;
+    not under autocast, whose types the strips' own buffers do not follow; nor in an exported graph, which would hold
+    a copy of the work for each strip.
     """
     pays = x.device.type == 'cpu' and x.numel() * factor > 2 * STRIP_ELEMENTS
-    return pays and not torch.is_grad_enabled() and not torch.compiler.is_exporting()
+    return pays and not (torch.is_grad_enabled() or torch.is_autocast_enabled('cpu') or torch.compiler.is_exporting())
 
 
 def convolved_strips(
@@ -62,8 +63,9 @@ def convolved_strips(
             if top:
                 window[:, :2] = window[:, rows:]
             ready = min(bottom + 1, height)
-            fresh = window[0, done - top + 1 : ready - top + 1]
-            project(x[number, done:ready].reshape(-1, channels), fresh.view(-1, hidden))
+            if done < ready:
+                fresh = window[0, done - top + 1 : ready - top + 1]
+                project(x[number, done:ready].reshape(-1, channels), fresh.view(-1, hidden))
             if ready == bottom:
                 window[:, bottom - top + 1] = 0
             strip = window[:, : bottom - top + 2].permute(0, 3, 1, 2)

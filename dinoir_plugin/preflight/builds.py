@@ -22,6 +22,7 @@ from dinoir_plugin.construct import check_arguments, construct, look_up, registe
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.errors import OptionsError, nearest, under
 from dinoir_plugin.losses.dpc_loss import DPCLoss
+from dinoir_plugin.models.acceleration import prepare
 from dinoir_plugin.models.dinoir_model import DINOIRModel
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
@@ -61,6 +62,7 @@ def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
             _check_scale(network)
     if ours and is_train:
         _check_train(opt['train'], network)
+        _check_acceleration(opt['train'], network, opt['num_gpu'])
 
 
 def _check_devices(opt: Mapping[str, Any]) -> None:
@@ -145,6 +147,15 @@ def _check_train(train: dict[str, Any], network: nn.Module) -> None:
     for key in ('pixel_opt', 'perceptual_opt', 'dpc_opt'):
         if train.get(key) is not None:
             _check_loss(dict(train[key]), f'train.{key}', network)
+
+
+def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> None:
+    on_gpu = num_gpu != 0 and torch.cuda.is_available()
+    if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
+        raise OptionsError('train.amp', problem, 'Write amp: fp16')
+    with under('train'):
+        prepare(network, train)
 
 
 def _check_loss(options: dict[str, Any], path: str, network: nn.Module) -> None:

@@ -22,7 +22,7 @@ class Key:
 
     Attributes:
         kind: ``text``, ``count`` (whole number from 1), ``whole`` (whole number), ``number``, ``flag``, ``block``,
-            ``gpus`` (``auto`` or a whole number from 0), or ``any``.
+            ``gpus`` (``auto`` or a whole number from 0), ``precision``, ``names`` (a list of texts), or ``any``.
         required: When it must be there: always (True), never (False), or in ``'train'`` or ``'test'`` only.
         nullable: Whether an empty value (``resume_state: ~``) means that it is left out. BasicSR asks for None at some
             keys only; elsewhere an empty value ends in a traceback, or in another meaning.
@@ -60,6 +60,10 @@ TRAIN = {
     'pixel_opt': TRAIN_BLOCK,
     'perceptual_opt': OPTIONAL_BLOCK,
     'dpc_opt': OPTIONAL_BLOCK,
+    'amp': Key('precision'),
+    'compile': FLAG,
+    'channels_last': FLAG,
+    'checkpointing': Key('names', nullable=True),
 }
 VAL = {
     'val_freq': TRAIN_COUNT,
@@ -144,6 +148,9 @@ def _check_kind(value: Any, key: Key, path: str) -> None:
         'flag': (isinstance(value, bool), 'true or false'),
         'block': (isinstance(value, Mapping), 'a block of options'),
         'gpus': (value == 'auto' or (whole and value >= 0), "'auto' or a whole number from 0"),
+        # YAML reads a bare `off` as false
+        'precision': (value is False or value in ('off', 'bf16', 'fp16'), 'off, bf16 or fp16'),
+        'names': (isinstance(value, list) and all(isinstance(entry, str) for entry in value), 'a list of names'),
         'any': (True, ''),
     }[key.kind]
     if fits:

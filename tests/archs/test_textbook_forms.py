@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dinoir_plugin.archs.nafnet_arch import NAFNet
-from dinoir_plugin.archs.restormer_arch import Restormer
+from dinoir_plugin.archs.restormer_arch import Restormer, TransformerBlock
 from dinoir_plugin.modules import pixelwise
 from tests.reference.nafnet import textbook_nafnet
 from tests.reference.restormer import textbook_restormer
@@ -72,3 +72,17 @@ def test_large_pictures_go_in_strips_without_gradients_only():
     with torch.no_grad():
         assert pixelwise.works_in_strips(x, factor=2)
         assert not pixelwise.works_in_strips(x[:, :64], factor=2)
+
+
+def test_a_compiled_block_gives_the_same():
+    torch.manual_seed(0)
+    block = TransformerBlock(16, 2, 2.0, False, 'WithBias')
+    x = torch.rand(2, 16, 8, 12).contiguous(memory_format=torch.channels_last)
+    outputs, gradients = [], []
+    for form in (block, torch.compile(block)):
+        block.zero_grad()
+        outputs.append(form(x))
+        outputs[-1].square().sum().backward()
+        gradients.append([p.grad.clone() for p in block.parameters()])
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)

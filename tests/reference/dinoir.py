@@ -1,5 +1,5 @@
-"""DINO-IR as its paper's equations are written: a textbook backbone, the guide upsampled to full size, and a contrastive
-loss that encodes output, target and input each by itself. Works on the weights of a package network.
+"""DINO-IR as its paper's equations are written: a textbook backbone, the guide upsampled to full size, and a
+contrastive loss that encodes output, target and input each by itself. Works on the weights of a package network.
 """
 
 import torch

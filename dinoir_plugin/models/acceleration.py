@@ -1,0 +1,101 @@
+"""How a training step is computed: precision, compilation, memory format, checkpointing (options under ``train``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from basicsr.utils import get_root_logger
+from torch import Tensor, nn
+
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.modules.checkpointing import checkpoint_modules
+
+# YAML reads a bare `off` as false
+PRECISIONS: dict[object, torch.dtype | None] = {
+    'off': None,
+    False: None,
+    None: None,
+    'bf16': torch.bfloat16,
+    'fp16': torch.float16,
+}
+
+
+class Precision:
+    """Autocast for the forward pass and, for fp16, a scaled loss for the backward pass.
+
+    The loss scale is kept in the optimizer's state dict, so that BasicSR's training states carry it.
+
+    Args:
+        amp: ``off``, ``bf16`` or ``fp16``.
+        device: Where the network is.
+    """
+
+    def __init__(self, amp: object, device: torch.device) -> None:
+        self.device_type = device.type
+        self.dtype = PRECISIONS[amp]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
+
+    def autocast(self) -> torch.autocast:
+        """The context of the forward pass and the losses."""
+        return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
+
+    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, params: Iterable[Tensor], max_norm: float) -> None:
+        """Backward pass, clipping of all gradients together (none where ``max_norm`` is 0), optimizer step."""
+        self.scaler.scale(loss).backward()
+        if max_norm:
+            self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(params, max_norm)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def remember_in(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer's state dict carry the loss scale."""
+        if not self.scaler.is_enabled():
+            return
+
+        def save(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+            state['loss_scale'] = self.scaler.state_dict()
+
+        def load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+            if 'loss_scale' in state:
+                self.scaler.load_state_dict(state['loss_scale'])
+
+        optimizer.register_state_dict_post_hook(save)
+        optimizer.register_load_state_dict_pre_hook(load)
+
+
+def prepare(net: nn.Module, options: Mapping[str, Any]) -> nn.Module:
+    """Apply ``channels_last`` and ``checkpointing`` to a network before it is wrapped for several devices.
+
+    Args:
+        net: What is trained.
+        options: The block ``train``.
+
+    Raises:
+        OptionsError: A name under ``checkpointing`` that the backbone has not.
+    """
+    if options.get('channels_last'):
+        net = net.to(memory_format=torch.channels_last)
+    names = options.get('checkpointing')
+    if names:
+        checkpoint_modules(backbone_of(net), names)
+    return net
+
+
+def backbone_of(net: nn.Module) -> nn.Module:
+    """The network whose submodules options name: a DINOIRArch's backbone, or the network itself."""
+    return net.backbone if isinstance(net, DINOIRArch) else net
+
+
+def compiled(net: nn.Module, options: Mapping[str, Any]) -> Callable[..., Tensor]:
+    """What a training step calls: ``net``, or its compiled form where ``train.compile`` asks for it.
+
+    Compiled for fixed sizes, so each stage of patch sizes compiles once; validation, whose pictures have many sizes,
+    uses the network as it is.
+    """
+    if not options.get('compile'):
+        return net
+    get_root_logger().info('The network is compiled in the first iteration, which takes some minutes.')
+    return torch.compile(net, dynamic=False)
