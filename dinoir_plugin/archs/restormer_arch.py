@@ -16,11 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.channel_attention import (
+    Products,
+    attention,
+    channel_attention,
+    mixing_matrix,
+    products,
+)
+from dinoir_plugin.modules.gating import gate, gated_projection
 from dinoir_plugin.modules.padding import pad_to_multiple
 from dinoir_plugin.modules.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
 from dinoir_plugin.modules.precision import full
 
-NORM_EPS = 1e-12
 LAYER_NORMS = ('WithBias', 'BiasFree')
 
 
@@ -73,47 +80,25 @@ class Attention(nn.Module):
         if works_in_strips(x, factor=3):
             return self._in_strips(x, norm)
         qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
-        queries, keys, values = qkv.split(x.shape[-1], dim=-1)
-        return x + self._mix(values, self._products(queries, keys))
+        out = channel_attention(qkv.flatten(1, 2), self.temperature, self.project_out.weight.flatten(1)).view_as(x)
+        return x + out if self.project_out.bias is None else x + (out + self.project_out.bias)
 
     @torch.compiler.disable
     def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
         values = torch.empty_like(x)
-        products: list[list[tuple[Tensor, ...]]] = [[] for _ in x]
+        parts: list[list[Products]] = [[] for _ in x]
 
         def project(pixels: Tensor, out: Tensor) -> None:
             project_into(self.qkv, norm(pixels), out)
 
         for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
             queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
-            products[number].append(self._products(queries[None], keys[None]))
-        sums = [[torch.stack(parts).sum(dim=0) for parts in zip(*strips)] for strips in products]
-        return self._mix(values, tuple(torch.cat(parts) for parts in zip(*sums))).add_(x)
-
-    def _products(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, ...]:
-        """q_i . k_j (B, heads, c, c), |q_i|^2 and |k_j|^2 (B, heads, c), all over space, from (B, H, W, C) each."""
-        q, k = (self._heads(feature) for feature in (queries, keys))
-        return full(q @ k.transpose(-2, -1)), full(q).square().sum(dim=-1), full(k).square().sum(dim=-1)
-
-    def _heads(self, feature: Tensor) -> Tensor:
-        """(B, H, W, C) to (B, heads, c, HW)."""
-        batch, height, width, dim = feature.shape
-        return feature.reshape(batch, height * width, self.num_heads, dim // self.num_heads).permute(0, 2, 3, 1)
-
-    def _mix(self, values: Tensor, products: tuple[Tensor, ...]) -> Tensor:
-        """W_o (softmax(temperature * cos(q_i, k_j)) v), (B, H, W, C)."""
-        batch, height, width, dim = values.shape
-        logits, q_squares, k_squares = products
-        q_scale, k_scale = (squares.clamp_min(NORM_EPS**2).rsqrt() for squares in (q_squares, k_squares))
-        logits = logits * q_scale[..., :, None] * k_scale[..., None, :]
-        matrix = (logits * self.temperature).softmax(dim=-1).to(values.dtype)
-        # W_o blockdiag(A_1, ..., A_heads), so that values are read once
-        weight = self.project_out.weight.view(dim, self.num_heads, dim // self.num_heads)
-        folded = torch.einsum('ohc,bhcd->bohd', weight.to(values.dtype), matrix).reshape(batch, dim, dim)
-        out = values.reshape(batch, height * width, dim) @ folded.transpose(1, 2)
-        if self.project_out.bias is not None:
-            out = out + self.project_out.bias
-        return out.view(batch, height, width, dim)
+            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
+        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*picture)] for picture in parts]
+        weights = attention(Products(*(torch.cat(pictures) for pictures in zip(*sums))), self.temperature)
+        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
+        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
+        return out if self.project_out.bias is None else out.add_(self.project_out.bias)
 
 
 class FeedForward(nn.Module):
@@ -131,7 +116,7 @@ class FeedForward(nn.Module):
         if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
             return self._in_strips(x, norm)
         hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
-        return x + pointwise(self.project_out, _gate(hidden))
+        return x + gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias)
 
     @torch.compiler.disable
     def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
@@ -141,13 +126,8 @@ class FeedForward(nn.Module):
             project_into(self.project_in, norm(pixels), out)
 
         for number, rows, hidden in convolved_strips(x, project, self.dwconv):
-            project_into(self.project_out, _gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
+            project_into(self.project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
         return out.add_(x)
-
-
-def _gate(hidden: Tensor) -> Tensor:
-    gate, value = hidden.chunk(2, dim=-1)
-    return F.gelu(gate) * value
 
 
 class TransformerBlock(nn.Module):

@@ -18,6 +18,7 @@ from dinoir_plugin.losses.dpc_loss import DPCLoss, halves
 from dinoir_plugin.models.acceleration import Precision, compiled, prepare
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.validation import Validation
+from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, restore_tiled
 
 
 @MODEL_REGISTRY.register()
@@ -87,6 +88,23 @@ class DINOIRModel(SRModel):
         self._log.update(self._psf_scores())
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def test(self) -> None:
+        """Restore the batch of :meth:`feed_data` with the averaged network, or the trained one where there is none.
+
+        In tiles where ``val.tile`` gives their side (and ``val.tile_overlap`` their overlap, 64 pixels by default).
+        """
+        net: nn.Module = self.net_g_ema if hasattr(self, 'net_g_ema') else self.net_g
+        options = self.opt.get('val') or {}
+        training = net.training
+        net.eval()
+        with torch.no_grad():
+            if options.get('tile'):
+                overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
+                self.output = restore_tiled(net, self.lq, options['tile'], overlap)
+            else:
+                self.output = net(self.lq)
+        net.train(training)
 
     def get_current_log(self) -> dict[str, float]:
         """Losses and scores of the last step, averaged over ranks.

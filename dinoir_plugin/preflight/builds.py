@@ -25,6 +25,7 @@ from dinoir_plugin.losses.dpc_loss import DPCLoss
 from dinoir_plugin.models.acceleration import prepare
 from dinoir_plugin.models.dinoir_model import DINOIRModel
 from dinoir_plugin.models.optimizer import make_optimizer
+from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile
 from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
 
 TRIAL_SIDE = 64
@@ -53,7 +54,7 @@ def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
     # what a model of somebody else's reads from its options is not known here
     ours = model is DINOIRModel
     if ours:
-        _check_metrics((opt.get('val') or {}).get('metrics') or {})
+        _check_validation(opt.get('val') or {})
     if ours or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
         with torch.random.fork_rng(devices=[]):
             network = _check_network(opt['network_g'])
@@ -169,6 +170,15 @@ def _check_loss(options: dict[str, Any], path: str, network: nn.Module) -> None:
     # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
     check: Callable[..., Any] = check_arguments if path == 'train.perceptual_opt' else construct
     check(kind, path, options)
+
+
+def _check_validation(options: Mapping[str, Any]) -> None:
+    _check_metrics(options.get('metrics') or {})
+    if 'tile' in options:
+        try:
+            check_tile(options['tile'], options.get('tile_overlap', DEFAULT_OVERLAP))
+        except ValueError as error:
+            raise OptionsError('val.tile_overlap', str(error)) from error
 
 
 def _check_metrics(metrics: Mapping[str, Any]) -> None:

@@ -69,6 +69,8 @@ VAL = {
     'val_freq': TRAIN_COUNT,
     'save_img': Key('flag', required=True),
     'pbar': FLAG,
+    'tile': COUNT,
+    'tile_overlap': WHOLE,
     'suffix': OPTIONAL_TEXT,
     'metrics': OPTIONAL_BLOCK,
 }

@@ -109,3 +109,15 @@ def test_unknown_optimizer_names_the_nearest(options):
     options['train']['optim_g']['type'] = 'AdmaW'
     with pytest.raises(OptionsError, match="'AdamW'"):
         build_model(options)
+
+
+def test_restores_in_tiles_where_asked_to(options, batch):
+    options['val'] = {'save_img': False, 'tile': 16, 'tile_overlap': 8}
+    model = build_model(options)
+    sizes = []
+    model.net_g_ema.register_forward_hook(lambda net, inputs, output: sizes.append(tuple(inputs[0].shape[-2:])))
+    model.feed_data(batch)
+    model.test()
+    assert sizes == [(16, 16)] * 9
+    assert model.output.shape == batch['lq'].shape
+    assert model.net_g.training and not model.net_g_ema.training

@@ -137,6 +137,11 @@ TASKS = 'datasets.train.tasks'
         ('train.optim_g.type', 'Adamw', "train.optim_g.type: torch.optim has no 'Adamw'. did you mean 'AdamW'?"),
         ('train.scheduler.type', 'Cosine', 'train.scheduler.type'),
         ('val.metrics.psnr.type', 'psnr', 'val.metrics.psnr.type'),
+        ('train.amp', 'bf61', "train.amp: expected off, bf16 or fp16, got 'bf61'"),
+        ('train.amp', True, 'train.amp: expected off, bf16 or fp16, got True'),
+        ('train.checkpointing', 'latent', 'train.checkpointing: expected a list of names'),
+        ('train.checkpointing', ['latnet'], "train.checkpointing: the backbone Restormer has no module 'latnet'"),
+        ('val.tile', 100, 'val.tile_overlap: expected an overlap from 0 to half of the tile, got 64 of 100 pixels'),
         ('datasets.valid', {}, 'datasets.valid: expected train, val or val_<anything>'),
         # pictures
         (f'{TASKS}.denoise.dataroot_gt', '/nowhere', f'{TASKS}.denoise.dataroot_gt: '),

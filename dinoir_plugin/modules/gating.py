@@ -1,0 +1,56 @@
+"""The end of a gated feed-forward network, with a backward pass that keeps little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``linear(gelu(gate) * value)`` with gate and value the two halves of the hidden feature.
+
+    For gradients only ``hidden`` is kept. Written as three operations, the activation and the product would be kept as
+    well, each half as large; they are computed again instead.
+
+    Args:
+        hidden: (..., 2 * C).
+        weight: (D, C).
+        bias: (D,) or None.
+
+    Returns:
+        (..., D).
+    """
+    weight = weight.to(hidden.dtype)
+    out: Tensor = _GatedProjection.apply(hidden, weight)
+    return out if bias is None else out + bias.to(hidden.dtype)
+
+
+def gate(hidden: Tensor) -> Tensor:
+    """``gelu(gate) * value`` of (..., 2 * C): (..., C)."""
+    gates, values = hidden.chunk(2, dim=-1)
+    return F.gelu(gates) * values
+
+
+class _GatedProjection(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden, weight)
+        return gate(hidden) @ weight.T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, weight = ctx.saved_tensors
+        gates, values = hidden.chunk(2, dim=-1)
+        activated = F.gelu(gates)
+        grad_weight = grad.flatten(0, -2).T @ (activated * values).flatten(0, -2)
+        grad_gated = grad @ weight
+        grad_hidden = torch.empty_like(hidden)
+        grad_gates, grad_values = grad_hidden.chunk(2, dim=-1)
+        torch.mul(activated, grad_gated, out=grad_values)
+        torch.ops.aten.gelu_backward.grad_input(grad_gated.mul_(values), gates, grad_input=grad_gates)
+        return grad_hidden, grad_weight

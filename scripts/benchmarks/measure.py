@@ -1,0 +1,119 @@
+"""Measuring: forms that take turns, and peak memory in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Form = Callable[[], Any]
+
+
+@dataclass
+class Result:
+    """What a row reports.
+
+    Attributes:
+        ratio: The figure that the row's title speaks of.
+        unit: Of the values in ``forms``.
+        forms: Name to median and quartiles.
+        note: What a reader has to know beside the numbers.
+    """
+
+    ratio: float
+    unit: str
+    forms: dict[str, dict[str, float]]
+    note: str = field(default='')
+
+
+def in_turns(forms: dict[str, Form], runs: int) -> dict[str, dict[str, float]]:
+    """Seconds of each form; they take turns after a warm-up, so that a slow minute of the machine meets them all."""
+    for form in forms.values():
+        form()
+        _wait()
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(runs):
+        for name, form in forms.items():
+            start = time.perf_counter()
+            form()
+            _wait()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: spread(values) for name, values in seconds.items()}
+
+
+def speed_up(forms: dict[str, Form], runs: int) -> Result:
+    """How many times as fast the form 'ours' is as the form 'against'."""
+    measured = in_turns(forms, runs)
+    return Result(measured['against']['median'] / measured['ours']['median'], 's', measured)
+
+
+def cost(forms: dict[str, Form], runs: int) -> Result:
+    """How many times the time of the form 'against' the form 'ours' takes."""
+    measured = in_turns(forms, runs)
+    return Result(measured['ours']['median'] / measured['against']['median'], 's', measured)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    if len(values) == 1:
+        return {'median': values[0], 'quartile_1': values[0], 'quartile_3': values[0]}
+    low, median, high = statistics.quantiles(values, n=4, method='inclusive')
+    return {'median': median, 'quartile_1': low, 'quartile_3': high}
+
+
+def no_grad(form: Form) -> Form:
+    """The form without autograd."""
+
+    def run() -> Any:
+        with torch.no_grad():
+            return form()
+
+    return run
+
+
+def peak_memory(make: Callable[..., Form], *arguments: Any) -> float:
+    """Most bytes that a form held at a time beyond what was there before it ran, in a fresh process.
+
+    Resident memory of the process as Linux counts it. The form runs twice, and the second run counts: what the first
+    leaves for good, such as an optimizer's state, is not in it.
+
+    Args:
+        make: A function of a module, called with ``arguments`` in the new process; gives the form.
+        *arguments: Plain values.
+    """
+    context = multiprocessing.get_context('spawn')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report_peak, args=(sender, make, arguments))
+    process.start()
+    sender.close()
+    try:
+        bytes_held: float = receiver.recv()
+    except EOFError as error:
+        raise RuntimeError(f'The process that measured {make.__name__}{arguments} ended early.') from error
+    process.join()
+    return bytes_held
+
+
+def _report_peak(sender: Any, make: Callable[..., Form], arguments: tuple[Any, ...]) -> None:
+    form = make(*arguments)
+    form()
+    before = _status('VmRSS')
+    Path('/proc/self/clear_refs').write_text('5')  # the high-water mark starts anew from here
+    form()
+    sender.send(float(_status('VmHWM') - before))
+
+
+def _status(key: str) -> int:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
