@@ -40,6 +40,7 @@ def mend() -> bool:
     """Wrap the host's ``build_dataloader``."""
     from basicsr import data
     from basicsr.data.prefetch_dataloader import PrefetchDataLoader
+    from basicsr.utils import get_root_logger
     from torch.utils.data import DataLoader
 
     host = data.build_dataloader
@@ -58,6 +59,8 @@ def mend() -> bool:
         composes = sampler is not None and callable(getattr(dataset, 'batch_sampler', None))
         if dataset_opt['phase'] != 'train' or not composes:
             return host(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+        if hasattr(dataset, 'summary'):
+            get_root_logger().info('Tasks\n' + dataset.summary())
         arguments = loader_arguments(dataset, dataset_opt, num_gpu, dist, sampler, seed)
         if dataset_opt.get('prefetch_mode') == 'cpu':
             return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)

@@ -31,11 +31,13 @@ class Degradation(ABC):
 
     Attributes:
         margin: Pixels beyond each border that the result depends on. Whoever calls `apply` hands in that many more
-            (the picture's own, reflected at its real borders) and cuts them off afterwards.
+            (the picture's own; beyond its real borders what ``border`` says) and cuts them off afterwards.
+        border: One of `patches.BORDERS`; of use with a margin.
         wants_depth: Whether `apply` reads `Context.depth`.
     """
 
     margin: int = 0
+    border: str = 'mirror'
     wants_depth: ClassVar[bool] = False
 
     @abstractmethod

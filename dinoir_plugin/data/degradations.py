@@ -11,6 +11,7 @@ from dinoir_plugin.construct import construct
 from dinoir_plugin.data.decoding import FloatArray
 from dinoir_plugin.data.degradation_base import Context, Degradation, round_to_8_bit
 from dinoir_plugin.data.option_checks import choice, flag, integer, join, mapping, number_range
+from dinoir_plugin.data.patches import BORDERS
 from dinoir_plugin.data.weather import Haze, RainStreaks
 from dinoir_plugin.errors import OptionsError
 
@@ -51,15 +52,26 @@ class GaussianBlur(Degradation):
         sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma a picture, uniformly.
         quantise: True rounds the result to 8 bits, as if the blurred picture had been a file. Without that step the
             blur can be undone almost exactly, which no real blurred picture can.
+        border: What the blur sees beyond the picture's borders: ``mirror`` (OpenCV's default, as GaussianBlur on a
+            whole picture gives), ``replicate``, or ``wrap``, the circular convolution of the deblurring literature
+            that works in the Fourier domain (KAIR: Zhang et al., USRNet, CVPR 2020). Inside a picture a patch is
+            always blurred with its real surroundings.
     """
 
-    def __init__(self, kernel_size: int, sigma: float | Sequence[float], quantise: bool = True) -> None:
+    def __init__(
+        self,
+        kernel_size: int,
+        sigma: float | Sequence[float],
+        quantise: bool = True,
+        border: str = 'mirror',
+    ) -> None:
         self.kernel_size = integer(kernel_size, 'kernel_size', low=1)
         if self.kernel_size % 2 == 0:
             raise OptionsError('kernel_size', f'expected an odd number, got {kernel_size}',
                                f'Take {kernel_size - 1} or {kernel_size + 1}')
         self.sigma = number_range(sigma, 'sigma', low=0, above_low=True)
         self.quantise = flag(quantise, 'quantise')
+        self.border = choice(border, 'border', list(BORDERS))
         self.margin = self.kernel_size // 2
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
 from dinoir_plugin.data.decoding import FloatArray
 from dinoir_plugin.data.image_check import check_tasks
-from dinoir_plugin.data.option_checks import flag, integer, mapping, positive
+from dinoir_plugin.data.option_checks import choice, flag, integer, mapping, positive
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
 from dinoir_plugin.data.task import Sample, Task
 from dinoir_plugin.errors import OptionsError, reject_unknown
@@ -27,10 +28,12 @@ from dinoir_plugin.errors import OptionsError, reject_unknown
 DATASET_KEYS = (
     'name', 'type', 'phase', 'tasks', 'gt_size', 'use_hflip', 'use_rot', 'stages', 'seed', 'scale',
     'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue',
-    'pin_memory', 'persistent_workers', 'io_backend', 'use_shuffle', 'done_iters',
+    'pin_memory', 'persistent_workers', 'io_backend', 'use_shuffle', 'done_iters', 'sampling', 'on_error',
 )  # fmt: skip
 STAGE_KEYS = ('iters', 'batch_size_per_gpu', 'gt_size')
 PHASES = ('train', 'val', 'test')
+SAMPLINGS = ('balanced', 'proportional')
+ON_ERROR = ('stop', 'skip')
 
 
 @DATASET_REGISTRY.register()
@@ -52,6 +55,11 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
                 (names in the first word of its lines), ``weight`` (share of the samples, default 1); for pairs
                 ``pairing`` (``name`` or ``reside``) and ``filename_tmpl``; for haze ``dataroot_depth`` and
                 ``depth_kind`` (``depth`` or ``disparity``).
+            sampling (str): ``balanced`` (default): every task has the same share of the samples, times its ``weight``.
+                ``proportional``: as many as its pictures, times its ``repeat`` (the literature's repeat factors) and
+                ``weight``.
+            on_error (str): What training does about a file that cannot be used: ``stop`` (default) or ``skip``, which
+                logs a line for it and takes the task's next picture instead.
             phase (str): ``train``, ``val`` or ``test``; set by BasicSR. Default ``train``.
             gt_size (int): Side of the training patches.
             use_hflip, use_rot (bool): BasicSR's turns, default true.
@@ -78,14 +86,24 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         self._tasks = _read_tasks(self.opt.get('tasks'))
         self.tasks = [task.name for task in self._tasks]
         self._ends = list(accumulate(len(task) for task in self._tasks))
-        self._cycle = TaskCycle([task.weight for task in self._tasks])
+        self._cycle = TaskCycle(self._read_shares())
         self._length = self._ends[-1]
         self.stages: list[Stage] = []
+        self._reported: set[tuple[str, int]] = set()
         if self.is_training:
             self._read_training_options()
-            self._length = self._cycle.epoch_length([len(task) for task in self._tasks])
+            self._length = self._cycle.epoch_length([len(task) * task.repeat for task in self._tasks])
+
+    def _read_shares(self) -> list[float]:
+        proportional = choice(self.opt.get('sampling', 'balanced'), 'sampling', SAMPLINGS) == 'proportional'
+        for task in self._tasks:
+            if task.repeat != 1 and not proportional:
+                raise OptionsError(f'{task.path}.repeat', 'this option has no effect without sampling: proportional',
+                                   'Write that, or give the task a weight')
+        return [task.weight * (len(task) * task.repeat if proportional else 1) for task in self._tasks]
 
     def _read_training_options(self) -> None:
+        self.skips = choice(self.opt.get('on_error', 'stop'), 'on_error', ON_ERROR) == 'skip'
         if self.opt.get('gt_size') is None:
             raise OptionsError('gt_size', 'training needs the side of the patches in pixels, for instance 128')
         self.gt_size = integer(self.opt['gt_size'], 'gt_size', low=1)
@@ -126,9 +144,22 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         which, turn = self._cycle.locate(number)
         task = self._tasks[which]
         turn, place = divmod(turn, len(task))
-        item = int(picture_order(self.seed, task.name, turn, len(task))[place])
-        rng = sample_rng(self.seed, number)
-        return task, task.patch(item, size or self.gt_size, self.use_hflip, self.use_rot, rng)
+        order = picture_order(self.seed, task.name, turn, len(task))
+        for attempt in range(len(task)):
+            item = int(order[(place + attempt) % len(task)])
+            rng = sample_rng(self.seed, number)
+            try:
+                return task, task.patch(item, size or self.gt_size, self.use_hflip, self.use_rot, rng)
+            except (OSError, ValueError) as error:
+                if not self.skips:
+                    raise
+                self._report(task, item, error)
+        raise ValueError(f'{task.path}: none of {len(task)} pictures can be used, so on_error: skip does not help.')
+
+    def _report(self, task: Task, item: int, error: Exception) -> None:
+        if (task.name, item) not in self._reported:
+            self._reported.add((task.name, item))
+            get_root_logger().warning(f'Skipped, and the next picture of task {task.name} taken: {error}')
 
     def _whole(self, number: int) -> tuple[Task, Sample]:
         which = bisect_right(self._ends, number)
@@ -152,6 +183,13 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         batch = self.opt.get('batch_size_per_gpu', self.stages[0].batch)
         epoch_iters = math.ceil(len(self) * self.enlarge_ratio / (batch * sampler.num_replicas))
         return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier, self.opt.get('done_iters', 0))
+
+    def summary(self) -> str:
+        """A table of the tasks: pictures, share of the samples, samples in an epoch."""
+        lines = [f'{"task":16} {"pictures":>9} {"share":>7} {"an epoch":>9}']
+        for task, share in zip(self._tasks, self._cycle.shares):
+            lines.append(f'{task.name:16} {len(task):9} {share:7.1%} {round(share * len(self)):9}')
+        return '\n'.join(lines)
 
     def check_images(self) -> None:
         """Look at all pictures by their headers and decode one of each task; for once before a long run.

@@ -9,6 +9,9 @@ import numpy as np
 
 from dinoir_plugin.data.decoding import Array
 
+# mirror does not repeat the border pixel (OpenCV's own default); replicate repeats it; wrap goes on at the other side
+BORDERS = {'mirror': cv2.BORDER_REFLECT_101, 'replicate': cv2.BORDER_REPLICATE, 'wrap': cv2.BORDER_WRAP}
+
 
 class Window(NamedTuple):
     """A rectangle of a picture, in pixels from its top left corner."""
@@ -40,25 +43,27 @@ def draw_turn(use_hflip: bool, use_rot: bool, rng: np.random.Generator) -> Turn:
     return Turn(use_hflip and across, use_rot and down, use_rot and diagonal)
 
 
-def cut(image: Array, window: Window, margin: int) -> Array:
+def cut(image: Array, window: Window, margin: int, border: str = 'mirror') -> Array:
     """Cut out a window and ``margin`` pixels on every side of it.
 
     Args:
         image: Shape (H, W) or (H, W, C).
         window: Inside the picture.
-        margin: Beyond the picture's borders it is mirrored without repeating the border pixel.
+        margin: In pixels.
+        border: What stands beyond the picture's borders, see BORDERS.
 
     Returns:
-        Shape (height + 2 margin, width + 2 margin) or with C; a view where no mirroring was needed.
+        Shape (height + 2 margin, width + 2 margin) or with C; a view where nothing beyond the borders is needed.
     """
     top, left = window.top - margin, window.left - margin
     bottom, right = window.top + window.height + margin, window.left + window.width + margin
     height, width = image.shape[:2]
-    inside = image[max(top, 0):min(bottom, height), max(left, 0):min(right, width)]
-    missing = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
-    if not any(missing):
-        return inside
-    return cv2.copyMakeBorder(inside, *missing, cv2.BORDER_REFLECT_101)
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        return image[top:bottom, left:right]
+    kind = BORDERS[border]
+    rows = [cv2.borderInterpolate(row, height, kind) for row in range(top, bottom)]
+    columns = [cv2.borderInterpolate(column, width, kind) for column in range(left, right)]
+    return image[rows][:, columns]
 
 
 def turn_image(image: Array, turn: Turn) -> Array:

@@ -70,6 +70,10 @@ class TaskCycle:
 
     Args:
         weights: Shares of the tasks, above 0, in any unit.
+
+    Attributes:
+        row: Task numbers; it repeats.
+        shares: What part of the row each task has.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -81,6 +85,7 @@ class TaskCycle:
         for place, task in enumerate(self.row):
             self._earlier.append(len(self.places[task]))
             self.places[task].append(place)
+        self.shares = [len(places) / len(self.row) for places in self.places]
 
     def locate(self, number: int) -> tuple[int, int]:
         """The task of sample ``number`` and how many samples that task had before it."""

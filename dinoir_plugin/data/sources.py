@@ -11,9 +11,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import lmdb
 from basicsr.utils.file_client import FileClient
 from PIL import Image, UnidentifiedImageError
 
+from dinoir_plugin.data.decoding import SWAPS_SIDES, jpeg_orientation
 from dinoir_plugin.errors import OptionsError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
@@ -103,7 +105,8 @@ class FolderSource(Source):
             with Image.open(self.path(number)) as image:
                 if image.mode in ALPHA_MODES:
                     raise ValueError(f'{self.path(number)} has an alpha channel. Save it without one')
-                return image.height, image.width
+                turned = jpeg_orientation(image) in SWAPS_SIDES
+                return (image.width, image.height) if turned else (image.height, image.width)
         except UnidentifiedImageError as error:
             raise ValueError(f'{self.path(number)}: expected an image, but its header is none') from error
         except Image.DecompressionBombError as error:
@@ -158,9 +161,12 @@ class LmdbSource(Source):
         """The bytes stored under the picture's key.
 
         Raises:
-            ValueError: meta_info.txt lists a key that the LMDB does not hold.
+            ValueError: The LMDB cannot be opened, or does not hold a key that meta_info.txt lists.
         """
-        data = _CLIENTS.get(self.root).get(self.keys[number], 'images')
+        try:
+            data = _CLIENTS.get(self.root).get(self.keys[number], 'images')
+        except lmdb.Error as error:
+            raise ValueError(f'{self.root}: data.mdb cannot be read as an LMDB ({error}). Make it again.') from error
         if data is None:
             raise ValueError(f'{self.root}: meta_info.txt lists {self.keys[number]!r}, but the LMDB does not hold it. '
                              'Make it again.')

@@ -12,14 +12,14 @@ from dinoir_plugin.data.decoding import Array, FloatArray, decode_image, to_rgb_
 from dinoir_plugin.data.degradation_base import Context, Degradation
 from dinoir_plugin.data.degradations import build_degradations
 from dinoir_plugin.data.depth import DEPTH_KINDS, DepthSource, made_up_depth
-from dinoir_plugin.data.option_checks import choice, positive
+from dinoir_plugin.data.option_checks import choice, integer, positive
 from dinoir_plugin.data.pairing import PAIRINGS, Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
 from dinoir_plugin.data.patches import Turn, Window, cut, draw_turn, draw_window, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source, read_meta_info
 from dinoir_plugin.errors import OptionsError, reject_unknown
 
 TASK_KEYS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file', 'filename_tmpl', 'pairing', 'degradation', 'weight',
-             'dataroot_depth', 'depth_kind')
+             'repeat', 'dataroot_depth', 'depth_kind')
 _PAIRED_KEYS = ('filename_tmpl', 'pairing')
 
 
@@ -62,6 +62,7 @@ class Task:
             raise OptionsError(self.path, f'expected either dataroot_lq or degradation, got {found}',
                                'Pairs come from dataroot_lq; degradation makes them from clean pictures')
         self.weight = positive(options.get('weight', 1), f'{self.path}.weight')
+        self.repeat = integer(options.get('repeat', 1), f'{self.path}.repeat', low=1)
         self.gt = open_source(options['dataroot_gt'], f'{self.path}.dataroot_gt')
         self.lq: Source | None = None
         self.chain: list[Degradation] = []
@@ -71,6 +72,7 @@ class Task:
             self._refuse(options, _PAIRED_KEYS, 'dataroot_lq')
             self.chain = build_degradations(options['degradation'], f'{self.path}.degradation')
         self.margin = sum(degradation.margin for degradation in self.chain)
+        self.border = next((degradation.border for degradation in self.chain if degradation.margin), 'mirror')
         self.wants_depth = any(degradation.wants_depth for degradation in self.chain)
         self.depth = self._open_depth(options)
         self.pairs = self._pair_up(options)
@@ -134,7 +136,7 @@ class Task:
         pair = self.pairs[number]
         gt_path = self.gt.path(pair.gt)
         # Cut first, as stored: turning whole pictures into RGB floats costs more than decoding them.
-        clean = to_rgb_float(turn_image(cut(gt, window, self.margin), turn))
+        clean = to_rgb_float(turn_image(cut(gt, window, self.margin, self.border), turn))
         if self.lq is not None and pair.lq is not None:
             lq, lq_path = self.decode(self.lq, pair.lq), self.lq.path(pair.lq)
             _check_same_size(lq.shape, lq_path, gt.shape, gt_path)
@@ -142,7 +144,7 @@ class Task:
         context = Context()
         if self.wants_depth:
             depth = self._depth(number, gt, rng)
-            context = Context(turn_image(cut(depth, window, self.margin), turn))
+            context = Context(turn_image(cut(depth, window, self.margin, self.border), turn))
         degraded = clean
         for degradation in self.chain:
             degraded = degradation.apply(degraded, rng, context)

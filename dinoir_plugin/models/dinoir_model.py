@@ -17,6 +17,7 @@ from dinoir_plugin.errors import under
 from dinoir_plugin.losses.dpc_loss import DPCLoss, halves
 from dinoir_plugin.models.acceleration import Precision, compiled, prepare
 from dinoir_plugin.models.optimizer import make_optimizer
+from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.validation import Validation
 from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, restore_tiled
 
@@ -32,7 +33,8 @@ class DINOIRModel(SRModel):
     runs in float32, uncompiled: its figures do not depend on them.
 
     A step encodes ``lq`` and ``gt`` in one pass without gradients, which serves guidance and loss, and the output in
-    one with. The log carries ``l_pix``, ``l_dpc`` and the gate's mean scores as ``psf/<level>``.
+    one with. The log carries ``l_pix``, ``l_dpc``, the gate's mean scores as ``psf/<level>``, and the mean absolute
+    error of each task's samples since the last line as ``l1/<task>``.
     """
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
@@ -53,6 +55,7 @@ class DINOIRModel(SRModel):
             self.cri_dpc = self._build_dpc(self.opt['train']['dpc_opt'])
         super().init_training_settings()
         self._log: OrderedDict[str, Tensor] = OrderedDict()
+        self._per_task = PerTask(self.opt['datasets']['train'].get('tasks') or {}, self.device)
         self.precision = Precision(self.opt['train'].get('amp'), self.device)
         self.precision.remember_in(self.optimizer_g)
         self._run_net = compiled(self.net_g, self.opt['train'])
@@ -75,6 +78,7 @@ class DINOIRModel(SRModel):
         self.lq = data['lq'].to(self.device, non_blocking=True)
         if 'gt' in data:
             self.gt = data['gt'].to(self.device, non_blocking=True)
+        self.tasks: list[str] = data.get('task', [])
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One training step on the batch of :meth:`feed_data`."""
@@ -86,6 +90,7 @@ class DINOIRModel(SRModel):
         self.precision.step(total, self.optimizer_g, self.net_g.parameters(), max_norm)
         self._log = OrderedDict((name, loss.detach()) for name, loss in losses.items())
         self._log.update(self._psf_scores())
+        self._per_task.add(self.tasks, self.output, self.gt)
         if self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
@@ -107,11 +112,11 @@ class DINOIRModel(SRModel):
         net.train(training)
 
     def get_current_log(self) -> dict[str, float]:
-        """Losses and scores of the last step, averaged over ranks.
+        """Losses and scores of the last step, and each task's L1 since the last call, averaged over ranks.
 
         Reduced here and not in each step: the numbers are asked for every ``print_freq`` steps only, on all ranks.
         """
-        return self.reduce_loss_dict(self._log)
+        return {**self.reduce_loss_dict(self._log), **self._per_task.means(self.reduce_loss_dict)}
 
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Metrics of each task and their average, in the log and TensorBoard; see :class:`Validation`."""

@@ -88,19 +88,21 @@ def test_all_eight_turns_come_up_and_none_without_the_options(options, clean_ima
     assert sorted(turns(use_rot=False)) == [0, 4]
 
 
-def test_a_blurred_patch_is_a_patch_of_the_blurred_picture(options, clean_images):
-    opt = options(use_hflip=False, use_rot=False)
+@pytest.mark.parametrize(('border', 'padding'), [('mirror', 'reflect'), ('replicate', 'edge'), ('wrap', 'wrap')])
+def test_a_blurred_patch_is_a_patch_of_the_blurred_picture(options, clean_images, border, padding):
+    opt = options(use_hflip=False, use_rot=False, gt_size=140)
     opt['tasks'] = {'deblur': opt['tasks']['deblur']}
-    opt['tasks']['deblur']['degradation'].update(sigma=2.5, quantise=False)
+    opt['tasks']['deblur']['degradation'].update(sigma=2.5, quantise=False, border=border)
     dataset = MixedDegradationDataset(opt)
     for number in range(20):
         item = dataset[number]
         image = clean_images[item['gt_path'].split('/')[-1][:-4]].astype(np.float32) / 255
-        blurred = cv2.GaussianBlur(image, (15, 15), 2.5, borderType=cv2.BORDER_REFLECT_101)
+        padded = np.pad(image, ((7, 7), (7, 7), (0, 0)), mode=padding)
+        blurred = cv2.GaussianBlur(padded, (15, 15), 2.5)[7:-7, 7:-7]
         patch = item['gt'].numpy().transpose(1, 2, 0)
         places = cv2.matchTemplate(image, np.ascontiguousarray(patch), cv2.TM_SQDIFF)
         top, left = np.unravel_index(np.argmin(places), places.shape)
-        expected = blurred[top:top + 48, left:left + 48]
+        expected = blurred[top:top + 140, left:left + 140]
         np.testing.assert_allclose(item['lq'].numpy().transpose(1, 2, 0), expected, atol=2e-6)
 
 

@@ -21,7 +21,7 @@ def options(make_project, tmp_path):
 @pytest.fixture
 def batch():
     torch.manual_seed(0)
-    return {'lq': torch.rand(2, 3, 32, 32), 'gt': torch.rand(2, 3, 32, 32), 'task': ['a', 'b']}
+    return {'lq': torch.rand(2, 3, 32, 32), 'gt': torch.rand(2, 3, 32, 32), 'task': ['denoise', 'derain']}
 
 
 def step(model, batch, iteration=1):
@@ -121,3 +121,19 @@ def test_restores_in_tiles_where_asked_to(options, batch):
     assert sizes == [(16, 16)] * 9
     assert model.output.shape == batch['lq'].shape
     assert model.net_g.training and not model.net_g_ema.training
+
+
+def test_the_log_has_each_tasks_error_since_its_last_line(options, batch):
+    model = build_model(options)
+    batch['task'] = ['denoise', 'dehaze']
+    errors = []
+    for _ in range(2):
+        step(model, batch)
+        errors.append((model.output - batch['gt']).abs().mean(dim=(1, 2, 3)))
+    denoise, dehaze = torch.stack(errors).mean(dim=0).tolist()
+    log = model.get_current_log()
+    assert {key: log[key] for key in log if key.startswith('l1/')} == pytest.approx(
+        {'l1/denoise': denoise, 'l1/dehaze': dehaze}, rel=1e-5
+    )
+    step(model, {**batch, 'task': ['denoise', 'denoise']})
+    assert [key for key in model.get_current_log() if key.startswith('l1/')] == ['l1/denoise']
