@@ -64,7 +64,7 @@ class NAFBlock(nn.Module):
             project_into(self.conv1, self.norm1(pixels), out)
 
         for number, rows, hidden in convolved_strips(x, project, self.conv2):
-            gated[number, rows] = _gate(hidden)
+            torch.mul(*hidden.chunk(2, dim=-1), out=gated[number, rows])
         x = self._attended(gated).add_(x)
         rows_at_once = max(1, STRIP_ELEMENTS // x[:, 0].numel())
         for part in x.split(rows_at_once, dim=1):

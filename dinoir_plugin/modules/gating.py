@@ -30,9 +30,9 @@ def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 def gate(hidden: Tensor) -> Tensor:
-    """``gelu(gate) * value`` of (..., 2 * C): (..., C)."""
+    """``gelu(gate) * value`` of (..., 2 * C): (..., C). Where no gradient is recorded: the product is made in place."""
     gates, values = hidden.chunk(2, dim=-1)
-    return F.gelu(gates) * values
+    return F.gelu(gates).mul_(values)
 
 
 class _GatedProjection(torch.autograd.Function):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from basicsr.models import lr_scheduler
@@ -29,11 +29,25 @@ from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile
 from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
 
 TRIAL_SIDE = 64
+HOST_LOSSES = ('pixel_opt', 'perceptual_opt')
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
     'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
     'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR,
 }
+
+
+class Part(NamedTuple):
+    """One part of a run that can be checked by itself.
+
+    Attributes:
+        path: The options that it is about.
+        check: Raises an OptionsError where something is wrong; returns a few words on what it looked at. Those of
+            `network_parts` take the network.
+    """
+
+    path: str
+    check: Callable[..., str]
 
 
 def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
@@ -47,26 +61,66 @@ def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
         OptionsError: For the first part that cannot be built, with the option's full path.
     """
     opt = deepcopy(dict(opt))
-    model = look_up(MODEL_REGISTRY, opt.get('model_type'), 'model_type')
-    _check_devices(opt)
+    for part in host_parts(opt):
+        part.check()
     for phase, options in opt['datasets'].items():
-        _check_dataset(options, f'datasets.{phase}')
-    # what a model of somebody else's reads from its options is not known here
-    ours = model is DINOIRModel
-    if ours:
-        _check_validation(opt.get('val') or {})
-    if ours or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
-        with torch.random.fork_rng(devices=[]):
-            network = _check_network(opt['network_g'])
-        _check_paths(opt, network)
-        if any(options['type'] == MixedDegradationDataset.__name__ for options in opt['datasets'].values()):
-            _check_scale(network)
-    if ours and is_train:
-        _check_train(opt['train'], network)
-        _check_acceleration(opt['train'], network, opt['num_gpu'])
+        check_dataset(options, f'datasets.{phase}')
+    for part in plain_parts(opt, is_train):
+        part.check()
+    if builds_network(opt):
+        network = build_network(opt)
+        for part in network_parts(opt, is_train):
+            part.check(network)
 
 
-def _check_devices(opt: Mapping[str, Any]) -> None:
+def is_ours(opt: Mapping[str, Any]) -> bool:
+    """Whether our model drives the run; what a model of somebody else's reads from its options is not known here."""
+    return opt.get('model_type') == DINOIRModel.__name__
+
+
+def builds_network(opt: Mapping[str, Any]) -> bool:
+    """Whether the run's network is built for trial."""
+    return is_ours(opt) or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__
+
+
+def host_parts(opt: Mapping[str, Any]) -> list[Part]:
+    """Which model drives the run, and the GPUs."""
+    return [Part('model_type', lambda: _check_model(opt)), Part('num_gpu', lambda: _check_devices(opt))]
+
+
+def plain_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
+    """What our model reads and what can be built without the network: validation, optimizer, losses of the host."""
+    parts = []
+    if is_ours(opt) and opt.get('val'):
+        parts.append(Part('val', lambda: _check_validation(opt['val'])))
+    if is_ours(opt) and is_train:
+        train = opt.get('train') or {}
+        parts += [
+            Part('train.optim_g', lambda: _check_optimizer(train)),
+            Part('train.scheduler', lambda: _check_scheduler(train)),
+        ]
+        parts += [_loss_part(train, key) for key in HOST_LOSSES if train.get(key) is not None]
+    return parts
+
+
+def network_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
+    """What depends on the network: checkpoints, its scale, the DPC loss, acceleration."""
+    parts = _path_parts(opt)
+    if any(options.get('type') == MixedDegradationDataset.__name__ for options in opt['datasets'].values()):
+        parts.append(Part('network_g: output size', _check_scale))
+    if is_ours(opt) and is_train:
+        train = opt.get('train') or {}
+        if train.get('dpc_opt') is not None:
+            parts.append(Part('train.dpc_opt', lambda network: _check_dpc(dict(train['dpc_opt']), network)))
+        parts.append(Part('train', lambda network: _check_acceleration(train, network, opt['num_gpu'])))
+    return parts
+
+
+def _check_model(opt: Mapping[str, Any]) -> str:
+    return str(look_up(MODEL_REGISTRY, opt.get('model_type'), 'model_type').__name__)
+
+
+def _check_devices(opt: Mapping[str, Any]) -> str:
     available = torch.cuda.device_count()
     # under a launcher each process takes one GPU, whatever the number says
     if opt.get('dist'):
@@ -76,16 +130,26 @@ def _check_devices(opt: Mapping[str, Any]) -> None:
     elif opt['num_gpu'] != 'auto' and opt['num_gpu'] > available:
         problem = f'{opt["num_gpu"]} asked for, but {available} found'
         raise OptionsError('num_gpu', problem, 'Write num_gpu: auto, or 0 for the CPU')
+    return f'{opt["num_gpu"]} asked for, {available} found'
 
 
-def _check_dataset(options: dict[str, Any], path: str) -> None:
+def check_dataset(options: dict[str, Any], path: str) -> None:
+    """Open a data set and look at the headers of its pictures, where it is ours; OptionsError as above."""
+    if check_loading(options, path):
+        with under(path):
+            MixedDegradationDataset(options).check_images()
+
+
+def check_loading(options: Mapping[str, Any], path: str) -> bool:
+    """Check what BasicSR's loaders read of a data set's options, not the data set.
+
+    Returns:
+        Whether it is a MixedDegradationDataset; others check nothing that could be asked of them here.
+    """
     kind = registered(DATASET_REGISTRY, options, path)
     if path == 'datasets.train':
         _check_loader(options, path)
-    # data sets of BasicSR itself check nothing that could be asked of them here
-    if kind is MixedDegradationDataset:
-        with under(path):
-            MixedDegradationDataset(options).check_images()
+    return kind is MixedDegradationDataset
 
 
 def _check_loader(options: Mapping[str, Any], path: str) -> None:
@@ -103,13 +167,16 @@ def _check_loader(options: Mapping[str, Any], path: str) -> None:
         raise OptionsError(f'{path}.persistent_workers', 'there are no workers that could stay', 'Remove it')
 
 
-def _check_network(options: Mapping[str, Any]) -> nn.Module:
+def build_network(opt: Mapping[str, Any]) -> nn.Module:
+    """The run's network on the CPU, with its encoder's weights; OptionsError where it cannot be built."""
+    options = opt.get('network_g') or {}
     kind = registered(ARCH_REGISTRY, options, 'network_g')
     # not by BasicSR's build_network, whose first log line would set up the run's logger without its file
-    return construct(kind, 'network_g', {key: value for key, value in options.items() if key != 'type'})
+    with torch.random.fork_rng(devices=[]):
+        return construct(kind, 'network_g', {key: value for key, value in options.items() if key != 'type'})
 
 
-def _check_scale(network: nn.Module) -> None:
+def _check_scale(network: nn.Module) -> str:
     """Degraded and target of our data set have one size, so the network has to keep it."""
     image = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
     with torch.no_grad():
@@ -119,66 +186,97 @@ def _check_scale(network: nn.Module) -> None:
         raise OptionsError(
             'network_g', f'{problem}, but MixedDegradationDataset wants the same size', 'Set its upscale to 1'
         )
+    return f'a trial run on {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
 
 
-def _check_paths(opt: Mapping[str, Any], network: nn.Module) -> None:
+def _path_parts(opt: Mapping[str, Any]) -> list[Part]:
     paths = opt['path']
-    resumes = opt.get('auto_resume') or paths.get('resume_state')
+    parts = []
     if paths.get('resume_state') and not opt.get('auto_resume'):
-        check_file(paths['resume_state'], 'path.resume_state')
+        parts.append(Part('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
     # a resumed run takes its own network, not the pretrained one
-    if paths.get('pretrain_network_g') and not resumes:
-        key, strict = paths.get('param_key_g', 'params'), paths.get('strict_load_g', True)
-        check_checkpoint(paths['pretrain_network_g'], key, strict, network)
+    if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
+        parts.append(Part('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
+    return parts
 
 
-def _check_train(train: dict[str, Any], network: nn.Module) -> None:
-    optimizer, scheduler = dict(train['optim_g']), dict(train['scheduler'])
-    if 'lr' not in optimizer:
+def _check_resume_state(path: str) -> str:
+    return f'{path}, iteration {check_file(path, "path.resume_state").get("iter")}'
+
+
+def _check_pretrained(paths: Mapping[str, Any], network: nn.Module) -> str:
+    key, strict = paths.get('param_key_g', 'params'), paths.get('strict_load_g', True)
+    check_checkpoint(paths['pretrain_network_g'], key, strict, network)
+    return f'{paths["pretrain_network_g"]}, {key}{"" if strict else ", not strict"}'
+
+
+def _check_optimizer(train: Mapping[str, Any]) -> str:
+    options = dict(train['optim_g'])
+    if 'lr' not in options:
         raise OptionsError('train.optim_g.lr', 'this key is required, but missing')
-    weight = torch.zeros(1, requires_grad=True)
-    built = make_optimizer(optimizer.pop('type', None), [weight], **optimizer)
-    kind = str(scheduler.pop('type', None))
+    kind = options.pop('type', None)
+    make_optimizer(kind, [torch.zeros(1, requires_grad=True)], **options)
+    return f'{kind}, lr {options["lr"]}'
+
+
+def _check_scheduler(train: Mapping[str, Any]) -> str:
+    options = dict(train['scheduler'])
+    kind = str(options.pop('type', None))
     if kind not in SCHEDULERS:
         raise OptionsError('train.scheduler.type', f"BasicSR has no scheduler '{kind}'", nearest(kind, SCHEDULERS))
-    construct(SCHEDULERS[kind], 'train.scheduler', scheduler, optimizer=built)
-    if 'periods' in scheduler and sum(scheduler['periods']) < train['total_iter']:
-        problem = f'they add up to {sum(scheduler["periods"])}, but total_iter is {train["total_iter"]}'
+    # the optimizer has checks of its own
+    stand_in = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    construct(SCHEDULERS[kind], 'train.scheduler', options, optimizer=stand_in)
+    if 'periods' in options and sum(options['periods']) < train['total_iter']:
+        problem = f'they add up to {sum(options["periods"])}, but total_iter is {train["total_iter"]}'
         raise OptionsError('train.scheduler.periods', problem, 'Let them cover the run')
-    for key in ('pixel_opt', 'perceptual_opt', 'dpc_opt'):
-        if train.get(key) is not None:
-            _check_loss(dict(train[key]), f'train.{key}', network)
+    return kind
 
 
-def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> None:
+def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> str:
     on_gpu = num_gpu != 0 and torch.cuda.is_available()
     if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
         raise OptionsError('train.amp', problem, 'Write amp: fp16')
     with under('train'):
         prepare(network, train)
+    # YAML reads a bare `off` as false
+    return f'{train["total_iter"]} iterations, amp {train.get("amp") or "off"}'
 
 
-def _check_loss(options: dict[str, Any], path: str, network: nn.Module) -> None:
+def _loss_part(train: Mapping[str, Any], key: str) -> Part:
+    path = f'train.{key}'
+    # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
+    check: Callable[..., Any] = check_arguments if key == 'perceptual_opt' else construct
+    return Part(path, lambda: _check_loss(dict(train[key]), path, check))
+
+
+def _check_loss(options: dict[str, Any], path: str, check: Callable[..., Any]) -> str:
     kind = registered(LOSS_REGISTRY, options, path)
     del options['type']
-    if path == 'train.dpc_opt':
-        if kind is not DPCLoss:
-            raise OptionsError(f'{path}.type', f'expected DPCLoss, got {kind.__name__}')
-        if options.get('encoder') is None and isinstance(network, DINOIRArch):
-            options['encoder'] = network.encoder
-    # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
-    check: Callable[..., Any] = check_arguments if path == 'train.perceptual_opt' else construct
     check(kind, path, options)
+    return str(kind.__name__)
 
 
-def _check_validation(options: Mapping[str, Any]) -> None:
-    _check_metrics(options.get('metrics') or {})
+def _check_dpc(options: dict[str, Any], network: nn.Module) -> str:
+    path = 'train.dpc_opt'
+    kind = registered(LOSS_REGISTRY, options, path)
+    if kind is not DPCLoss:
+        raise OptionsError(f'{path}.type', f'expected DPCLoss, got {kind.__name__}')
+    if options.get('encoder') is None and isinstance(network, DINOIRArch):
+        options['encoder'] = network.encoder
+    return _check_loss(options, path, construct)
+
+
+def _check_validation(options: Mapping[str, Any]) -> str:
+    metrics = options.get('metrics') or {}
+    _check_metrics(metrics)
     if 'tile' in options:
         try:
             check_tile(options['tile'], options.get('tile_overlap', DEFAULT_OVERLAP))
         except ValueError as error:
             raise OptionsError('val.tile_overlap', str(error)) from error
+    return f'metrics: {", ".join(metrics) or "none"}'
 
 
 def _check_metrics(metrics: Mapping[str, Any]) -> None:

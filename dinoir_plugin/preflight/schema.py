@@ -7,7 +7,7 @@ data sets, schedulers, optimizers, metrics) are checked against the signature of
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,39 +107,61 @@ def check_schema(opt: Mapping[str, Any], is_train: bool) -> None:
     Raises:
         OptionsError: For the first option that is unknown, missing or of the wrong kind.
     """
-    _refuse_number_texts(opt, '')
-    _check_block(opt, TOP, '', is_train)
-    for phase, dataset in opt['datasets'].items():
-        path = f'datasets.{phase}'
-        name = str(phase)
-        if is_train and name != 'train' and name.split('_')[0] != 'val':
-            raise OptionsError(path, f'expected train, val or val_<anything>, got {phase!r}')
-        if not is_train and name.split('_')[0] not in ('val', 'test'):
-            raise OptionsError(path, f'expected test, val, or one of these and _<anything>, got {phase!r}')
-        _check_kind(dataset, BLOCK, path)
-        for key in ('name', 'type'):
-            if not isinstance(dataset.get(key), str):
-                raise OptionsError(f'{path}.{key}', f'expected text, got {dataset.get(key)!r}')
-    if is_train and 'train' not in opt['datasets']:
-        raise OptionsError('datasets.train', 'this key is required, but missing')
+    for problem in schema_problems(opt, is_train):
+        raise problem
 
 
-def _check_block(block: Mapping[str, Any], keys: Mapping[str, Key], path: str, is_train: bool) -> None:
-    reject_unknown(block, keys, path)
+def schema_problems(opt: Mapping[str, Any], is_train: bool) -> Iterator[OptionsError]:
+    """All that :func:`check_schema` would refuse, one after the other."""
+    yield from _number_texts(opt, '')
+    yield from _block_problems(opt, TOP, '', is_train)
+    datasets = opt.get('datasets')
+    if not isinstance(datasets, Mapping):
+        return
+    for phase, dataset in datasets.items():
+        yield from _dataset_problems(phase, dataset, is_train)
+    if is_train and 'train' not in datasets:
+        yield OptionsError('datasets.train', 'this key is required, but missing')
+
+
+def _dataset_problems(phase: object, dataset: Any, is_train: bool) -> Iterator[OptionsError]:
+    path = f'datasets.{phase}'
+    name = str(phase)
+    if is_train and name != 'train' and name.split('_')[0] != 'val':
+        yield OptionsError(path, f'expected train, val or val_<anything>, got {phase!r}')
+    if not is_train and name.split('_')[0] not in ('val', 'test'):
+        yield OptionsError(path, f'expected test, val, or one of these and _<anything>, got {phase!r}')
+    if not isinstance(dataset, Mapping):
+        yield from _kind_problem(dataset, BLOCK, path)
+        return
+    for key in ('name', 'type'):
+        if not isinstance(dataset.get(key), str):
+            yield OptionsError(f'{path}.{key}', f'expected text, got {dataset.get(key)!r}')
+
+
+def _block_problems(
+    block: Mapping[str, Any], keys: Mapping[str, Key], path: str, is_train: bool
+) -> Iterator[OptionsError]:
     for name, value in block.items():
         full = f'{path}.{name}' if path else str(name)
+        try:
+            reject_unknown([name], keys, path)
+        except OptionsError as error:
+            yield error
+            continue
         key = keys[name]
         if value is None and key.nullable:
             continue
-        _check_kind(value, key, full)
-        if key.block is not None:
-            _check_block(value, key.block, full, is_train)
+        wrong = list(_kind_problem(value, key, full))
+        yield from wrong
+        if key.block is not None and not wrong:
+            yield from _block_problems(value, key.block, full, is_train)
     for name, key in keys.items():
         if name not in block and key.required in (True, 'train' if is_train else 'test'):
-            raise OptionsError(f'{path}.{name}' if path else name, 'this key is required, but missing')
+            yield OptionsError(f'{path}.{name}' if path else name, 'this key is required, but missing')
 
 
-def _check_kind(value: Any, key: Key, path: str) -> None:
+def _kind_problem(value: Any, key: Key, path: str) -> Iterator[OptionsError]:
     # BasicSR's own files write iterations as `!!float 5e3`
     whole = not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1
     fits, expected = {
@@ -155,18 +177,17 @@ def _check_kind(value: Any, key: Key, path: str) -> None:
         'names': (isinstance(value, list) and all(isinstance(entry, str) for entry in value), 'a list of names'),
         'any': (True, ''),
     }[key.kind]
-    if fits:
-        return
-    raise OptionsError(path, f'expected {expected}, got {value!r}')
+    if not fits:
+        yield OptionsError(path, f'expected {expected}, got {value!r}')
 
 
-def _refuse_number_texts(value: Any, path: str) -> None:
+def _number_texts(value: Any, path: str) -> Iterator[OptionsError]:
     """Refuse texts such as '1e-4', which a person meant as a number and YAML 1.1 reads as text."""
     if isinstance(value, Mapping):
         for name, entry in value.items():
-            _refuse_number_texts(entry, f'{path}.{name}' if path else str(name))
+            yield from _number_texts(entry, f'{path}.{name}' if path else str(name))
     elif isinstance(value, (list, tuple)):
         for number, entry in enumerate(value):
-            _refuse_number_texts(entry, f'{path}[{number}]')
+            yield from _number_texts(entry, f'{path}[{number}]')
     elif isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
-        raise OptionsError(path, f'YAML reads {value} as text, not as a number', 'Write 1.0e-4 for 1e-4')
+        yield OptionsError(path, f'YAML reads {value} as text, not as a number', 'Write 1.0e-4 for 1e-4')

@@ -1,0 +1,150 @@
+"""What ``dinoir check`` does: all checks of a run, one after the other, into one report and one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.compat.parse_options import read_options, with_forced
+from dinoir_plugin.preflight.builds import (
+    Part,
+    build_network,
+    builds_network,
+    host_parts,
+    is_ours,
+    network_parts,
+    plain_parts,
+)
+from dinoir_plugin.preflight.contact_sheet import SheetRow, write_sheet
+from dinoir_plugin.preflight.data_report import check_data
+from dinoir_plugin.preflight.disk import check_disk
+from dinoir_plugin.preflight.reading import is_training, parse_as_host
+from dinoir_plugin.preflight.report import ERROR, OK, Report, Row
+from dinoir_plugin.preflight.schema import schema_problems
+
+NO_NETWORK = 'needs network_g'
+NOT_OURS = "another project's model reads this"
+
+
+def check_run(path: str, forced: list[str], full: bool, folder: Path) -> tuple[Report, Path | None]:
+    """Check a run that an options file describes.
+
+    Args:
+        path: The options file.
+        forced: BasicSR's ``--force_yml`` entries.
+        full: Whether to decode every picture.
+        folder: Where the contact sheet goes; made when needed.
+
+    Returns:
+        The report, and where the contact sheet is; None where no sample could be drawn.
+
+    Raises:
+        SystemExit: The file cannot be read or is not YAML.
+        ValueError: A ``--force_yml`` entry that BasicSR would not take.
+        OSError: The sheet cannot be written.
+    """
+    file = read_options(path)
+    _refuse_unusable(forced, file)
+    written = with_forced(file, forced)
+    is_train = is_training(written)
+    report = Report()
+    _check_schema(report, written, is_train)
+    opt: dict[str, Any] = {}
+
+    def parse() -> str:
+        opt.update(parse_as_host(path, forced, written, is_train))
+        return f'as {"train" if is_train else "test"}.py parses it'
+
+    if not report.attempt('options', parse):
+        report.skip('everything else', 'BasicSR cannot parse these options')
+        return report, None
+    rows = check_all(report, opt, is_train, full)
+    if not rows:
+        return report, None
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = folder / f'check_{str(opt["name"]).replace("/", "_")}.png'
+    write_sheet(rows, sheet)
+    return report, sheet
+
+
+def _refuse_unusable(forced: list[str], file: Mapping[str, Any]) -> None:
+    for entry in forced:
+        keys, equals, _ = entry.partition('=')
+        if not equals:
+            raise ValueError(f'--force_yml {entry}: expected keys and a value such as train:ema_decay=0.999')
+        block: Any = file
+        for key in keys.strip().split(':')[:-1]:
+            block = block.get(key) if isinstance(block, Mapping) else None
+        if not isinstance(block, Mapping):
+            raise ValueError(f'--force_yml {entry}: the file has no such block. BasicSR makes none')
+
+
+def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) -> None:
+    if not is_ours(written):
+        report.skip('schema', NOT_OURS)
+        return
+    problems = [str(problem) for problem in schema_problems(written, is_train)]
+    report.has_bad_schema = bool(problems)
+    kind = 'training' if is_train else 'testing'
+    report.add(Row('schema', f'keys and kinds of values, for {kind}', ERROR if problems else OK, problems))
+
+
+def check_all(report: Report, opt: dict[str, Any], is_train: bool, full: bool) -> list[SheetRow]:
+    """Add a row for each part of a run.
+
+    Args:
+        report: Gets the rows.
+        opt: The options as BasicSR's model and data sets get them.
+        is_train: Whether they are for train.py or for test.py.
+        full: Whether to decode every picture.
+
+    Returns:
+        Samples of each task, for the contact sheet.
+    """
+    for part in host_parts(opt):
+        report.attempt(part.path, part.check)
+    samples = check_data(report, opt['datasets'], full)
+    for part in plain_parts(opt, is_train):
+        report.attempt(part.path, part.check)
+    if builds_network(opt):
+        _check_network(report, opt, is_train)
+    else:
+        report.skip('network_g', NOT_OURS)
+    if not is_ours(opt):
+        report.skip('train' if is_train else 'val', NOT_OURS)
+    return samples
+
+
+def _check_network(report: Report, opt: Mapping[str, Any], is_train: bool) -> None:
+    """The network's row, and those of what depends on it."""
+    built: list[nn.Module] = []
+
+    def build() -> str:
+        built.append(build_network(opt))
+        return _describe(opt, built[0])
+
+    report.attempt('network_g', build)
+    parts = network_parts(opt, is_train)
+    if is_ours(opt) and is_train and not report.failed('train.optim_g'):
+        parts.append(Part('disk space', partial(check_disk, opt)))
+    for part in parts:
+        if built:
+            report.attempt(part.path, partial(part.check, built[0]))
+        else:
+            report.skip(part.path, NO_NETWORK)
+
+
+def _describe(opt: Mapping[str, Any], network: nn.Module) -> str:
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    options = opt['network_g']
+    words = [options['type'], f'{trained / 1e6:.2f} M parameters to train']
+    if isinstance(network, DINOIRArch):
+        encoder = options['encoder']
+        words += [f'backbone {options["backbone"]["type"]}',
+                  f'encoder {encoder["name"]}, weights {encoder.get("weights", "auto")}']
+    return ', '.join(words)

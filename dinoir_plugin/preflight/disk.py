@@ -1,0 +1,101 @@
+"""Whether the checkpoints of a run will fit on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dinoir_plugin.models.optimizer import make_optimizer
+
+GIGA = 10**9
+# Two axes, because some optimizers keep a row and a column of sums for a matrix; large enough for these not to count.
+PROBE_SIDE = 64
+
+
+class Estimate(NamedTuple):
+    """What a run will write.
+
+    Attributes:
+        checkpoints: How many; BasicSR keeps all of them.
+        each: Bytes of one: network, its average and the optimizer's state.
+        latest: Bytes of the last file, net_g_latest.pth, which has no optimizer state.
+    """
+
+    checkpoints: int
+    each: int
+    latest: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all."""
+        return self.checkpoints * self.each + self.latest
+
+
+def estimate(train: Mapping[str, Any], save_every: float, network: nn.Module) -> Estimate:
+    """What BasicSR's trainer will write, from the built network.
+
+    Args:
+        train: The block ``train``.
+        save_every: Iterations between two checkpoints.
+        network: What is trained; its state dict is what a checkpoint holds.
+    """
+    averaged = train.get('ema_decay', 0) > 0
+    weights = _bytes(network.state_dict().values()) * (2 if averaged else 1)
+    trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
+    state = round(trained * _state_share(train['optim_g']))
+    return Estimate(int(train['total_iter'] // save_every), weights + state, weights)
+
+
+def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
+    """Hold what a run will write against the free space; warns where that is too little.
+
+    Args:
+        opt: BasicSR's options of a training run, parsed.
+        network: The built network.
+
+    Returns:
+        Both in words.
+    """
+    needed = estimate(opt['train'], opt['logger']['save_checkpoint_freq'], network)
+    place = _existing(Path(opt['path']['experiments_root']))
+    free = shutil.disk_usage(place).free
+    looked = (f'{needed.checkpoints} checkpoints of {_giga(needed.each)} and the last network: {_giga(needed.total)}; '
+              f'{_giga(free)} free at {place}')
+    if needed.total > free:
+        warnings.warn(
+            f'path.experiments_root: the checkpoints of the whole run need about {_giga(needed.total)}, but {place} '
+            f'has {_giga(free)} free. Raise logger.save_checkpoint_freq, delete old checkpoints while the run goes '
+            'on, or set path.experiments_root to a larger disk.',
+            stacklevel=2,
+        )
+    return looked
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _state_share(options: Mapping[str, Any]) -> float:
+    """Bytes of an optimizer's state for each byte of parameters, seen after one step on a small matrix."""
+    arguments = {key: value for key, value in options.items() if key != 'type'}
+    probe = torch.zeros(PROBE_SIDE, PROBE_SIDE, requires_grad=True)
+    optimizer = make_optimizer(options['type'], [probe], **arguments)
+    probe.grad = torch.zeros_like(probe)
+    optimizer.step()
+    state = (value for entry in optimizer.state.values() for value in entry.values() if isinstance(value, Tensor))
+    return _bytes(state) / _bytes([probe])
+
+
+def _giga(number: float) -> str:
+    return f'{number / GIGA:.1f} GB' if number >= GIGA / 10 else f'{number / GIGA * 1000:.1f} MB'

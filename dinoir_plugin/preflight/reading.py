@@ -1,0 +1,59 @@
+"""Reads an options file as train.py and test.py would, without being called by one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import basicsr
+from basicsr.utils import options as host_options
+
+from dinoir_plugin.compat import output_root
+from dinoir_plugin.compat.parse_options import seed_training_data
+
+
+def is_training(written: Mapping[str, Any]) -> bool:
+    """Whether an options file, as it is written, is one for train.py."""
+    datasets = written.get('datasets')
+    return 'train' in written or (isinstance(datasets, Mapping) and 'train' in datasets)
+
+
+def parse_as_host(path: str, forced: list[str], written: Mapping[str, Any], is_train: bool) -> dict[str, Any]:
+    """The options as BasicSR's model and data sets get them: parsed by the host, then folders and seeds set.
+
+    Args:
+        path: The options file.
+        forced: The ``--force_yml`` entries.
+        written: What the file says, with these entries.
+        is_train: Whether train.py would read it, or test.py.
+
+    Raises:
+        Exception: Whatever the host raises on a file that lacks what it needs.
+    """
+    root = str(Path(basicsr.__file__).absolute().parent.parent)
+    # the host's own function: ours around it stops at the first error
+    host = inspect.unwrap(host_options.parse_options)
+    with _command_line(['-opt', path, *(['--force_yml', *forced] if forced else [])]):
+        opt, _ = host(root, is_train=is_train)
+    base = (written.get('path') or {}).get('experiments_root' if is_train else 'results_root')
+    output_root.place(opt, root, base, is_train)
+    if written.get('manual_seed') is not None:
+        seed_training_data(opt)
+    return opt
+
+
+@contextlib.contextmanager
+def _command_line(arguments: list[str]) -> Iterator[None]:
+    """While open, the host's parser finds these arguments, and what it prints goes nowhere."""
+    before = sys.argv
+    sys.argv = [before[0], *arguments]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        sys.argv = before
