@@ -4,12 +4,13 @@
     python scripts/benchmark.py --rows ema nafnet --runs 9
     python scripts/benchmark.py --list
     python scripts/benchmark.py --guard                  a minute: fails where a gain has been lost
+    python scripts/benchmark.py --loading DATA           patches a second from folders and LMDBs (needs bsd400, ...)
     python scripts/benchmark.py --device cuda            images per second, memory and share of the peak on a GPU
 
-Each row alternates between the form under test and the form it is held against, after a warm-up of both, and reports
-the ratio of the medians. The textbook forms are those of tests/reference/, which the tests hold equal to ours.
-Results go to benchmarks/results.json (versions, machine, medians and quartiles) and benchmarks/results.md; rows
-measured earlier on the same machine stay.
+Each row has a process of its own. It alternates between the form under test and the form it is held against, after a
+warm-up of both, and reports the ratio of the medians. The textbook forms are those of tests/reference/, which the tests
+hold equal to ours. Results go to benchmarks/results.json (versions, machine, medians and quartiles) and
+benchmarks/results.md; rows measured earlier on the same machine stay.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -31,7 +33,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.benchmarks import device, forward, pictures, training  # noqa: E402
+from scripts.benchmarks import device, forward, loading, pictures, training  # noqa: E402
 from scripts.benchmarks.measure import Result  # noqa: E402
 
 
@@ -128,18 +130,23 @@ def earlier(path: Path) -> dict[str, Any]:
     return {'machine': here, 'rows': {}}
 
 
-def measure(rows: list[str], runs: int, out: Path) -> None:
-    """Measure rows, print each, and keep it at once."""
+def measure(name: str, runs: int, out: Path) -> None:
+    """Measure a row, print it and add it to the results."""
     out.mkdir(parents=True, exist_ok=True)
     results = earlier(out / 'results.json')
+    row = ROWS[name]
+    result = row.run(runs)
+    results['rows'][name] = {**asdict(result), 'runs': runs}
+    print(f'{name:20} {row.title}: {result.ratio:.3f} (target {row.target}) {result.note}', flush=True)
+    (out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
+    (out / 'results.md').write_text(markdown(results))
+
+
+def measure_apart(rows: list[str], runs: int, out: Path) -> None:
+    """Measure each row in a process of its own: memory that the C library keeps of one would speed up the next."""
     for name in rows:
-        row = ROWS[name]
-        torch.compiler.reset()
-        result = row.run(runs)
-        results['rows'][name] = {**asdict(result), 'runs': runs}
-        print(f'{name:20} {row.title}: {result.ratio:.3f} (target {row.target}) {result.note}', flush=True)
-        (out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
-        (out / 'results.md').write_text(markdown(results))
+        command = [sys.executable, __file__, '--rows', name, '--runs', str(runs), '--out', str(out)]
+        subprocess.run(command, check=True)
 
 
 def guard() -> bool:
@@ -161,16 +168,21 @@ def main() -> None:
     parser.add_argument('--list', action='store_true', help='name the rows and stop')
     parser.add_argument('--guard', action='store_true', help='measure a few rows quickly; exit status 1 where one fell')
     parser.add_argument('--device', help='measure the table of variants on this device, e.g. cuda')
+    parser.add_argument('--loading', type=Path, metavar='DATA', help='measure patches a second from real pictures')
     args = parser.parse_args()
     warnings.filterwarnings('ignore', message='The encoder .* has random weights')
     if args.list:
         print('\n'.join(f'{name:20} {row.title} ({row.target})' for name, row in ROWS.items()))
     elif args.guard:
         sys.exit(not guard())
+    elif args.loading:
+        print(loading.table(args.loading, args.runs, args.out))
     elif args.device:
         print(device.table(args.device, args.runs, args.out))
+    elif len(args.rows) == 1:
+        measure(args.rows[0], args.runs, args.out)
     else:
-        measure(args.rows, args.runs, args.out)
+        measure_apart(args.rows, args.runs, args.out)
 
 
 if __name__ == '__main__':

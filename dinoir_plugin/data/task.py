@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -109,8 +108,8 @@ class Task:
         return pair_by_name(self.gt, self.lq, options.get('filename_tmpl', '{}'), listed, self.path)
 
     def stem(self, number: int) -> str:
-        """Name of the clean picture of an item, without folder and extension: the same in a folder and an LMDB."""
-        return os.path.basename(self.gt.keys[self.pairs[number].gt])
+        """Key of an item's clean picture: its name without root and extension, the same in a folder and an LMDB."""
+        return self.gt.keys[self.pairs[number].gt]
 
     def patch(
         self, number: int, size: int, use_hflip: bool, use_rot: bool, rng: np.random.Generator

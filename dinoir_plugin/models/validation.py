@@ -66,7 +66,7 @@ class Validation:
             task = batch.get('task', [''])[0]
             images = self._restore(batch)
             if self.save_img:
-                imwrite(images['img'], self._save_path(osp.basename(batch['lq_path'][0]), task))
+                imwrite(images['img'], self._save_path(_result_name(batch['lq_path'][0]), task))
             for metric, options in self.metrics.items():
                 values[task][metric].append(float(calculate_metric(images, options)))
         return values
@@ -100,3 +100,9 @@ class Validation:
                 for metric, value in table.items():
                     tb_logger.add_scalar(f'metrics/{self.name}/{task}/{metric}', value, self.current_iter)
         get_root_logger().info('\n'.join(lines))
+
+
+def _result_name(path: str) -> str:
+    """What to call a restored picture: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name."""
+    _, root, below = path.rpartition('.lmdb/')
+    return below.replace('/', '_') if root else osp.basename(path)

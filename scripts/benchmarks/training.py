@@ -25,6 +25,7 @@ OPTIONS: dict[str, Any] = {
     'world_size': 1,
     'num_gpu': 0,
     'path': {},
+    'datasets': {'train': {}},
     'network_g': {'type': 'DINOIRArch', 'backbone': {'type': 'Restormer'}, 'encoder': VIT_S, 'guide_at': GUIDE_AT},
     'train': {
         'total_iter': 1000,

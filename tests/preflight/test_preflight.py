@@ -188,6 +188,8 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     for phase, dataset in options['datasets'].items():
         dataset['phase'] = phase.split('_')[0]
         for task in dataset['tasks'].values():
+            # folders in the place of LMDBs
+            task.update((key, root.removesuffix('.lmdb')) for key, root in task.items() if key.startswith('dataroot'))
             write(Path(task['dataroot_gt']), '1.png', photo)
             if 'dataroot_lq' in task:
                 write(Path(task['dataroot_lq']), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)

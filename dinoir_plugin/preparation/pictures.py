@@ -1,0 +1,226 @@
+"""What a worker process does: read a scene's pictures strictly, cut them, encode them without loss."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import threading
+import zlib
+from multiprocessing import connection, parent_process
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from dinoir_plugin.preparation.planning import File, Scene
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ENCODINGS = ('bmp', 'png')
+# Level 1 as BasicSR's own LMDBs; BMP is not compressed.
+LEVELS = {'png': 1, 'bmp': 0}
+
+_PNG_START = b'\x89PNG\r\n\x1a\n'
+# What Pillow's decoders raise on broken files, and cv2's on files that Pillow accepts.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, cv2.error,
+           Image.DecompressionBombError)
+
+
+class Recipe(NamedTuple):
+    """How pictures are kept.
+
+    Attributes:
+        encoding: ``bmp`` (decodes many times faster) or ``png`` (smaller, and for 16 bits).
+        sub_images: Side and step of square sub-images in pixels, None for whole pictures.
+    """
+
+    encoding: str = 'bmp'
+    sub_images: tuple[int, int] | None = None
+
+
+class Task(NamedTuple):
+    """A scene with what is needed to encode it; the fields are as in `Recipe` and `DataSet`."""
+
+    scene: Scene
+    recipe: Recipe
+    many_to_one: bool
+    clean_border: int
+
+
+class Encoded(NamedTuple):
+    """What came of a scene.
+
+    Attributes:
+        records: Role, key and encoded bytes of every picture or sub-image; none where there is a problem.
+        problems: What is wrong with its files, by name.
+    """
+
+    records: list[tuple[int, str, bytes]]
+    problems: list[str]
+
+
+def start_worker() -> None:
+    """Prepare a worker process: one core, Ctrl-C is the parent's business, and no life without the parent."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A killed parent tells its workers nothing: they would wait for work for ever.
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def encode_scene(task: Task) -> Encoded:
+    """Read, check, cut and encode the pictures of a scene; what is wrong with its files is returned, not raised."""
+    images: list[Array] = []
+    problems = []
+    decoded: dict[File, Array] = {}
+    for part in task.scene.parts:
+        try:
+            if part.file not in decoded:
+                decoded[part.file] = _read_file(part.file)
+            images.append(_half(decoded[part.file], part.half))
+        except _BROKEN as error:
+            problems.append(f'{part.file.name}: {error}')
+    if not problems:
+        _cut_border(images, task.clean_border)
+        problems = _size_problems(task.scene, images)
+    if not problems and task.recipe.encoding == 'bmp':
+        problems = [f'{part.file.name}: 16 bits a channel do not fit into BMP. Use --encoding png'
+                    for part, image in zip(task.scene.parts, images) if image.dtype != np.uint8]
+    if problems:
+        # The two halves of one file have the same problem.
+        return Encoded([], list(dict.fromkeys(problems)))
+    records = []
+    for part, image in zip(task.scene.parts, images):
+        for key, piece in cut_pieces(part.key, image, task.recipe.sub_images, task.many_to_one):
+            records.append((part.role, key, _encode(piece, task.recipe.encoding)))
+    return Encoded(records, [])
+
+
+def _read_file(file: File) -> Array:
+    with open(file.path, 'rb') as stream:
+        return decode_strictly(stream.read())
+
+
+def _half(image: Array, half: int | None) -> Array:
+    if half is None:
+        return image
+    if image.shape[1] % 2:
+        raise ValueError(f'expected two halves side by side, but the width {image.shape[1]} is odd')
+    middle = image.shape[1] // 2
+    return image[:, :middle] if half == 0 else image[:, middle:]
+
+
+def decode_strictly(data: bytes) -> Array:
+    """Decode an image file upright and in colour.
+
+    Args:
+        data: The file's bytes.
+
+    Returns:
+        uint8 or uint16, shape (H, W, 3), order BGR; grey is repeated three times.
+
+    Raises:
+        ValueError: It has an alpha channel, or other than 8 or 16 bits, or OpenCV cannot read it.
+        OSError: It is truncated or no image. Pillow's decoders raise other errors as well, see `_BROKEN`.
+    """
+    # Pillow first: OpenCV fills what is missing of a truncated file with grey and only warns.
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        is_jpeg = picture.format in ('JPEG', 'MPO')
+    # IMREAD_COLOR obeys the turning mark (EXIF), but makes 8 bits of 16, which no JPEG has.
+    flags = cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        raise ValueError('OpenCV cannot decode it. Save it as PNG')
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f'expected 8 or 16 bits a channel, got {image.dtype}. Save it as 8-bit PNG')
+    if image.ndim == 2 or image.shape[2] == 1:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    if image.shape[2] != 3:
+        raise ValueError(f'expected grey or colour, got {image.shape[2]} channels (transparency). '
+                         'Save it without an alpha channel')
+    return image
+
+
+def _cut_border(images: list[Array], border: int) -> None:
+    """Cut the clean picture's frame off, where there is one."""
+    height, width = (length + 2 * border for length in images[0].shape[:2])
+    if border and images[-1].shape[:2] == (height, width):
+        images[-1] = images[-1][border:-border, border:-border]
+
+
+def _size_problems(scene: Scene, images: list[Array]) -> list[str]:
+    clean = images[-1].shape
+    return [f'{part.file.name} is {image.shape[1]}x{image.shape[0]}, but {scene.parts[-1].file.name} is '
+            f'{clean[1]}x{clean[0]}. Pairs must have the same size'
+            for part, image in zip(scene.parts, images) if image.shape != clean]
+
+
+def cut_pieces(
+    key: str, image: Array, sub_images: tuple[int, int] | None, many_to_one: bool
+) -> list[tuple[str, Array]]:
+    """A picture, or its sub-images row by row, with their keys.
+
+    Args:
+        key: The picture's key.
+        image: Shape (H, W, 3).
+        sub_images: Side and step; None for the whole picture, which is also kept where it is smaller than the side.
+        many_to_one: See `piece_key`.
+    """
+    if sub_images is None:
+        return [(key, image)]
+    size, step = sub_images
+    if min(image.shape[:2]) < size:
+        return [(piece_key(key, 1, many_to_one), image)]
+    pieces = [image[top : top + size, left : left + size]
+              for top in positions(image.shape[0], size, step) for left in positions(image.shape[1], size, step)]
+    return [(piece_key(key, number, many_to_one), piece) for number, piece in enumerate(pieces, start=1)]
+
+
+def positions(length: int, size: int, step: int) -> list[int]:
+    """Where windows begin along one side: every ``step`` pixels, and one more that ends with the picture."""
+    starts = list(range(0, length - size + 1, step))
+    return starts if starts[-1] + size == length else [*starts, length - size]
+
+
+def piece_key(key: str, number: int, many_to_one: bool) -> str:
+    """The key of sub-image ``number``, from 1.
+
+    ``a/b`` becomes ``a/b_s001``. With RESIDE's naming what stands before the first underscore names the clean picture,
+    so the number goes there: ``1400_4`` becomes ``1400s001_4`` and is paired with ``1400s001``.
+    """
+    if not many_to_one:
+        return f'{key}_s{number:03d}'
+    clean, underscore, rest = key.partition('_')
+    return f'{clean}s{number:03d}{underscore}{rest}'
+
+
+def first_key(key: str, recipe: Recipe, many_to_one: bool) -> str:
+    """The key that a root holds once a picture's records are in it."""
+    return key if recipe.sub_images is None else piece_key(key, 1, many_to_one)
+
+
+def _encode(image: Array, encoding: str) -> bytes:
+    options = [cv2.IMWRITE_PNG_COMPRESSION, LEVELS['png']] if encoding == 'png' else []
+    done, data = cv2.imencode(f'.{encoding}', image, options)
+    if not done:
+        raise ValueError(f'OpenCV cannot encode a picture of shape {image.shape} as {encoding}')
+    return data.tobytes()
+
+
+def stored_size(data: memoryview) -> tuple[int, int]:
+    """Height and width of a record, from the first bytes of PNG or BMP."""
+    if bytes(data[:8]) == _PNG_START:
+        width, height = struct.unpack('>II', data[16:24])
+    else:
+        width, height = struct.unpack('<ii', data[18:26])
+    return height, width
