@@ -8,6 +8,7 @@ from basicsr.models import build_model
 
 from dinoir_plugin.errors import OptionsError
 from dinoir_plugin.losses.dpc_loss import DPCLoss
+from dinoir_plugin.models.validation import _result_name
 
 
 @pytest.fixture
@@ -137,3 +138,9 @@ def test_the_log_has_each_tasks_error_since_its_last_line(options, batch):
     )
     step(model, {**batch, 'task': ['denoise', 'denoise']})
     assert [key for key in model.get_current_log() if key.startswith('l1/')] == ['l1/denoise']
+
+
+def test_results_from_folders_inside_an_lmdb_keep_apart():
+    names = [_result_name(f'datasets/gopro/test/blur.lmdb/GOPR_{number}/000047.png') for number in (1, 2)]
+    assert names == ['GOPR_1_000047.png', 'GOPR_2_000047.png']
+    assert _result_name('photos/holiday.lmdb.d/000047.png') == '000047.png'
