@@ -43,7 +43,7 @@ def test_pairs_of_an_archive_share_the_clean_key(photograph, write, zip_release,
     assert list(rain) == list(clean) == ['norain-0', 'norain-1', 'norain-2']
     np.testing.assert_array_equal(rain['norain-2'], photograph(2))
     np.testing.assert_array_equal(clean['norain-2'], photograph(7))
-    assert (root / 'rain.lmdb' / 'meta_info.txt').read_text().splitlines()[0] == 'norain-0.png (40,60,3) 1'
+    assert (root / 'rain.lmdb' / 'meta_info.txt').read_text().splitlines()[0] == 'norain-0.bmp (40,60,3) 0'
     assert len(Task('x', {'dataroot_gt': str(root / 'clean.lmdb'), 'dataroot_lq': str(root / 'rain.lmdb')})) == 3
     assert not (request.out / '.extracted').exists()
 
