@@ -8,8 +8,8 @@
     python scripts/benchmark.py --device cuda            images per second, memory and share of the peak on a GPU
 
 Each row has a process of its own. It alternates between the form under test and the form it is held against, after a
-warm-up of both, and reports the ratio of the medians. The textbook forms are those of tests/reference/, which the tests
-hold equal to ours. Results go to benchmarks/results.json (versions, machine, medians and quartiles) and
+warm-up of both, and reports the median of the ratios of all turns. The textbook forms are those of tests/reference/,
+which the tests hold equal to ours. Results go to benchmarks/results.json (versions, machine, medians and quartiles) and
 benchmarks/results.md; rows measured earlier on the same machine stay.
 """
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.benchmarks.forward import GEMM_SIDE, guided_restormer, image
-from scripts.benchmarks.measure import in_turns
+from scripts.benchmarks.measure import in_turns, spreads
 
 BATCH, SIDE = 8, 128
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16}
@@ -73,7 +73,7 @@ def measure(device: str, work: str, mode: str, precision: str, runs: int) -> dic
             optimizer.step()
 
     a = torch.rand(GEMM_SIDE, GEMM_SIDE, device=device, dtype=dtype or torch.float32)
-    seconds = in_turns({'ours': form, 'gemm': lambda: a @ a}, runs)
+    seconds = spreads(in_turns({'ours': form, 'gemm': lambda: a @ a}, runs))
     rate = counter.get_total_flops() / seconds['ours']['median']
     memory = 0.0
     if x.is_cuda:

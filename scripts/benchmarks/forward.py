@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.nafnet_arch import NAFNet
 from dinoir_plugin.archs.restormer_arch import Restormer
-from scripts.benchmarks.measure import Form, Result, cost, in_turns, no_grad, speed_up
+from scripts.benchmarks.measure import Form, Result, cost, in_turns, no_grad, paired, speed_up, spreads
 from tests.reference.nafnet import textbook_nafnet
 from tests.reference.restormer import textbook_restormer
 
@@ -50,9 +50,12 @@ def peak(runs: int) -> Result:
     compiled = torch.compile(net)
     with FlopCounterMode(display=False) as counter:
         net(x)
-    forms = in_turns({'ours': no_grad(lambda: compiled(x)), 'against': lambda: a @ b}, runs)
-    ours, gemm = counter.get_total_flops() / forms['ours']['median'], 2 * GEMM_SIDE**3 / forms['against']['median']
-    return Result(ours / gemm, 's', forms, f'{ours / 1e9:.0f} of {gemm / 1e9:.0f} GFLOP/s')
+    seconds = in_turns({'ours': no_grad(lambda: compiled(x)), 'against': lambda: a @ b}, runs)
+    flops = {'ours': counter.get_total_flops(), 'against': 2 * GEMM_SIDE**3}
+    share = paired(seconds['against'], seconds['ours']) * flops['ours'] / flops['against']
+    forms = spreads(seconds)
+    rates = [flops[name] / form['median'] / 1e9 for name, form in forms.items()]
+    return Result(share, 's', forms, '{:.0f} of {:.0f} GFLOP/s'.format(*rates))
 
 
 def guidance(runs: int, side: int) -> Result:

@@ -34,8 +34,8 @@ class Result:
     note: str = field(default='')
 
 
-def in_turns(forms: dict[str, Form], runs: int) -> dict[str, dict[str, float]]:
-    """Seconds of each form; they take turns after a warm-up, so that a slow minute of the machine meets them all."""
+def in_turns(forms: dict[str, Form], runs: int) -> dict[str, list[float]]:
+    """Seconds of each form's runs; they take turns after a warm-up, so that a slow minute of the machine meets all."""
     for form in forms.values():
         form()
         _wait()
@@ -46,19 +46,29 @@ def in_turns(forms: dict[str, Form], runs: int) -> dict[str, dict[str, float]]:
             form()
             _wait()
             seconds[name].append(time.perf_counter() - start)
-    return {name: spread(values) for name, values in seconds.items()}
+    return seconds
 
 
 def speed_up(forms: dict[str, Form], runs: int) -> Result:
     """How many times as fast the form 'ours' is as the form 'against'."""
-    measured = in_turns(forms, runs)
-    return Result(measured['against']['median'] / measured['ours']['median'], 's', measured)
+    seconds = in_turns(forms, runs)
+    return Result(paired(seconds['against'], seconds['ours']), 's', spreads(seconds))
 
 
 def cost(forms: dict[str, Form], runs: int) -> Result:
     """How many times the time of the form 'against' the form 'ours' takes."""
-    measured = in_turns(forms, runs)
-    return Result(measured['ours']['median'] / measured['against']['median'], 's', measured)
+    seconds = in_turns(forms, runs)
+    return Result(paired(seconds['ours'], seconds['against']), 's', spreads(seconds))
+
+
+def paired(upper: list[float], lower: list[float]) -> float:
+    """The median of the ratios of each turn: what slows a machine for a while slows both halves of a turn."""
+    return statistics.median(a / b for a, b in zip(upper, lower, strict=True))
+
+
+def spreads(seconds: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Median and quartiles of each form."""
+    return {name: spread(values) for name, values in seconds.items()}
 
 
 def spread(values: list[float]) -> dict[str, float]:

@@ -113,6 +113,6 @@ def ema(runs: int) -> Result:
     }
     result = speed_up(forms, runs * 5)
     ours, theirs = (torch.rand(sum(p.numel() for p in model.net_g.parameters())) for _ in range(2))
-    floor = in_turns({'floor': lambda: ours.lerp_(theirs, 1e-3)}, runs * 5)['floor']['median']
+    floor = spread(in_turns({'floor': lambda: ours.lerp_(theirs, 1e-3)}, runs * 5)['floor'])['median']
     result.note = f'one pass over as much flat memory: {floor:.4f} s'
     return result
