@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -31,12 +32,22 @@ class OptionsError(ValueError):
         return OptionsError(f'{prefix}.{self.path}', self.problem, self.remedy)
 
 
+def unknown_option(key: object, valid: Iterable[str], path: str) -> OptionsError:
+    """The error for a key that nobody would read, naming the valid key closest to it."""
+    return OptionsError(f'{path}.{key}' if path else str(key), 'unknown option', nearest(str(key), valid))
+
+
 def reject_unknown(options: Iterable[object], valid: Iterable[str], path: str) -> None:
-    """Refuse the first key that nobody would read, naming the valid key closest to it."""
+    """Refuse the first key that nobody would read."""
     known = list(valid)
     for key in options:
         if key not in known:
-            raise OptionsError(f'{path}.{key}' if path else str(key), 'unknown option', nearest(str(key), known))
+            raise unknown_option(key, known, path)
+
+
+def is_folder_name(text: str) -> bool:
+    """Whether a text stands for one folder in a path: names of runs, data sets and tasks do, and must not lead out."""
+    return text not in ('', '.', '..') and not re.search(r'[/\\\x00]', text)
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import yaml
 
 from dinoir_plugin.compat import output_root, resume
+from dinoir_plugin.compat._ranks import is_first_rank
 from dinoir_plugin.compat._replace import is_ours, replace
 from dinoir_plugin.compat._training_sets import our_training_sets
 from dinoir_plugin.compat.safe_yaml import OptionsLoader
@@ -87,11 +87,6 @@ def concerns_plugin(opt: dict[str, Any]) -> bool:
     return opt.get('model_type') == 'DINOIRModel' or not {'DINOIRArch', 'MixedDegradationDataset'}.isdisjoint(types)
 
 
-def is_first_rank() -> bool:
-    """Whether this process is the one that speaks; known from the launcher's environment before torch knows it."""
-    return os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'
-
-
 @contextmanager
 def one_line(path: str) -> Iterator[None]:
     """While open, an OptionsError ends the process with its message behind the file's name, once for all ranks.
@@ -124,13 +119,9 @@ def mend() -> bool:
         if path is not None and written.get('model_type') == 'DINOIRModel':
             with one_line(path):
                 preflight.check_schema(written, is_train)
-        # BasicSR 1.4.2 overwrites these while parsing
-        base = (written.get('path') or {}).get('experiments_root' if is_train else 'results_root')
         opt, args = host(root_path, is_train=is_train)
-        output_root.place(opt, root_path, base, is_train)
+        complete(opt, written, root_path, is_train)
         resume.take_over(caller)
-        if written.get('manual_seed') is not None:
-            seed_training_data(opt)
         # one rank looks for all: the others could only find the same, and the launcher ends them with it
         if ours and is_first_rank():
             with one_line(args.opt):
@@ -141,10 +132,18 @@ def mend() -> bool:
     return True
 
 
-def seed_training_data(opt: dict[str, Any]) -> None:
-    """Hand the file's ``manual_seed`` to our training sets; test sets keep their own.
+def complete(opt: dict[str, Any], written: Mapping[str, Any], root_path: str, is_train: bool) -> None:
+    """Set the run's folders and the seed of our training sets in options that the host has parsed.
 
-    Without one in the file the host draws a seed in each rank, and ranks must deal from one row of samples.
+    Args:
+        opt: The parsed options, changed in place.
+        written: The same as the file has them: BasicSR 1.4.2 overwrites the folders while parsing.
+        root_path: What the host takes for the root of the project.
+        is_train: Whether they are for train.py or for test.py.
     """
-    for dataset in our_training_sets(opt):
-        dataset.setdefault('seed', opt['manual_seed'])
+    base = (written.get('path') or {}).get('experiments_root' if is_train else 'results_root')
+    output_root.place(opt, root_path, base, is_train)
+    # Without a seed in the file the host draws one in each rank, and ranks must deal from one row of samples.
+    if written.get('manual_seed') is not None:
+        for dataset in our_training_sets(opt):
+            dataset.setdefault('seed', opt['manual_seed'])

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from dinoir_plugin.data.decoding import FloatArray
+from dinoir_plugin.decoding import FloatArray
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,24 @@ class Degradation(ABC):
         """
 
 
-def round_to_8_bit(image: FloatArray) -> FloatArray:
-    """Clip to [0, 1] and round to the 256 levels that an 8-bit file can hold; shape and order stay."""
-    levels = np.rint(np.clip(image, 0, 1) * np.float32(255))
+# How a degraded picture becomes one that could have been read from a file.
+QUANTISE = ('round', 'truncate', 'none')
+
+
+def quantised(image: FloatArray, how: str) -> FloatArray:
+    """The picture with the 256 levels that an 8-bit file can hold.
+
+    Args:
+        image: float32, any shape and order, meant to be in [0, 1].
+        how: ``round`` clips and takes the nearest level; ``truncate`` clips and takes the level below, which darkens
+            by half a level; ``none`` returns the picture as it is, neither clipped nor rounded.
+
+    Returns:
+        Shape and order as they were.
+    """
+    if how == 'none':
+        return image
+    levels = np.clip(image, 0, 1) * np.float32(255)
+    # float32 can put a level that was exact a hundred-thousandth below itself
+    levels = np.rint(levels) if how == 'round' else np.floor(levels + np.float32(2**-15))
     return levels / np.float32(255)

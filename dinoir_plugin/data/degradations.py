@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from dinoir_plugin.construct import construct
-from dinoir_plugin.data.decoding import FloatArray
-from dinoir_plugin.data.degradation_base import Context, Degradation, round_to_8_bit
-from dinoir_plugin.data.option_checks import choice, flag, integer, join, mapping, number_range
+from dinoir_plugin.data.degradation_base import QUANTISE, Context, Degradation, quantised
+from dinoir_plugin.data.option_checks import choice, integer, join, mapping, number_range
 from dinoir_plugin.data.patches import BORDERS
 from dinoir_plugin.data.weather import Haze, RainStreaks
+from dinoir_plugin.decoding import FloatArray
 from dinoir_plugin.errors import OptionsError
 
 
@@ -25,15 +25,14 @@ class GaussianNoise(Degradation):
     Args:
         sigma: Standard deviation in 8-bit units (25 means 25/255), at least 0. A range ``[from, to]`` draws one sigma
             a picture, uniformly.
-        quantise: True clips to [0, 1] and rounds to 8 bits, as if the noisy picture had been a file; AirNet and
-            PromptIR clip and convert to 8 bits too (their conversion cuts off the fraction, which darkens by half a
-            level; this one rounds). False leaves floats, not clipped: the range is then unbounded, as in Restormer
-            and KAIR.
+        quantise: ``round`` clips to [0, 1] and rounds to 8 bits, as if the noisy picture had been a file. ``truncate``
+            clips and cuts the fraction off, as the conversion to 8 bits in AirNet and PromptIR does: to compare with
+            their figures. ``none`` leaves floats, not clipped: the range is then unbounded, as in Restormer and KAIR.
     """
 
-    def __init__(self, sigma: float | Sequence[float], quantise: bool = True) -> None:
+    def __init__(self, sigma: float | Sequence[float], quantise: str = 'round') -> None:
         self.sigma = number_range(sigma, 'sigma', low=0)
-        self.quantise = flag(quantise, 'quantise')
+        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Add noise; see `Degradation.apply` and ``quantise`` for the range."""
@@ -41,7 +40,7 @@ class GaussianNoise(Degradation):
         noisy = rng.standard_normal(image.shape, dtype=np.float32)
         noisy *= sigma
         noisy += image
-        return round_to_8_bit(noisy) if self.quantise else noisy
+        return quantised(noisy, self.quantise)
 
 
 class GaussianBlur(Degradation):
@@ -50,8 +49,9 @@ class GaussianBlur(Degradation):
     Args:
         kernel_size: Side of the square kernel in pixels, odd; the Gaussian is cut there and made to sum to 1.
         sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma a picture, uniformly.
-        quantise: True rounds the result to 8 bits, as if the blurred picture had been a file. Without that step the
-            blur can be undone almost exactly, which no real blurred picture can.
+        quantise: ``round`` makes 8 bits of the result, as if the blurred picture had been a file; ``truncate`` and
+            ``none`` as for noise. Without that step the blur can be undone almost exactly, which no real blurred
+            picture can.
         border: What the blur sees beyond the picture's borders: ``mirror`` (OpenCV's default, as GaussianBlur on a
             whole picture gives), ``replicate``, or ``wrap``, the circular convolution of the deblurring literature
             that works in the Fourier domain (KAIR: Zhang et al., USRNet, CVPR 2020). Inside a picture a patch is
@@ -62,7 +62,7 @@ class GaussianBlur(Degradation):
         self,
         kernel_size: int,
         sigma: float | Sequence[float],
-        quantise: bool = True,
+        quantise: str = 'round',
         border: str = 'mirror',
     ) -> None:
         self.kernel_size = integer(kernel_size, 'kernel_size', low=1)
@@ -70,7 +70,7 @@ class GaussianBlur(Degradation):
             raise OptionsError('kernel_size', f'expected an odd number, got {kernel_size}',
                                f'Take {kernel_size - 1} or {kernel_size + 1}')
         self.sigma = number_range(sigma, 'sigma', low=0, above_low=True)
-        self.quantise = flag(quantise, 'quantise')
+        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
         self.border = choice(border, 'border', list(BORDERS))
         self.margin = self.kernel_size // 2
 
@@ -79,7 +79,7 @@ class GaussianBlur(Degradation):
         sigma = rng.uniform(*self.sigma)
         size = (self.kernel_size, self.kernel_size)
         blurred = np.asarray(cv2.GaussianBlur(image, size, sigma, borderType=cv2.BORDER_REFLECT_101), np.float32)
-        return round_to_8_bit(blurred) if self.quantise else blurred
+        return quantised(blurred, self.quantise)
 
 
 DEGRADATIONS: dict[str, type[Degradation]] = {

@@ -8,8 +8,8 @@ import math
 import cv2
 import numpy as np
 
-from dinoir_plugin.data.decoding import Array, FloatArray
 from dinoir_plugin.data.sources import IMAGE_SUFFIXES, FolderSource
+from dinoir_plugin.decoding import Array, FloatArray
 
 DEPTH_KINDS = ('depth', 'disparity')
 DEPTH_SUFFIXES = ('.npy', *IMAGE_SUFFIXES)

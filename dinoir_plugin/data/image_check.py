@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
-from dinoir_plugin.data.decoding import Array
 from dinoir_plugin.data.depth import DepthSource
 from dinoir_plugin.data.sources import Source
 from dinoir_plugin.data.task import Task, size_text
+from dinoir_plugin.decoding import Array
 from dinoir_plugin.errors import OptionsError
 
 # Above this many pictures the check takes long enough for people to wonder.

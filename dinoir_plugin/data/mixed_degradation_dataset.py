@@ -16,12 +16,12 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from dinoir_plugin.data.decoding import FloatArray
 from dinoir_plugin.data.image_check import check_tasks
 from dinoir_plugin.data.option_checks import choice, flag, integer, mapping, positive
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
 from dinoir_plugin.data.task import Sample, Task
-from dinoir_plugin.errors import OptionsError, reject_unknown
+from dinoir_plugin.decoding import FloatArray
+from dinoir_plugin.errors import OptionsError, is_folder_name, reject_unknown
 
 # Some are read by BasicSR's loader and prefetchers only. io_backend and use_shuffle are accepted because BasicSR's own
 # files have them; the first says what the folders' names say already, the second is read by nobody in BasicSR either.
@@ -207,6 +207,9 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
 def _read_tasks(options: object) -> list[Task]:
     if not isinstance(options, Mapping) or not options:
         raise OptionsError('tasks', f'expected at least one task, a name and its block of options, got {options!r}')
+    for name in options:
+        if not is_folder_name(str(name)):
+            raise OptionsError(f'tasks.{name}', 'a task gives a folder its name: expected no path', 'Rename it')
     return [Task(str(name), mapping(block, f'tasks.{name}')) for name, block in options.items()]
 
 

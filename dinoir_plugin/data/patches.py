@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dinoir_plugin.data.decoding import Array
+from dinoir_plugin.decoding import Array
 
 # mirror does not repeat the border pixel (OpenCV's own default); replicate repeats it; wrap goes on at the other side
 BORDERS = {'mirror': cv2.BORDER_REFLECT_101, 'replicate': cv2.BORDER_REPLICATE, 'wrap': cv2.BORDER_WRAP}

@@ -15,7 +15,7 @@ import lmdb
 from basicsr.utils.file_client import FileClient
 from PIL import Image, UnidentifiedImageError
 
-from dinoir_plugin.data.decoding import SWAPS_SIDES, jpeg_orientation
+from dinoir_plugin.decoding import SWAPS_SIDES, jpeg_orientation
 from dinoir_plugin.errors import OptionsError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')

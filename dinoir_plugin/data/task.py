@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dinoir_plugin.data.decoding import Array, FloatArray, decode_image, to_rgb_float
 from dinoir_plugin.data.degradation_base import Context, Degradation
 from dinoir_plugin.data.degradations import build_degradations
 from dinoir_plugin.data.depth import DEPTH_KINDS, DepthSource, made_up_depth
@@ -15,6 +14,7 @@ from dinoir_plugin.data.option_checks import choice, integer, positive
 from dinoir_plugin.data.pairing import PAIRINGS, Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
 from dinoir_plugin.data.patches import Turn, Window, cut, draw_turn, draw_window, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source, read_meta_info
+from dinoir_plugin.decoding import Array, FloatArray, decode_image, to_rgb_float
 from dinoir_plugin.errors import OptionsError, reject_unknown
 
 TASK_KEYS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file', 'filename_tmpl', 'pairing', 'degradation', 'weight',

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dinoir_plugin.data.decoding import FloatArray
-from dinoir_plugin.data.degradation_base import Context, Degradation, round_to_8_bit
-from dinoir_plugin.data.option_checks import choice, flag, number_range
+from dinoir_plugin.data.degradation_base import QUANTISE, Context, Degradation, quantised
+from dinoir_plugin.data.option_checks import choice, number_range
+from dinoir_plugin.decoding import FloatArray
 
 BLENDS = ('screen', 'add')
 
@@ -30,7 +30,7 @@ class RainStreaks(Degradation):
         width: Standard deviation across a streak in pixels, above 0.
         blend: ``screen`` is ``1 - (1 - image)(1 - rain)``, which keeps bright parts from burning out; ``add`` is the
             plain sum, clipped.
-        quantise: True rounds to 8 bits.
+        quantise: See `GaussianBlur`.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class RainStreaks(Degradation):
         strength: float | Sequence[float] = (0.2, 0.6),
         width: float | Sequence[float] = (0.6, 1.0),
         blend: str = 'screen',
-        quantise: bool = True,
+        quantise: str = 'round',
     ) -> None:
         self.angle = number_range(angle, 'angle', low=-90, high=90)
         self.length = number_range(length, 'length', low=1, high=200)
@@ -49,14 +49,14 @@ class RainStreaks(Degradation):
         self.strength = number_range(strength, 'strength', low=0, high=1)
         self.width = number_range(width, 'width', low=0, high=20, above_low=True)
         self.blend = choice(blend, 'blend', BLENDS)
-        self.quantise = flag(quantise, 'quantise')
+        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Lay streaks over the picture; see `Degradation.apply`. Range [0, 1]."""
         rain = self.layer(image.shape[0], image.shape[1], rng)[..., None]
         wet = image + rain if self.blend == 'add' else 1 - (1 - image) * (1 - rain)
         wet = np.clip(wet, 0, 1)
-        return round_to_8_bit(wet) if self.quantise else wet
+        return quantised(wet, self.quantise)
 
     def layer(self, height: int, width: int, rng: np.random.Generator) -> FloatArray:
         """The streaks alone: float32, shape (height, width), range [0, 1]."""
@@ -106,7 +106,7 @@ class Haze(Degradation):
     Args:
         beta: Optical depth, at least 0; a number or ``[from, to]``, one draw a picture.
         airlight: A, grey, in [0, 1]; a number or ``[from, to]``, one draw a picture.
-        quantise: True rounds to 8 bits.
+        quantise: See `GaussianBlur`.
     """
 
     wants_depth = True
@@ -115,11 +115,11 @@ class Haze(Degradation):
         self,
         beta: float | Sequence[float] = (0.6, 1.8),
         airlight: float | Sequence[float] = (0.7, 1.0),
-        quantise: bool = True,
+        quantise: str = 'round',
     ) -> None:
         self.beta = number_range(beta, 'beta', low=0)
         self.airlight = number_range(airlight, 'airlight', low=0, high=1)
-        self.quantise = flag(quantise, 'quantise')
+        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Add haze; see `Degradation.apply`. Range [0, 1].
@@ -132,4 +132,4 @@ class Haze(Degradation):
         beta, airlight = np.float32(rng.uniform(*self.beta)), np.float32(rng.uniform(*self.airlight))
         transmission = np.exp(-beta * context.depth)[..., None]
         hazy = image * transmission + airlight * (1 - transmission)
-        return round_to_8_bit(hazy) if self.quantise else hazy
+        return quantised(hazy, self.quantise)

@@ -13,8 +13,7 @@ from typing import Any
 import basicsr
 from basicsr.utils import options as host_options
 
-from dinoir_plugin.compat import output_root
-from dinoir_plugin.compat.parse_options import seed_training_data
+from dinoir_plugin.compat.parse_options import complete
 
 
 def is_training(written: Mapping[str, Any]) -> bool:
@@ -40,10 +39,7 @@ def parse_as_host(path: str, forced: list[str], written: Mapping[str, Any], is_t
     host = inspect.unwrap(host_options.parse_options)
     with _command_line(['-opt', path, *(['--force_yml', *forced] if forced else [])]):
         opt, _ = host(root, is_train=is_train)
-    base = (written.get('path') or {}).get('experiments_root' if is_train else 'results_root')
-    output_root.place(opt, root, base, is_train)
-    if written.get('manual_seed') is not None:
-        seed_training_data(opt)
+    complete(opt, written, root, is_train)
     return opt
 
 

@@ -9,23 +9,23 @@ import struct
 import threading
 import zlib
 from multiprocessing import connection, parent_process
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from dinoir_plugin.preparation.planning import File, Scene
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from dinoir_plugin.decoding import Array, decode_image
+from dinoir_plugin.preparation.planning import File, Part, Scene
 
 ENCODINGS = ('bmp', 'png')
 # Level 1 as BasicSR's own LMDBs; BMP is not compressed.
 LEVELS = {'png': 1, 'bmp': 0}
 
 _PNG_START = b'\x89PNG\r\n\x1a\n'
-# What Pillow's decoders raise on broken files, and cv2's on files that Pillow accepts.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error, cv2.error,
+# What Pillow's decoders raise on broken files.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error,
            Image.DecompressionBombError)
 
 
@@ -85,10 +85,10 @@ def encode_scene(task: Task) -> Encoded:
     for part in task.scene.parts:
         try:
             if part.file not in decoded:
-                decoded[part.file] = _read_file(part.file)
-            images.append(_half(decoded[part.file], part.half))
-        except _BROKEN as error:
-            problems.append(f'{part.file.name}: {error}')
+                decoded[part.file] = decode_strictly(Path(part.file.path).read_bytes(), part.file.name)
+            images.append(_half(decoded[part.file], part))
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
     if not problems:
         _cut_border(images, task.clean_border)
         problems = _size_problems(task.scene, images)
@@ -105,50 +105,36 @@ def encode_scene(task: Task) -> Encoded:
     return Encoded(records, [])
 
 
-def _read_file(file: File) -> Array:
-    with open(file.path, 'rb') as stream:
-        return decode_strictly(stream.read())
-
-
-def _half(image: Array, half: int | None) -> Array:
-    if half is None:
+def _half(image: Array, part: Part) -> Array:
+    if part.half is None:
         return image
     if image.shape[1] % 2:
-        raise ValueError(f'expected two halves side by side, but the width {image.shape[1]} is odd')
+        raise ValueError(f'{part.file.name}: expected two halves side by side, but the width {image.shape[1]} is odd')
     middle = image.shape[1] // 2
-    return image[:, :middle] if half == 0 else image[:, middle:]
+    return image[:, :middle] if part.half == 0 else image[:, middle:]
 
 
-def decode_strictly(data: bytes) -> Array:
-    """Decode an image file upright and in colour.
+def decode_strictly(data: bytes, name: str) -> Array:
+    """Decode an image file upright and in colour, and refuse one of which a part is missing.
 
     Args:
         data: The file's bytes.
+        name: What to call the file in errors.
 
     Returns:
         uint8 or uint16, shape (H, W, 3), order BGR; grey is repeated three times.
 
     Raises:
-        ValueError: It has an alpha channel, or other than 8 or 16 bits, or OpenCV cannot read it.
-        OSError: It is truncated or no image. Pillow's decoders raise other errors as well, see `_BROKEN`.
+        ValueError: It is truncated or no image, or one that `decode_image` refuses.
     """
-    # Pillow first: OpenCV fills what is missing of a truncated file with grey and only warns.
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        is_jpeg = picture.format in ('JPEG', 'MPO')
-    # IMREAD_COLOR obeys the turning mark (EXIF), but makes 8 bits of 16, which no JPEG has.
-    flags = cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        raise ValueError('OpenCV cannot decode it. Save it as PNG')
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f'expected 8 or 16 bits a channel, got {image.dtype}. Save it as 8-bit PNG')
-    if image.ndim == 2 or image.shape[2] == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] != 3:
-        raise ValueError(f'expected grey or colour, got {image.shape[2]} channels (transparency). '
-                         'Save it without an alpha channel')
-    return image
+    # Pillow first: OpenCV fills what is missing of some truncated files and only warns.
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+    except _BROKEN as error:
+        raise ValueError(f'{name}: {error}') from error
+    image = decode_image(data, name)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
 
 
 def _cut_border(images: list[Array], border: int) -> None:

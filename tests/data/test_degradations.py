@@ -28,7 +28,7 @@ def photo(clean_images):
 @pytest.mark.parametrize('sigma', [15, 25, 50])
 def test_noise_has_the_stated_deviation(sigma):
     grey = np.full((300, 300, 3), 0.5, np.float32)
-    noise = (GaussianNoise(sigma, quantise=False).apply(grey, rng(), PLAIN) - grey) * 255
+    noise = (GaussianNoise(sigma, quantise='none').apply(grey, rng(), PLAIN) - grey) * 255
     assert noise.dtype == np.float32
     assert abs(noise.mean()) < sigma * 0.01
     assert abs(noise.std() / sigma - 1) < 0.01
@@ -37,16 +37,26 @@ def test_noise_has_the_stated_deviation(sigma):
     assert abs(np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1]) < 0.02
 
 
-def test_quantised_noise_is_the_clipped_and_rounded_float_noise(photo):
-    levels = GaussianNoise(50).apply(photo, rng(3), PLAIN) * 255
-    free = GaussianNoise(50, quantise=False).apply(photo, rng(3), PLAIN) * 255
-    np.testing.assert_allclose(levels, np.rint(np.clip(free, 0, 255)), atol=1e-3)
+def test_noise_is_quantised_as_asked(photo):
+    """As files: the authors' ``np.clip(..., 0, 255).astype(np.uint8)`` cuts off, ``np.rint`` does not."""
+    free = GaussianNoise(50, quantise='none').apply(photo, rng(3), PLAIN) * 255
     assert free.min() < 0
+    clipped = np.clip(free, 0, 255)
+    for quantise, expected in (('round', np.rint(clipped)), ('truncate', clipped.astype(np.uint8))):
+        levels = GaussianNoise(50, quantise=quantise).apply(photo, rng(3), PLAIN) * 255
+        # where float32 cannot tell on which side of a level a number lies
+        assert (np.abs(levels - expected) > 1e-3).mean() < 1e-4
+
+
+@pytest.mark.parametrize('quantise', ['round', 'truncate'])
+def test_levels_of_a_file_stay_where_there_is_no_noise(quantise):
+    levels = np.repeat(np.arange(256, dtype=np.float32)[:, None, None] / 255, 3, axis=2)
+    np.testing.assert_array_equal(GaussianNoise(0, quantise=quantise).apply(levels, rng(), PLAIN), levels)
 
 
 def test_sigma_range_is_drawn_uniformly_once_a_picture():
     grey = np.full((40, 40, 3), 0.5, np.float32)
-    noise = GaussianNoise([15, 50], quantise=False)
+    noise = GaussianNoise([15, 50], quantise='none')
     stds = np.array([(noise.apply(grey, rng(seed), PLAIN) - grey).std() * 255 for seed in range(300)])
     assert 14 < stds.min() < 17
     assert 48 < stds.max() < 52
@@ -57,13 +67,13 @@ def test_sigma_range_is_drawn_uniformly_once_a_picture():
 def test_blur_is_scipys(photo, size, sigma):
     # scipy's 'mirror' is OpenCV's reflect-101, its radius is the kernel's half.
     expected = ndimage.gaussian_filter(photo, (sigma, sigma, 0), mode='mirror', radius=size // 2)
-    got = GaussianBlur(size, sigma, quantise=False).apply(photo, rng(), PLAIN)
+    got = GaussianBlur(size, sigma, quantise='none').apply(photo, rng(), PLAIN)
     np.testing.assert_allclose(got, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize(('top', 'left'), [(0, 0), (3, 5), (50, 60), (150 - 64, 200 - 64)])
 def test_crop_then_blur_is_blur_then_crop(photo, top, left):
-    blur = GaussianBlur(15, [2.0, 3.1], quantise=False)
+    blur = GaussianBlur(15, [2.0, 3.1], quantise='none')
     window = Window(top, left, 64, 64)
     whole = blur.apply(photo, rng(5), PLAIN)[top:top + 64, left:left + 64]
     patch = trim(blur.apply(cut(photo, window, blur.margin), rng(5), PLAIN), blur.margin)
@@ -72,7 +82,7 @@ def test_crop_then_blur_is_blur_then_crop(photo, top, left):
 
 def test_haze_is_the_scattering_formula(photo, disparity):
     depth = scale_depth(disparity, 'disparity', 'disparity.npy')
-    got = Haze(beta=1.3, airlight=0.85, quantise=False).apply(photo, rng(), Context(depth))
+    got = Haze(beta=1.3, airlight=0.85, quantise='none').apply(photo, rng(), Context(depth))
     t = np.exp(-1.3 * depth.astype(np.float64))[..., None]
     np.testing.assert_allclose(got, photo * t + 0.85 * (1 - t), atol=1e-6)
     with pytest.raises(ValueError, match='expected a depth map'):
@@ -120,7 +130,7 @@ def test_made_up_depth_is_smooth_bounded_and_farther_up_on_the_whole():
 
 @pytest.mark.parametrize('blend', ['add', 'screen'])
 def test_rain_brightens_by_its_layer(photo, blend):
-    rain = RainStreaks(strength=0.5, blend=blend, quantise=False)
+    rain = RainStreaks(strength=0.5, blend=blend, quantise='none')
     layer = rain.layer(150, 200, rng(1))[..., None]
     got = rain.apply(photo, rng(1), PLAIN)
     expected = np.minimum(photo + layer, 1) if blend == 'add' else photo + layer - photo * layer
@@ -166,7 +176,7 @@ def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind)
         ({'type': 'gaussian_noise', 'sigma': [15, 25, 50]}, 'd.sigma', 'two numbers'),
         ({'type': 'gaussian_noise', 'sigma': '1e-3'}, 'd.sigma', 'Write 1.0e-3'),
         ({'type': 'gaussian_noise', 'sigma': True}, 'd.sigma', 'expected a number'),
-        ({'type': 'gaussian_noise', 'sigma': 5, 'quantise': 1}, 'd.quantise', 'true or false'),
+        ({'type': 'gaussian_noise', 'sigma': 5, 'quantise': 'rond'}, 'd.quantise', 'round'),
         ({'type': 'gaussian_blur', 'kernel_size': 14, 'sigma': 2}, 'd.kernel_size', 'odd number, got 14. Take 13 or'),
         ({'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': 0}, 'd.sigma', 'above 0'),
         ({'type': 'gaussian_blur', 'kernel_size': 15.0, 'sigma': 1}, 'd.kernel_size', 'whole number'),

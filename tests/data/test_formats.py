@@ -11,9 +11,9 @@ import pytest
 from conftest_data import write
 from PIL import Image, ImageOps
 
-from dinoir_plugin.data.decoding import decode_image, to_rgb_float
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.data.sources import FolderSource, LmdbSource
+from dinoir_plugin.decoding import decode_image, to_rgb_float
 
 NOISE = {'type': 'gaussian_noise', 'sigma': 25}
 

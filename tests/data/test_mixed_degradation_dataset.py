@@ -92,7 +92,7 @@ def test_all_eight_turns_come_up_and_none_without_the_options(options, clean_ima
 def test_a_blurred_patch_is_a_patch_of_the_blurred_picture(options, clean_images, border, padding):
     opt = options(use_hflip=False, use_rot=False, gt_size=140)
     opt['tasks'] = {'deblur': opt['tasks']['deblur']}
-    opt['tasks']['deblur']['degradation'].update(sigma=2.5, quantise=False, border=border)
+    opt['tasks']['deblur']['degradation'].update(sigma=2.5, quantise='none', border=border)
     dataset = MixedDegradationDataset(opt)
     for number in range(20):
         item = dataset[number]
@@ -198,7 +198,7 @@ def test_validation_noise_follows_the_file_name_alone(options, sets, clean_image
 def test_synthetic_haze_uses_the_depth_of_the_patch(options, sets, clean_images, tmp_path):
     write(tmp_path / 'one' / 'motorcycle.png', clean_images['motorcycle'])
     task = {'dataroot_gt': str(tmp_path / 'one'), 'dataroot_depth': sets.depth, 'depth_kind': 'disparity',
-            'degradation': {'type': 'haze', 'beta': 1.0, 'airlight': 1.0, 'quantise': False}}
+            'degradation': {'type': 'haze', 'beta': 1.0, 'airlight': 1.0, 'quantise': 'none'}}
     whole = MixedDegradationDataset(options(phase='val', tasks={'haze': task}))[0]
     dataset = MixedDegradationDataset(options(tasks={'haze': task}, use_hflip=False, use_rot=False))
     for number in range(5):

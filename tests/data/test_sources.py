@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from conftest_data import HEIGHT, WIDTH, write
 
-from dinoir_plugin.data.decoding import decode_image, to_rgb_float
 from dinoir_plugin.data.depth import DepthSource
 from dinoir_plugin.data.sources import FolderSource, LmdbSource, open_source, read_meta_info, stem
+from dinoir_plugin.decoding import decode_image, to_rgb_float
 from dinoir_plugin.errors import OptionsError
 
 

@@ -40,7 +40,10 @@ def decode_image(data: bytes, name: str) -> Array:
     """
     # OpenCV asserts on an empty buffer instead of answering None; older ones fill what is missing of a JPEG with grey
     whole = bool(data) and not _is_cut_jpeg(data)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if whole else None
+    except cv2.error as error:
+        raise ValueError(f'{name}: OpenCV refuses it: {error.err}') from error
     if image is None:
         raise ValueError(f'{name}: expected an image, but {len(data)} bytes could not be decoded. Is the file whole?')
     if image.ndim == 3 and image.shape[2] == 1:
