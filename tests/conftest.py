@@ -1,10 +1,13 @@
 """Tiny models and real pictures that several tests use."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from tests.project import Project, make_pictures
 
 GOLDEN = Path(__file__).parent / 'golden'
 
@@ -51,6 +54,63 @@ def network_options(encoder_options, backbone_options):
         'guide_at': ['encoder_level*', 'latent', 'decoder_level*'],
         'psf': {'dim': 16},
     }
+
+
+@pytest.fixture(scope='session')
+def pictures(tmp_path_factory):
+    """See :func:`tests.project.make_pictures`."""
+    return make_pictures(tmp_path_factory.mktemp('pictures'))
+
+
+@pytest.fixture
+def make_project(tmp_path, pictures, network_options):
+    def make(suffix=''):
+        return Project(tmp_path, pictures, json.loads(json.dumps(network_options)), suffix)
+
+    return make
+
+
+@pytest.fixture
+def tiny_run(network_options):
+    """From the folders of clean and rainy pictures to options that BasicSR trains with."""
+
+    def options(clean, rain):
+        tasks = {
+            'denoise': {'dataroot_gt': str(clean), 'degradation': {'type': 'gaussian_noise', 'sigma': [15, 50]}},
+            'derain': {'dataroot_gt': str(clean), 'dataroot_lq': str(rain)},
+        }
+        return {
+            'name': 'tiny',
+            'model_type': 'DINOIRModel',
+            'num_gpu': 0,
+            'datasets': {
+                'train': {
+                    'name': 'both',
+                    'type': 'MixedDegradationDataset',
+                    'tasks': tasks,
+                    'gt_size': 32,
+                    'batch_size_per_gpu': 2,
+                    'num_worker_per_gpu': 0,
+                },
+            },
+            'network_g': {'type': 'DINOIRArch', **network_options},
+            'path': {'resume_state': None},
+            'train': {
+                'total_iter': 2,
+                'optim_g': {'type': 'AdamW', 'lr': 1e-3},
+                'scheduler': {'type': 'MultiStepLR', 'milestones': [1]},
+                'pixel_opt': {'type': 'L1Loss'},
+                'dpc_opt': {'type': 'DPCLoss', 'layers': [1, 3]},
+            },
+            'val': {
+                'val_freq': 1,
+                'save_img': False,
+                'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}},
+            },
+            'logger': {'print_freq': 1, 'save_checkpoint_freq': 1, 'use_tb_logger': False},
+        }
+
+    return options
 
 
 def relative_error(value, reference):

@@ -20,6 +20,7 @@ AFTER_IMPORT = (
     'ddp_device',
     'worker_seed',
     'data_loader',
+    'prefetch_errors',
     'runpy_warning',
 )
 

@@ -1,8 +1,9 @@
-"""``build_dataloader`` knows only a sampler and a fixed batch size.
+"""``build_dataloader`` knows only a sampler and a fixed batch size, and a dead worker ends a run without a cause.
 
 A training set that composes its own batches (``MixedDegradationDataset``) offers
 ``batch_sampler(sampler, batch_multiplier)``; the mend builds its loader from that, and otherwise as the host would.
-All other datasets go through the host's function.
+All other datasets go through the host's function. The number of iterations in an epoch is noted in the set's
+options as ``epoch_iters``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ def loader_arguments(
     dataset: Any, dataset_opt: dict[str, Any], num_gpu: int, dist: bool, sampler: Any, seed: int | None
 ) -> dict[str, Any]:
     """The arguments of torch's DataLoader: the host's, with a batch sampler for batch size, sampler and drop_last."""
+    import torch
     from basicsr import data
     from basicsr.utils.dist_util import get_dist_info
 
@@ -26,8 +28,12 @@ def loader_arguments(
     init = None
     if seed is not None:
         init = functools.partial(data.worker_init_fn, num_workers=num_workers, rank=get_dist_info()[0], seed=seed)
+    # Its own generator: the seed that a loader draws for its workers at each epoch comes from the run's otherwise, and
+    # a resumed run begins more epochs than one that was never stopped.
+    generator = torch.Generator().manual_seed(seed or 0)
     return {
         'dataset': dataset,
+        'generator': generator,
         'batch_sampler': dataset.batch_sampler(sampler, multiplier),
         'num_workers': num_workers,
         'worker_init_fn': init,
@@ -39,9 +45,7 @@ def loader_arguments(
 def mend() -> bool:
     """Wrap the host's ``build_dataloader``."""
     from basicsr import data
-    from basicsr.data.prefetch_dataloader import PrefetchDataLoader
     from basicsr.utils import get_root_logger
-    from torch.utils.data import DataLoader
 
     host = data.build_dataloader
     if is_ours(host):
@@ -55,16 +59,23 @@ def mend() -> bool:
         dist: bool = False,
         sampler: Any = None,
         seed: int | None = None,
-    ) -> DataLoader:
+    ) -> Any:
         composes = sampler is not None and callable(getattr(dataset, 'batch_sampler', None))
         if dataset_opt['phase'] != 'train' or not composes:
-            return host(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+            loader = host(dataset, dataset_opt, num_gpu=num_gpu, dist=dist, sampler=sampler, seed=seed)
+            if dataset_opt['phase'] == 'train':
+                dataset_opt['epoch_iters'] = len(loader)
+            return loader
         if hasattr(dataset, 'summary'):
             get_root_logger().info('Tasks\n' + dataset.summary())
+        # here: that folder's modules register themselves, which has to wait until BasicSR is imported
+        from dinoir_plugin.data.loaders import PrefetchingTrainingLoader, TrainingLoader
+
         arguments = loader_arguments(dataset, dataset_opt, num_gpu, dist, sampler, seed)
+        dataset_opt['epoch_iters'] = len(arguments['batch_sampler'])
         if dataset_opt.get('prefetch_mode') == 'cpu':
-            return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)
-        return DataLoader(**arguments)
+            return PrefetchingTrainingLoader(dataset_opt.get('num_prefetch_queue', 1), **arguments)
+        return TrainingLoader(**arguments)
 
     replace(host, build_dataloader)
     return True

@@ -1,28 +1,44 @@
-"""Resuming needs CUDA, and ``--auto_resume`` looks in ``./experiments`` wherever the run really is.
+"""Resuming needs CUDA, takes the newest file though it may be broken, and looks for it in ``./experiments`` always.
 
-Both faults sit in train.py's ``load_resume_state``. Under ``python -m basicsr.train`` and ``python basicsr/train.py``
+These faults sit in train.py's ``load_resume_state``. Under ``python -m basicsr.train`` and ``python basicsr/train.py``
 that function lives in ``__main__``, where it cannot be seen from here; our parse_options, called from there first,
 puts ours in its place, and only in that of BasicSR's own function: somebody's own trainer keeps its own.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict
+import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from dinoir_plugin.compat._ranks import is_first_rank
 from dinoir_plugin.compat._replace import is_ours, replace
 from dinoir_plugin.compat._training_sets import our_training_sets
+from dinoir_plugin.whole_files import FileError, load_whole
 
-# What states hold besides tensors and plain values: milestones of BasicSR's schedulers, optimizers' state.
-ALLOWED = (Counter, OrderedDict, defaultdict, dict)
+PASSED_OVER = 'passed_over'
+NETWORK_NAME = re.compile(r'net_\w+?_(\d+)\.pth')
 
 
-def newest_state(folder: str | Path) -> Path | None:
-    """The ``<iteration>.state`` file of the highest iteration, None where there is none."""
-    states = [path for path in Path(folder).glob('*.state') if path.stem.isdigit()]
-    return max(states, key=lambda path: int(path.stem), default=None)
+class Checkpoint:
+    """The files of one iteration: the training state, and every network that a resumed run reads."""
+
+    def __init__(self, opt: dict[str, Any], iteration: int) -> None:
+        folders = opt['path']
+        ignored = folders.get('ignore_resume_networks') or ()
+        names = [key.removeprefix('network_') for key in opt if key.startswith('network_') and key not in ignored]
+        self.iteration = iteration
+        self.state = Path(folders['training_states'], f'{iteration}.state')
+        self.networks = [Path(folders['models'], f'net_{name}_{iteration}.pth') for name in names]
+
+    def load(self) -> dict[str, Any]:
+        """The state, once all of the files have been found whole; a FileError about the first that is not."""
+        for path in self.networks:
+            load_whole(path)
+        return read_state(self.state)
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
@@ -30,32 +46,81 @@ def read_state(path: str | Path) -> dict[str, Any]:
 
     The host maps everything to the current CUDA device. Optimizers move their state to their parameters' device
     themselves, and Adam keeps its step counter on the CPU: from there a resumed run goes on as it was.
-    """
-    import torch
 
-    with torch.serialization.safe_globals(list(ALLOWED)):
-        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+    Raises:
+        FileError: It is not whole, or no training state.
+    """
+    state = load_whole(path)
+    if not isinstance(state, dict) or not isinstance(state.get('iter'), int):
+        raise FileError(f'{path} is no training state of BasicSR')
     return state
 
 
+def checkpoints(opt: dict[str, Any]) -> Iterator[Checkpoint]:
+    """Every iteration of which a state or a network is there, the newest first."""
+    states = (path.stem for path in Path(opt['path']['training_states']).glob('*.state'))
+    networks = (NETWORK_NAME.fullmatch(path.name) for path in Path(opt['path']['models']).glob('*.pth'))
+    iterations = {int(stem) for stem in states if stem.isdigit()} | {int(match[1]) for match in networks if match}
+    return (Checkpoint(opt, iteration) for iteration in sorted(iterations, reverse=True))
+
+
+def newest_whole(opt: dict[str, Any]) -> tuple[Checkpoint, dict[str, Any]] | None:
+    """The newest checkpoint with all files whole, and its state.
+
+    What is passed over is said at once, and kept in the state for the run's own log, which is not open yet.
+
+    Returns:
+        None where the run has no checkpoint yet.
+
+    Raises:
+        SystemExit: There are files, but no whole checkpoint.
+    """
+    passed: list[str] = []
+    for checkpoint in checkpoints(opt):
+        try:
+            return checkpoint, {**checkpoint.load(), PASSED_OVER: passed}
+        except FileError as error:
+            passed.append(f'--auto_resume passes over iteration {checkpoint.iteration}: {error}.')
+            _say(passed[-1])
+    if passed:
+        raise SystemExit(f'--auto_resume found no whole checkpoint in {opt["path"]["experiments_root"]}. Move that '
+                         'folder away to start anew.' if is_first_rank() else 1)
+    return None
+
+
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """The state to go on from, None for a fresh start; in the place of the host's function of that name."""
+    """The state to go on from, None for a fresh start; in the place of the host's function of that name.
+
+    Raises:
+        SystemExit: The files to go on from are not whole.
+    """
     from basicsr.utils import check_resume
 
+    state: dict[str, Any]
     if opt['auto_resume']:
-        path = newest_state(opt['path']['training_states'])
-        if path is not None:
-            opt['path']['resume_state'] = str(path)
+        found = newest_whole(opt)
+        if found is None:
+            return None
+        checkpoint, state = found
+        opt['path']['resume_state'] = str(checkpoint.state)
+    elif opt['path'].get('resume_state'):
+        try:
+            state = read_state(opt['path']['resume_state'])
+        except FileError as error:
+            raise SystemExit(f'path.resume_state: {error}' if is_first_rank() else 1) from None
     else:
-        path = opt['path'].get('resume_state') or None
-    if path is None:
         return None
-    state = read_state(path)
     check_resume(opt, state['iter'])
     # the host replays the interrupted epoch from its start; our data set goes on where the run stopped
     for dataset in our_training_sets(opt):
         dataset['done_iters'] = state['iter']
     return state
+
+
+def _say(message: str) -> None:
+    # BasicSR's own logger must not be asked for yet: train.py gives it its file after this
+    if is_first_rank():
+        logging.getLogger('dinoir_plugin').warning(message)
 
 
 _host: FunctionType | None = None

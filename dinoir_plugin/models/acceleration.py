@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -41,13 +42,25 @@ class Precision:
         """The context of the forward pass and the losses."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer, params: Iterable[Tensor], max_norm: float) -> None:
-        """Backward pass, clipping of all gradients together (none where ``max_norm`` is 0), optimizer step."""
+    def backward(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, params: Iterable[Tensor], max_norm: float
+    ) -> Tensor:
+        """Backward pass and clipping of all gradients together (none where ``max_norm`` is 0).
+
+        Returns:
+            The norm of all gradients before clipping, a scalar.
+        """
         self.scaler.scale(loss).backward()
-        if max_norm:
-            self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(params, max_norm)
+        self.scaler.unscale_(optimizer)
+        return nn.utils.clip_grad_norm_(params, max_norm or math.inf)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """The optimizer's step; with fp16 left out where a gradient is not finite, and the scale lowered."""
         self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def leave_out(self) -> None:
+        """In the place of :meth:`step`."""
         self.scaler.update()
 
     def remember_in(self, optimizer: torch.optim.Optimizer) -> None:

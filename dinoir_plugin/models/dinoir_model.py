@@ -9,21 +9,25 @@ from typing import Any
 import torch
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.errors import under
 from dinoir_plugin.losses.dpc_loss import DPCLoss, halves
+from dinoir_plugin.models import random_state, ranks
 from dinoir_plugin.models.acceleration import Precision, compiled, prepare
+from dinoir_plugin.models.checkpoints import Checkpoints
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.per_task import PerTask
+from dinoir_plugin.models.step_checks import REQUEUE, Finite, StopRequest, describe
 from dinoir_plugin.models.validation import Validation
 from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, restore_tiled
 
 
 @MODEL_REGISTRY.register()
-class DINOIRModel(SRModel):
+class DINOIRModel(Checkpoints, SRModel):
     """Trains and tests a :class:`DINOIRArch`, or any other arch as its unguided baseline.
 
     L = L1 + lambda * L_DINO. Beside SRModel's options it knows ``train.dpc_opt``
@@ -45,6 +49,10 @@ class DINOIRModel(SRModel):
         wrapped: nn.Module = super().model_to_device(net)
         return wrapped
 
+    # of the process: it may end a validation early, which tests have too
+    stop_request = StopRequest()
+    _stops = False
+
     # the averages and what is averaged: lists kept, because walking the modules costs as much as the arithmetic
     _averages: list[Tensor] | None = None
 
@@ -59,6 +67,8 @@ class DINOIRModel(SRModel):
         self.precision = Precision(self.opt['train'].get('amp'), self.device)
         self.precision.remember_in(self.optimizer_g)
         self._run_net = compiled(self.net_g, self.opt['train'])
+        self.finite = Finite(self.opt['train'].get('on_nonfinite', 'stop'))
+        self.stop_request.listen()
 
     def get_optimizer(
         self, optim_type: str, params: Iterable[Tensor], lr: float, **kwargs: Any
@@ -79,27 +89,58 @@ class DINOIRModel(SRModel):
         if 'gt' in data:
             self.gt = data['gt'].to(self.device, non_blocking=True)
         self.tasks: list[str] = data.get('task', [])
+        self.files: list[str] = data.get('lq_path', [])
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """What the trainer calls first in an iteration; where the run was told to stop, the last thing that it calls.
+
+        Raises:
+            SystemExit: With status REQUEUE, after a checkpoint of the iteration before.
+        """
+        if self._stops:
+            done = current_iter - 1
+            # set by our build_dataloader; without it a run of other data goes on from the start of the data
+            epoch_iters = self.opt['datasets']['train'].get('epoch_iters') or current_iter
+            self.save((done - 1) // epoch_iters, done)
+            get_root_logger().warning(
+                f'Stopped by SIGTERM after iteration {done}, which was saved; --auto_resume goes on from there.'
+            )
+            raise SystemExit(REQUEUE)
+        super().update_learning_rate(current_iter, warmup_iter)
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One training step on the batch of :meth:`feed_data`."""
+        """One training step on the batch of :meth:`feed_data`.
+
+        Raises:
+            TrainingError: A loss or gradient is not finite; the weights were not touched.
+        """
         self.optimizer_g.zero_grad()
         with self.precision.autocast():
             losses = self._forward_losses()
         total = torch.stack(list(losses.values())).sum()
         max_norm = self.opt['train'].get('grad_clip_norm') or 0
-        self.precision.step(total, self.optimizer_g, self.net_g.parameters(), max_norm)
+        norm = self.precision.backward(total, self.optimizer_g, self.net_g.parameters(), max_norm)
+        # in fp16 gradients overflow as a matter of course, and the scale takes care of them
+        watched = {**losses} if self.precision.scaler.is_enabled() else {**losses, 'the norm of the gradients': norm}
+        bad, what = describe(watched, self.tasks, self.files)
+        bad, self._stops = ranks.on_any([bad, self.stop_request.came], self.device)
+        if self.finite.allows(bad, current_iter, what):
+            self.precision.step(self.optimizer_g)
+            if self.ema_decay > 0:
+                self.model_ema(decay=self.ema_decay)
+            self._per_task.add(self.tasks, self.output, self.gt)
+        else:
+            self.precision.leave_out()
         self._log = OrderedDict((name, loss.detach()) for name, loss in losses.items())
         self._log.update(self._psf_scores())
-        self._per_task.add(self.tasks, self.output, self.gt)
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
 
     def test(self) -> None:
         """Restore the batch of :meth:`feed_data` with the averaged network, or the trained one where there is none.
 
         In tiles where ``val.tile`` gives their side (and ``val.tile_overlap`` their overlap, 64 pixels by default).
         """
-        net: nn.Module = self.net_g_ema if hasattr(self, 'net_g_ema') else self.net_g
+        # without its wrapper: ranks restore different numbers of pictures, and DDP would wait for the others
+        net: nn.Module = self.get_bare_model(self.net_g_ema if hasattr(self, 'net_g_ema') else self.net_g)
         options = self.opt.get('val') or {}
         training = net.training
         net.eval()
@@ -120,7 +161,12 @@ class DINOIRModel(SRModel):
 
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Metrics of each task and their average, in the log and TensorBoard; see :class:`Validation`."""
-        Validation(self, dataloader, current_iter, save_img).run(tb_logger)
+        with random_state.kept():
+            Validation(self, dataloader, current_iter, save_img).run(tb_logger)
+
+    def dist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """The same, with the pictures shared out to the ranks; BasicSR's own leaves all of them to the first rank."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
 
     def _forward_losses(self) -> OrderedDict[str, Tensor]:
         losses: OrderedDict[str, Tensor] = OrderedDict()

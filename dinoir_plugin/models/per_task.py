@@ -36,6 +36,15 @@ class PerTask:
         self._sums[0].index_add_(0, numbers, errors)
         self._sums[1].index_add_(0, numbers, torch.ones_like(errors))
 
+    def state(self) -> Tensor:
+        """The sums so far, for a checkpoint."""
+        return self._sums.cpu()
+
+    def load(self, state: Tensor) -> None:
+        """Go on from what :meth:`state` gave, unless that was with other tasks."""
+        if state.shape == self._sums.shape:
+            self._sums = state.to(self._sums.device)
+
     def means(self, reduce: Callable[[Mapping[str, Tensor]], Mapping[str, float]]) -> dict[str, float]:
         """``l1/<task>`` of the tasks that had samples since the last call, and start anew.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dinoir_plugin.errors import OptionsError, reject_unknown
+from dinoir_plugin.errors import OptionsError, is_folder_name, unknown_option
 
 NUMBER_TEXT = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')
 
@@ -22,7 +22,8 @@ class Key:
 
     Attributes:
         kind: ``text``, ``count`` (whole number from 1), ``whole`` (whole number), ``number``, ``flag``, ``block``,
-            ``gpus`` (``auto`` or a whole number from 0), ``precision``, ``names`` (a list of texts), or ``any``.
+            ``gpus`` (``auto`` or a whole number from 0), ``precision``, ``names`` (a list of texts), ``nonfinite``,
+            ``folder`` (text that names a folder and no path), or ``any``.
         required: When it must be there: always (True), never (False), or in ``'train'`` or ``'test'`` only.
         nullable: Whether an empty value (``resume_state: ~``) means that it is left out. BasicSR asks for None at some
             keys only; elsewhere an empty value ends in a traceback, or in another meaning.
@@ -64,6 +65,7 @@ TRAIN = {
     'compile': FLAG,
     'channels_last': FLAG,
     'checkpointing': Key('names', nullable=True),
+    'on_nonfinite': Key('nonfinite'),
 }
 VAL = {
     'val_freq': TRAIN_COUNT,
@@ -77,11 +79,12 @@ VAL = {
 LOGGER = {
     'print_freq': TRAIN_COUNT,
     'save_checkpoint_freq': TRAIN_COUNT,
+    'keep_last': COUNT,
     'use_tb_logger': Key('flag', required='train'),
     'wandb': Key('block', nullable=True, block={'project': OPTIONAL_TEXT, 'resume_id': OPTIONAL_TEXT}),
 }
 TOP = {
-    'name': Key('text', required=True),
+    'name': Key('folder', required=True),
     'model_type': Key('text', required=True),
     'scale': COUNT,
     'num_gpu': Key('gpus', required=True),
@@ -134,9 +137,8 @@ def _dataset_problems(phase: object, dataset: Any, is_train: bool) -> Iterator[O
     if not isinstance(dataset, Mapping):
         yield from _kind_problem(dataset, BLOCK, path)
         return
-    for key in ('name', 'type'):
-        if not isinstance(dataset.get(key), str):
-            yield OptionsError(f'{path}.{key}', f'expected text, got {dataset.get(key)!r}')
+    for key, kind in (('name', 'folder'), ('type', 'text')):
+        yield from _kind_problem(dataset.get(key), Key(kind), f'{path}.{key}')
 
 
 def _block_problems(
@@ -144,12 +146,10 @@ def _block_problems(
 ) -> Iterator[OptionsError]:
     for name, value in block.items():
         full = f'{path}.{name}' if path else str(name)
-        try:
-            reject_unknown([name], keys, path)
-        except OptionsError as error:
-            yield error
+        key = keys.get(name)
+        if key is None:
+            yield unknown_option(name, keys, path)
             continue
-        key = keys[name]
         if value is None and key.nullable:
             continue
         wrong = list(_kind_problem(value, key, full))
@@ -175,6 +175,8 @@ def _kind_problem(value: Any, key: Key, path: str) -> Iterator[OptionsError]:
         # YAML reads a bare `off` as false
         'precision': (value is False or value in ('off', 'bf16', 'fp16'), 'off, bf16 or fp16'),
         'names': (isinstance(value, list) and all(isinstance(entry, str) for entry in value), 'a list of names'),
+        'nonfinite': (value in ('stop', 'skip'), 'stop or skip'),
+        'folder': (isinstance(value, str) and is_folder_name(value), 'the name of a folder, not a path'),
         'any': (True, ''),
     }[key.kind]
     if not fits:

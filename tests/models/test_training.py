@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from conftest import logged  # tests/models/conftest.py: pytest puts this folder in front of the path
+
+from tests.project import logged
 
 TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '-m', 'basicsr.train')
 
@@ -93,3 +94,23 @@ def test_a_backbone_trains_alone_and_is_tested(make_project):
     done = project.run(command=('-m', 'basicsr.test'))
     assert '# psnr' in done.log
     assert len(list((project.folder / 'results' / 'tiny_test' / 'visualization').rglob('*.png'))) == 15
+
+
+def test_two_ranks_validate_as_one(make_project):
+    """Every rank restores a part of the pictures, and the figures are the same to the last digit."""
+    project = make_project()
+    project.train.update(total_iter=1)
+    project.train['optim_g']['lr'] = 0.0
+    project.add_validation(val_freq=1)
+    figures, pictures = [], []
+    for more, options in (((), {}), (('--launcher', 'pytorch'), {'command': TORCHRUN})):
+        run = project.folder / 'experiments' / 'tiny'
+        log = project.run(*more, **options).log
+        assert '# dehaze: psnr' in log
+        figures.append((project.models / 'best.json').read_text())
+        pictures.append({path.relative_to(run): path.read_bytes() for path in run.rglob('*.png')})
+        run.rename(project.folder / f'ranks{len(figures)}')
+    assert figures[0] == figures[1]
+    assert pictures[0] == pictures[1]
+    # once at iteration 1, once at the end
+    assert len(pictures[0]) == 30

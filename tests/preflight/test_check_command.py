@@ -42,48 +42,23 @@ def photos():
 
 
 @pytest.fixture
-def project(tmp_path, photos, network_options):
+def project(tmp_path, photos, tiny_run):
     """A folder with pictures, another one to work in, and options that a test may change before it writes them."""
     pictures, folder = tmp_path / 'pictures', tmp_path / 'work'
     folder.mkdir()
     for number, (clean, wet) in enumerate(photos):
         write(pictures / CLEAN / f'{number}.png', clean)
         write(pictures / RAIN / f'{number}.png', wet)
-    clean, rain = str(pictures / CLEAN), str(pictures / RAIN)
-    tasks = {
-        'denoise': {'dataroot_gt': clean, 'degradation': {'type': 'gaussian_noise', 'sigma': [15, 50]}},
-        'derain': {'dataroot_gt': clean, 'dataroot_lq': rain},
-    }
-    options = {
-        'name': 'tiny',
-        'model_type': 'DINOIRModel',
-        'num_gpu': 0,
-        'manual_seed': 3,
-        'datasets': {
-            'train': {
-                'name': 'both', 'type': 'MixedDegradationDataset', 'tasks': tasks, 'gt_size': 64,
-                'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0,
-                'stages': [{'iters': 2, 'gt_size': 32}, {'iters': 2}],
-            },
-            'val': {
-                'name': 'held_out', 'type': 'MixedDegradationDataset',
-                'tasks': {'derain': {'dataroot_gt': clean, 'dataroot_lq': rain}},
-            },
-        },
-        'network_g': {'type': 'DINOIRArch', **network_options},
-        'path': {'resume_state': None},
-        'train': {
-            'total_iter': 4,
-            'ema_decay': 0.9,
-            'optim_g': {'type': 'AdamW', 'lr': 1e-3},
-            'scheduler': {'type': 'MultiStepLR', 'milestones': [1]},
-            'pixel_opt': {'type': 'L1Loss'},
-            'dpc_opt': {'type': 'DPCLoss', 'layers': [1, 3]},
-        },
-        'val': {'val_freq': 1, 'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False},
-    }  # fmt: skip
-    return SimpleNamespace(pictures=pictures, folder=folder, options=options, train=options['datasets']['train'])
+    clean, rain = pictures / CLEAN, pictures / RAIN
+    options = tiny_run(clean, rain)
+    train = options['datasets']['train']
+    train.update(gt_size=64, stages=[{'iters': 2, 'gt_size': 32}, {'iters': 2}])
+    held_out = {'derain': {'dataroot_gt': str(clean), 'dataroot_lq': str(rain)}}
+    options['datasets']['val'] = {'name': 'held_out', 'type': 'MixedDegradationDataset', 'tasks': held_out}
+    options['manual_seed'] = 3
+    options['train'].update(total_iter=4, ema_decay=0.9)
+    options['logger']['save_checkpoint_freq'] = 2
+    return SimpleNamespace(pictures=pictures, folder=folder, options=options, train=train)
 
 
 @pytest.fixture

@@ -39,39 +39,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def options(folder, network_options):
-    return {
-        'name': 'n',
-        'model_type': 'DINOIRModel',
-        'num_gpu': 0,
-        'datasets': {
-            'train': {
-                'name': 'd',
-                'type': 'MixedDegradationDataset',
-                'tasks': {
-                    'denoise': {
-                        'dataroot_gt': str(folder / 'clean'),
-                        'degradation': {'type': 'gaussian_noise', 'sigma': [15, 50]},
-                    },
-                    'derain': {'dataroot_gt': str(folder / 'clean'), 'dataroot_lq': str(folder / 'rain')},
-                },
-                'gt_size': 32,
-                'batch_size_per_gpu': 2,
-                'num_worker_per_gpu': 0,
-            },
-        },
-        'network_g': {'type': 'DINOIRArch', **network_options},
-        'path': {'resume_state': None},
-        'train': {
-            'total_iter': 2,
-            'optim_g': {'type': 'AdamW', 'lr': 1e-3},
-            'scheduler': {'type': 'MultiStepLR', 'milestones': [1]},
-            'pixel_opt': {'type': 'L1Loss'},
-            'dpc_opt': {'type': 'DPCLoss', 'layers': [1, 3]},
-        },
-        'val': {'val_freq': 1, 'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}},
-        'logger': {'print_freq': 1, 'save_checkpoint_freq': 1, 'use_tb_logger': False},
-    }
+def options(folder, tiny_run):
+    return tiny_run(folder / 'clean', folder / 'rain')
 
 
 def put(options, path, value):

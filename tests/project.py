@@ -1,6 +1,5 @@
 """A four-task project on photographs of scikit-image, run by BasicSR's own trainer in processes of its own."""
 
-import json
 import os
 import re
 import subprocess
@@ -8,7 +7,6 @@ import sys
 
 import cv2
 import numpy as np
-import pytest
 import yaml
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
@@ -21,10 +19,8 @@ def write(folder, name, rgb):
     cv2.imwrite(str(folder / f'{name}.png'), rgb[..., ::-1])
 
 
-@pytest.fixture(scope='session')
-def pictures(tmp_path_factory):
+def make_pictures(root):
     """Folders clean, rain, clear and hazy (many to one), 96x96, and the same as LMDBs."""
-    root = tmp_path_factory.mktemp('pictures')
     for number, image in enumerate((data.astronaut(), data.coffee(), data.chelsea())):
         crop = image[100:196, 150:246]
         write(root / 'clean', f'{number}', crop)
@@ -95,13 +91,26 @@ class Project:
         metrics = {'psnr': {'type': 'calculate_psnr', 'crop_border': 0}}
         self.options['val'] = {'val_freq': 100, 'save_img': True, 'metrics': metrics, **val}
 
-    def run(self, *more, command=TRAINER, ok=True):
-        """Run the trainer in the folder; returns the finished process, its log in ``.log``."""
+    @property
+    def models(self):
+        return self.folder / 'experiments' / 'tiny' / 'models'
+
+    @property
+    def states(self):
+        return self.folder / 'experiments' / 'tiny' / 'training_states'
+
+    def start(self, *more, command=TRAINER, **options):
+        """Start the trainer in the folder, in a group of processes of its own; its output is piped."""
         (self.folder / 'options.yml').write_text(yaml.safe_dump(self.options))
         env = {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'}
         arguments = [sys.executable, *command, '-opt', 'options.yml', *more]
-        done = subprocess.run(arguments, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
-        done.log = done.stdout + done.stderr
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True}
+        return subprocess.Popen(arguments, cwd=self.folder, env=env, start_new_session=True, **pipes, **options)
+
+    def run(self, *more, ok=True, **options):
+        """Run the trainer in the folder; returns the finished process, its log in ``.log``."""
+        done = self.start(*more, **options)
+        done.log, _ = done.communicate()
         assert not ok or done.returncode == 0, done.log
         return done
 
@@ -109,12 +118,3 @@ class Project:
 def logged(log, key):
     """The values of one quantity in a trainer's log, in order."""
     return [float(value) for value in re.findall(rf'{re.escape(key)}: (\S+)', log)]
-
-
-@pytest.fixture
-def make_project(tmp_path, pictures, network_options):
-    def make(suffix=''):
-        network = json.loads(json.dumps(network_options))
-        return Project(tmp_path, pictures, network, suffix)
-
-    return make

@@ -1,0 +1,136 @@
+"""Checkpoints that are whole or not there, and that hold all that a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from torch import nn
+
+from dinoir_plugin.compat.resume import PASSED_OVER
+from dinoir_plugin.models import random_state, ranks
+from dinoir_plugin.models.per_task import PerTask
+from dinoir_plugin.whole_files import UNFINISHED, save_whole, write_whole
+
+ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
+BEST = 'best.json'
+
+
+class Checkpoints(BaseModel):
+    """How :class:`DINOIRModel` writes and reads its checkpoints; names, folders and keys are BasicSR's.
+
+    A training state holds, beside epoch, iteration, optimizers and schedulers, each rank's random numbers and the sums
+    of the log line that is being filled. Every file is written whole or not at all (:mod:`whole_files`); the network
+    comes before the state. ``logger.keep_last`` deletes all but the newest checkpoints and those that were the best of
+    a validation set by one of its metrics; which these are stands in ``models/best.json``.
+    """
+
+    _per_task: PerTask
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write a checkpoint; all ranks call this together.
+
+        Args:
+            epoch: The trainer's epoch, or -1 at the end of training.
+            current_iter: The iteration, or -1 for the network alone, as ``net_g_latest.pth``.
+
+        Raises:
+            FileError: A file could not be written; those of earlier checkpoints are as they were.
+        """
+        own = {'random': random_state.capture(), 'per_task': self._per_task.state()}
+        self._of_ranks: list[dict[str, Any]] = ranks.gather(own)
+        super().save(epoch, current_iter)
+        self._delete_old()
+
+    @master_only
+    def save_network(
+        self,
+        net: nn.Module | Sequence[nn.Module],
+        net_label: str,
+        current_iter: int,
+        param_key: str | Sequence[str] = 'params',
+    ) -> None:
+        """Write networks to one file; arguments as BasicSR's."""
+        nets = [net] if isinstance(net, nn.Module) else net
+        keys = [param_key] if isinstance(param_key, str) else param_key
+        content = {
+            key: {name: value.cpu() for name, value in self.get_bare_model(each).state_dict().items()}
+            for key, each in zip(keys, nets, strict=True)
+        }
+        name = 'latest' if current_iter == -1 else current_iter
+        save_whole(Path(self.opt['path']['models'], f'{net_label}_{name}.pth'), content)
+
+    @master_only
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Write what a resumed run needs beside the networks; nothing at the end of training."""
+        if current_iter == -1:
+            return
+        state = {
+            'epoch': epoch,
+            'iter': current_iter,
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'ranks': self._of_ranks,
+        }
+        save_whole(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a training state; one of BasicSR's own has no random numbers, which a warning says."""
+        super().resume_training(resume_state)
+        logger = get_root_logger()
+        for message in resume_state.get(PASSED_OVER, ()):
+            logger.warning(message)
+        of_ranks = resume_state.get('ranks', ())
+        if len(of_ranks) == ranks.count():
+            own = of_ranks[ranks.number()]
+            random_state.restore(own['random'])
+            self._per_task.load(own['per_task'])
+        else:
+            logger.warning(
+                f'The training state was written by {len(of_ranks) or "an unknown number of"} processes, and this run '
+                f'has {ranks.count()}: samples go on where they stopped, but random numbers inside the network do not.'
+            )
+        self._remove_unfinished()
+        best = self._folder() / BEST
+        if best.is_file():
+            self.best_metric_results = json.loads(best.read_text())
+
+    @master_only
+    def remember_best(self) -> None:
+        """Write down which iterations were the best so far."""
+        write_whole(self._folder() / BEST, (json.dumps(self.best_metric_results, indent=1) + '\n').encode())
+
+    @master_only
+    def _remove_unfinished(self) -> None:
+        """Delete what a killed run was writing."""
+        for name in ('models', 'training_states'):
+            for path in Path(self.opt['path'][name]).glob(UNFINISHED):
+                path.unlink()
+
+    @master_only
+    def _delete_old(self) -> None:
+        keep = self.opt['logger'].get('keep_last')
+        if not keep:
+            return
+        files = [path for name in ('models', 'training_states') for path in Path(self.opt['path'][name]).iterdir()]
+        by_iteration: dict[int, list[Path]] = {}
+        for path in files:
+            match = ITERATION.fullmatch(path.name)
+            if match:
+                by_iteration.setdefault(int(match[1]), []).append(path)
+        records = getattr(self, 'best_metric_results', {}).values()
+        best = {entry['iter'] for record in records for entry in record.values()}
+        for iteration in sorted(by_iteration)[: -int(keep)]:
+            for path in by_iteration[iteration]:
+                # the state is of no use where only the network is wanted
+                if iteration not in best or path.suffix == '.state':
+                    path.unlink()
+
+    def _folder(self) -> Path:
+        return Path(self.opt['path']['models'])

@@ -1,0 +1,25 @@
+"""A run that is killed and continued ends as the one that never was, to the last bit."""
+
+import pytest
+
+from tests.faults.trials import LAUNCHER, TORCHRUN, compare, end_of, killed_at_random, prepare
+
+TWO_RANKS = {'command': TORCHRUN}
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'workers', 'enlarge', 'more', 'start', 'kills'),
+    # two ranks: a long epoch, because with a launcher BasicSR spawns its workers anew at each, which takes seconds
+    [('', 0, 1, (), {}, 3), ('.lmdb', 4, 1, (), {}, 1), ('', 1, 20, LAUNCHER, TWO_RANKS, 1)],
+    ids=['folders', 'lmdb-4-workers', 'two-ranks'],
+)
+def test_killed_runs_end_as_if_never_stopped(make_project, tmp_path, suffix, workers, enlarge, more, start, kills):
+    project = prepare(make_project(suffix))
+    project.data.update(num_worker_per_gpu=workers, dataset_enlarge_ratio=enlarge)
+    project.add_validation(val_freq=4, save_img=False)
+    reference_log = project.run(*more, **start).log
+    reference = end_of(project)
+    project.models.parent.rename(tmp_path / 'reference')
+    log = killed_at_random(project, kills, seed=workers, more=more, **start)
+    outcome = compare(reference, project, log, reference_log)
+    assert outcome.survived, outcome.said + log

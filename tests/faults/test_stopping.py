@@ -1,0 +1,105 @@
+"""Runs that have to stop say why, and leave what the next one needs."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from dinoir_plugin.models.step_checks import REQUEUE
+from dinoir_plugin.whole_files import load_whole
+from tests.faults.trials import LAUNCHER, TORCHRUN, first_difference, last_line, lines, prepare
+
+
+def started(project, *more, until=3, **start):
+    """A run that has come to iteration ``until``, and what it has said."""
+    process = project.start(*more, **start)
+    log = ''
+    for line in process.stdout:
+        log += line
+        if max(lines(line), default=0) >= until:
+            break
+    return process, log
+
+
+def workers_of(parent):
+    """The processes that a process has started."""
+    with open(f'/proc/{parent}/task/{parent}/children') as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+@pytest.mark.parametrize(('more', 'start'), [((), {}), (LAUNCHER, {'command': TORCHRUN})], ids=['one', 'two-ranks'])
+def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project, tmp_path, more, start):
+    project = prepare(make_project(), save_every=1000, iterations=60)
+    # on a line of the log only every third iteration: the sums of the line between have to come along
+    project.options['logger']['print_freq'] = 3
+    project.run(*more, **start)
+    reference = load_whole(project.models / 'net_g_latest.pth')
+    project.models.parent.rename(tmp_path / 'reference')
+    process, log = started(project, *more, until=9, **start)
+    os.killpg(process.pid, signal.SIGTERM)
+    log += process.communicate()[0]
+    assert 'Stopped by SIGTERM after iteration' in log, log
+    if not start:
+        assert process.returncode == REQUEUE
+    (state,) = project.states.iterdir()
+    assert 9 <= int(state.stem) < 60
+    again = project.run(*more, '--auto_resume', **start).log
+    assert f'iter: {state.stem}.' in again
+    assert first_difference(reference, load_whole(project.models / 'net_g_latest.pth')) is None
+
+
+def test_a_killed_loader_worker_ends_the_run_with_a_message(make_project):
+    project = prepare(make_project(), iterations=5000, save_every=5000)
+    project.data['num_worker_per_gpu'] = 1
+    process, log = started(project)
+    for pid in workers_of(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    log += process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert 'LoaderError: A process that loads training pictures died' in last_line(log)
+
+
+@pytest.mark.parametrize('prefetch', [None, 'cpu'])
+def test_an_unreadable_picture_ends_the_run_with_its_name(make_project, tmp_path, prefetch):
+    project = prepare(make_project(), iterations=5000, save_every=5000)
+    project.data.update(num_worker_per_gpu=0, prefetch_mode=prefetch)
+    clean = tmp_path / 'clean'
+    clean.mkdir()
+    for task in ('denoise', 'deblur', 'derain'):
+        source = project.data['tasks'][task]['dataroot_gt']
+        project.data['tasks'][task]['dataroot_gt'] = str(clean)
+    for name in os.listdir(source):
+        (clean / name).write_bytes(open(os.path.join(source, name), 'rb').read())
+    process, log = started(project)
+    for path in clean.iterdir():
+        path.write_bytes(path.read_bytes()[:500])
+    log += process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert re.match(r'ValueError: \S+\.png: expected an image, but 500 bytes', last_line(log)), log
+
+
+def test_a_dead_rank_ends_the_run_within_a_minute(make_project):
+    project = prepare(make_project(), iterations=5000, save_every=5000)
+    process, log = started(project, *LAUNCHER, command=TORCHRUN)
+    os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
+    begin = time.monotonic()
+    log += process.communicate(timeout=120)[0]
+    assert time.monotonic() - begin < 60
+    assert process.returncode != 0
+    assert 'exitcode  : -9' in log
+
+
+def test_a_loss_that_is_not_finite_names_iteration_and_files(make_project):
+    project = prepare(make_project(), iterations=30, save_every=1)
+    project.train['optim_g']['lr'] = 1.0e30
+    project.train['grad_clip_norm'] = 0
+    done = project.run(ok=False)
+    assert done.returncode == 1
+    said = next(line for line in done.log.splitlines() if 'TrainingError: iteration' in line)
+    for part in ('is nan', 'denoise: ', '/clean/', 'deblur: ', 'The weights are as they were'):
+        assert part in said, said
+    before = int(re.search(r'iteration (\d+)', said)[1]) - 1
+    assert (project.states / f'{before}.state').is_file()
+    assert not (project.states / f'{before + 1}.state').is_file()
