@@ -33,17 +33,19 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from dinoir_plugin.models.acceleration import has_bf16  # noqa: E402
 from scripts.benchmarks import device, forward, loading, pictures, training  # noqa: E402
-from scripts.benchmarks.measure import Result  # noqa: E402
+from scripts.benchmarks.measure import Result, keeping_memory  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is measured, what is aimed at, and how."""
+    """What is measured, what is aimed at, how, and whether it needs a processor with units for bf16."""
 
     title: str
     target: str
     run: Callable[[int], Result]
+    needs_bf16: bool = False
 
 
 TRAIN, MEMORY = training.training, training.memory
@@ -51,7 +53,7 @@ FULL_SIZE = ['encoder_level1', 'decoder_level1', 'refinement']
 ROWS = {
     'restormer': Row('Restormer forward, 256 px, fp32 eager; x textbook', '>= 2.3', forward.restormer),
     'compiled': Row('the same, compiled', '>= 3.0', partial(forward.restormer, form='compiled')),
-    'bf16': Row('the same, compiled, bf16', '>= 5.5', partial(forward.restormer, form='bf16')),
+    'bf16': Row('the same, compiled, bf16', '>= 5.5', partial(forward.restormer, form='bf16'), needs_bf16=True),
     'peak': Row('share of the matrix peak, fp32 compiled', '>= 0.60', forward.peak),
     'guidance256': Row('guided over plain, 256 px, encoder apart', '<= 1.03', partial(forward.guidance, side=256)),
     'guidance512': Row('guided over plain, 512 px, encoder apart', '<= 1.03', partial(forward.guidance, side=512)),
@@ -59,15 +61,22 @@ ROWS = {
     'nafnet': Row('NAFNet forward, 256 px, fp32 eager; x textbook', '>= 1.5', forward.nafnet),
     'training': Row('training step, fp32 eager; x textbook', '>= 2.2', TRAIN),
     'training-compiled': Row('training step, fp32 compiled; x textbook', '>= 2.2', partial(TRAIN, compile=True)),
-    'training-bf16': Row('training step, bf16 eager; x textbook fp32', '>= 4.5', partial(TRAIN, amp='bf16')),
+    'training-bf16': Row('training step, bf16 eager; x textbook fp32', '>= 4.5', partial(TRAIN, amp='bf16'), needs_bf16=True),
     'memory': Row("peak memory of the step, fp32 eager; of textbook's", '-', MEMORY),
-    'memory-bf16': Row("peak memory of the step, bf16 eager; of textbook's", '<= 0.45', partial(MEMORY, amp='bf16')),
+    'memory-bf16': Row(
+        "peak memory of the step, bf16 eager; of textbook's", '<= 0.45', partial(MEMORY, amp='bf16'), needs_bf16=True
+    ),
+    'bf16-product': Row("matrix product of 1024 in bf16; x fp32's time", '-', forward.bf16_product),
     'checkpoint-some': Row(
         'step with the full-size levels checkpointed; x without', '-', partial(training.checkpointing, levels=FULL_SIZE)
     ),
     'checkpoint-all': Row(
         'step with all levels checkpointed; x without', '-', partial(training.checkpointing, levels=training.LEVELS)
     ),
+    'restormer-kept': Row(
+        'the forward of row restormer, memory kept by the allocator', '-', keeping_memory(forward.restormer)
+    ),
+    'training-kept': Row('the step of row training, memory kept by the allocator', '-', keeping_memory(TRAIN)),
     'ema': Row("EMA update; x BasicSR's loop", '>= 10', training.ema),
     'tiled': Row('time a pixel, 4K over 1080p, tiles of 512', '1', pictures.tiled),
     'loader': Row("a sample of the data set; x PairedImageDataset's time", '-', pictures.loader),
@@ -136,6 +145,9 @@ def measure(name: str, runs: int, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     results = earlier(out / 'results.json')
     row = ROWS[name]
+    if row.needs_bf16 and not has_bf16():
+        print(f'{name:20} left out: this processor has no units for bf16 (see the row bf16-product)', flush=True)
+        return
     result = row.run(runs)
     results['rows'][name] = {**asdict(result), 'runs': runs}
     print(f'{name:20} {row.title}: {result.ratio:.3f} (target {row.target}) {result.note}', flush=True)

@@ -36,6 +36,11 @@ class Precision:
     def __init__(self, amp: object, device: torch.device) -> None:
         self.device_type = device.type
         self.dtype = PRECISIONS[amp]
+        if self.dtype is torch.bfloat16 and device.type == 'cpu' and not has_bf16():
+            get_root_logger().warning(
+                'train.amp: bf16 on a processor without units for it: a matrix product takes about a hundred times as '
+                'long as in float32. Use amp: off here.'
+            )
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
 
     def autocast(self) -> torch.autocast:
@@ -77,6 +82,11 @@ class Precision:
 
         optimizer.register_state_dict_post_hook(save)
         optimizer.register_load_state_dict_pre_hook(load)
+
+
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16 rather than imitating it."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def prepare(net: nn.Module, options: Mapping[str, Any]) -> nn.Module:

@@ -58,6 +58,13 @@ def peak(runs: int) -> Result:
     return Result(share, 's', forms, '{:.0f} of {:.0f} GFLOP/s'.format(*rates))
 
 
+def bf16_product(runs: int) -> Result:
+    """A matrix product of 1024 in bf16 against float32: what a processor without units for bf16 makes of it."""
+    a = torch.rand(GEMM_SIDE // 2, GEMM_SIDE // 2)
+    b = a.bfloat16()
+    return cost({'ours': lambda: b @ b, 'against': lambda: a @ a}, runs)
+
+
 def guidance(runs: int, side: int) -> Result:
     """Backbone with PSF and all fusions, the encoder's features given, against the backbone."""
     net, x = guided_restormer(), image(side)

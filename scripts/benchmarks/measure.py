@@ -14,6 +14,10 @@ from typing import Any
 
 import torch
 
+# glibc's malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+
 Form = Callable[[], Any]
 
 
@@ -77,6 +81,21 @@ def spread(values: list[float]) -> dict[str, float]:
         return {'median': values[0], 'quartile_1': values[0], 'quartile_3': values[0]}
     low, median, high = statistics.quantiles(values, n=4, method='inclusive')
     return {'median': median, 'quartile_1': low, 'quartile_3': high}
+
+
+def keeping_memory(row: Callable[[int], Result]) -> Callable[[int], Result]:
+    """The row with an allocator that gives no memory back to the system, as preloading jemalloc or tcmalloc would.
+
+    Linux clears memory that a process takes anew page by page, which for large features costs as much as arithmetic.
+    """
+
+    def run(runs: int) -> Result:
+        library = ctypes.CDLL(None)
+        if not (library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, -1)):
+            raise RuntimeError('The C library does not take mallopt; glibc does.')
+        return row(runs)
+
+    return run
 
 
 def no_grad(form: Form) -> Form:
