@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import cv2
@@ -15,9 +17,10 @@ FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 EXIF_ORIENTATION = 274
 SWAPS_SIDES = (5, 6, 7, 8)
 JPEG_MARK = b'\xff\xd8'
-EXIF_MARK = b'Exif\x00\x00'
-# the first block of a JPEG, or the second
-EXIF_WITHIN = 1 << 10
+PNG_MARK = b'\x89PNG\r\n\x1a\n'
+BMP_MARK = b'BM'
+# What Pillow raises on broken files.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, struct.error, zlib.error)
 
 # float32 on purpose: np.divide would otherwise go by way of float64.
 _FULL_SCALE = {np.dtype(np.uint8): np.float32(255), np.dtype(np.uint16): np.float32(65535)}
@@ -36,8 +39,10 @@ def decode_image(data: bytes, name: str) -> Array:
         uint8 or uint16, shape (H, W) for grey or (H, W, 3) for colour, in OpenCV's order BGR.
 
     Raises:
-        ValueError: The bytes are no image or not all of one, it has an alpha channel, or other than 8 or 16 bits.
+        ValueError: The bytes are no image or not all of one, it has an alpha channel, other than 8 or 16 bits, or more
+            pixels than `most_pixels`.
     """
+    orientation = _orientation(data, name)
     # OpenCV asserts on an empty buffer instead of answering None; older ones fill what is missing of a JPEG with grey
     whole = bool(data) and not _is_cut_jpeg(data)
     try:
@@ -53,7 +58,7 @@ def decode_image(data: bytes, name: str) -> Array:
                          'Save it without an alpha channel.')
     if image.dtype not in _FULL_SCALE:
         raise ValueError(f'{name}: expected 8 or 16 bits a channel, got {image.dtype}. Convert it to 8-bit PNG.')
-    return upright(image, _orientation(data)) if data.startswith(JPEG_MARK) else image
+    return upright(image, orientation)
 
 
 def upright(image: Array, orientation: int) -> Array:
@@ -72,11 +77,39 @@ def jpeg_orientation(header: Image.Image) -> int:
     return int(header.getexif().get(EXIF_ORIENTATION, 1)) if header.format in ('JPEG', 'MPO') else 1
 
 
-def _orientation(data: bytes) -> int:
-    if EXIF_MARK not in data[:EXIF_WITHIN]:
+def stored_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Height and width that the first bytes of PNG or BMP claim; None for other formats."""
+    start = bytes(data[:26])
+    if start.startswith(PNG_MARK) and len(start) > 23:
+        width, height = struct.unpack('>II', start[16:24])
+    elif start.startswith(BMP_MARK) and len(start) > 25:
+        width, height = struct.unpack('<ii', start[18:26])
+    else:
+        return None
+    return abs(height), width
+
+
+def most_pixels() -> int:
+    """More than these a picture must not claim to have: Pillow's limit, beyond which it speaks of a bomb."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62)
+
+
+def _orientation(data: bytes, name: str) -> int:
+    """How a picture lies (1 to 8), from its header; refuses one that claims to be too large to be decoded."""
+    size = stored_size(data)
+    if size is not None:
+        if size[0] * size[1] > most_pixels():
+            raise ValueError(f'{name}: claims {size[1]}x{size[0]} pixels, more than the {most_pixels()} that are '
+                             'decoded. Is it a picture?')
         return 1
-    with Image.open(io.BytesIO(data)) as header:
-        return jpeg_orientation(header)
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            return jpeg_orientation(header)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f'{name}: {error}') from error
+    except BROKEN:
+        # what it is OpenCV will say
+        return 1
 
 
 def _is_cut_jpeg(data: bytes) -> bool:

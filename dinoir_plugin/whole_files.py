@@ -24,7 +24,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, Inde
 UNFINISHED = '.*.part'
 
 
-class FileError(RuntimeError):
+class FileError(OSError):
     """A file that a run depends on cannot be written or read; the message names it and says what to do."""
 
 

@@ -61,7 +61,9 @@ ROWS = {
     'nafnet': Row('NAFNet forward, 256 px, fp32 eager; x textbook', '>= 1.5', forward.nafnet),
     'training': Row('training step, fp32 eager; x textbook', '>= 2.2', TRAIN),
     'training-compiled': Row('training step, fp32 compiled; x textbook', '>= 2.2', partial(TRAIN, compile=True)),
-    'training-bf16': Row('training step, bf16 eager; x textbook fp32', '>= 4.5', partial(TRAIN, amp='bf16'), needs_bf16=True),
+    'training-bf16': Row(
+        'training step, bf16 eager; x textbook fp32', '>= 4.5', partial(TRAIN, amp='bf16'), needs_bf16=True
+    ),
     'memory': Row("peak memory of the step, fp32 eager; of textbook's", '-', MEMORY),
     'memory-bf16': Row(
         "peak memory of the step, bf16 eager; of textbook's", '<= 0.45', partial(MEMORY, amp='bf16'), needs_bf16=True
@@ -80,6 +82,8 @@ ROWS = {
     'ema': Row("EMA update; x BasicSR's loop", '>= 10', training.ema),
     'tiled': Row('time a pixel, 4K over 1080p, tiles of 512', '1', pictures.tiled),
     'loader': Row("a sample of the data set; x PairedImageDataset's time", '-', pictures.loader),
+    'drawing': Row('choosing a training sample; share of making it (PNG)', '<= 0.02', pictures.drawing),
+    'saving': Row('a checkpoint every 5,000 steps; share of their time', '<= 0.01', training.saving),
     'channels_last': Row('EDSR in NHWC; x NCHW', '-', forward.channels_last),
 }
 # what a loss of speed would show in first, and the least (or most) that it may come to on a busy machine

@@ -1,6 +1,6 @@
 """Tiny models and real pictures that several tests use."""
 
-import json
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,26 @@ import torch
 from tests.project import Project, make_pictures
 
 GOLDEN = Path(__file__).parent / 'golden'
+# a DINOv2 of four narrow blocks with random weights
+TINY_ENCODER = {
+    'name': 'vit_small_patch14_dinov2',
+    'weights': 'random',
+    'layers': {'shallow': 0, 'medium': 1, 'deep': 3},
+    'model_args': {'embed_dim': 48, 'depth': 4, 'num_heads': 3, 'init_values': 1.0},
+}
+TINY_BACKBONE = {
+    'type': 'Restormer',
+    'dim': 8,
+    'num_blocks': [1, 1, 1, 1],
+    'num_refinement_blocks': 1,
+    'heads': [1, 2, 4, 8],
+}
+TINY_NETWORK = {
+    'backbone': TINY_BACKBONE,
+    'encoder': TINY_ENCODER,
+    'guide_at': ['encoder_level*', 'latent', 'decoder_level*'],
+    'psf': {'dim': 16},
+}
 
 
 @pytest.fixture(scope='session')
@@ -26,34 +46,17 @@ def golden():
 
 @pytest.fixture
 def encoder_options():
-    """A DINOv2 of four narrow blocks with random weights."""
-    return {
-        'name': 'vit_small_patch14_dinov2',
-        'weights': 'random',
-        'layers': {'shallow': 0, 'medium': 1, 'deep': 3},
-        'model_args': {'embed_dim': 48, 'depth': 4, 'num_heads': 3, 'init_values': 1.0},
-    }
+    return copy.deepcopy(TINY_ENCODER)
 
 
 @pytest.fixture
 def backbone_options():
-    return {
-        'type': 'Restormer',
-        'dim': 8,
-        'num_blocks': [1, 1, 1, 1],
-        'num_refinement_blocks': 1,
-        'heads': [1, 2, 4, 8],
-    }
+    return copy.deepcopy(TINY_BACKBONE)
 
 
 @pytest.fixture
-def network_options(encoder_options, backbone_options):
-    return {
-        'backbone': backbone_options,
-        'encoder': encoder_options,
-        'guide_at': ['encoder_level*', 'latent', 'decoder_level*'],
-        'psf': {'dim': 16},
-    }
+def network_options():
+    return copy.deepcopy(TINY_NETWORK)
 
 
 @pytest.fixture(scope='session')
@@ -65,7 +68,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture
 def make_project(tmp_path, pictures, network_options):
     def make(suffix=''):
-        return Project(tmp_path, pictures, json.loads(json.dumps(network_options)), suffix)
+        return Project(tmp_path, pictures, network_options, suffix)
 
     return make
 

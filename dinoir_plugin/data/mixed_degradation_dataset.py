@@ -20,7 +20,7 @@ from dinoir_plugin.data.image_check import check_tasks
 from dinoir_plugin.data.option_checks import choice, flag, integer, mapping, positive
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
 from dinoir_plugin.data.task import Sample, Task
-from dinoir_plugin.decoding import FloatArray
+from dinoir_plugin.decoding import Array, FloatArray
 from dinoir_plugin.errors import OptionsError, is_folder_name, reject_unknown
 
 # Some are read by BasicSR's loader and prefetchers only. io_backend and use_shuffle are accepted because BasicSR's own
@@ -141,20 +141,28 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         }
 
     def _patch(self, number: int, size: int | None) -> tuple[Task, Sample]:
-        which, turn = self._cycle.locate(number)
-        task = self._tasks[which]
-        turn, place = divmod(turn, len(task))
-        order = picture_order(self.seed, task.name, turn, len(task))
+        task, order, place, rng = self.choose(number)
         for attempt in range(len(task)):
             item = int(order[(place + attempt) % len(task)])
-            rng = sample_rng(self.seed, number)
             try:
                 return task, task.patch(item, size or self.gt_size, self.use_hflip, self.use_rot, rng)
             except (OSError, ValueError) as error:
                 if not self.skips:
                     raise
                 self._report(task, item, error)
+                rng = sample_rng(self.seed, number)
         raise ValueError(f'{task.path}: none of {len(task)} pictures can be used, so on_error: skip does not help.')
+
+    def choose(self, number: int) -> tuple[Task, Array, int, np.random.Generator]:
+        """What training sample ``number`` is made of.
+
+        Returns:
+            Its task, the order of the task's pictures in this pass, the place in that order, and its random numbers.
+        """
+        which, turn = self._cycle.locate(number)
+        task = self._tasks[which]
+        turn, place = divmod(turn, len(task))
+        return task, picture_order(self.seed, task.name, turn, len(task)), place, sample_rng(self.seed, number)
 
     def _report(self, task: Task, item: int, error: Exception) -> None:
         if (task.name, item) not in self._reported:

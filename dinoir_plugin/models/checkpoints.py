@@ -32,6 +32,7 @@ class Checkpoints(BaseModel):
     """
 
     _per_task: PerTask
+    _of_ranks: Sequence[dict[str, Any]] = ()
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Write a checkpoint; all ranks call this together.
@@ -44,7 +45,7 @@ class Checkpoints(BaseModel):
             FileError: A file could not be written; those of earlier checkpoints are as they were.
         """
         own = {'random': random_state.capture(), 'per_task': self._per_task.state()}
-        self._of_ranks: list[dict[str, Any]] = ranks.gather(own)
+        self._of_ranks = ranks.gather(own)
         super().save(epoch, current_iter)
         self._delete_old()
 
@@ -76,7 +77,7 @@ class Checkpoints(BaseModel):
             'iter': current_iter,
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-            'ranks': self._of_ranks,
+            'ranks': list(self._of_ranks),
         }
         save_whole(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
 

@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
     """What a run will write.
 
     Attributes:
-        checkpoints: How many; BasicSR keeps all of them.
+        checkpoints: How many are kept at a time: all of them without ``logger.keep_last``.
         each: Bytes of one: network, its average and the optimizer's state.
         latest: Bytes of the last file, net_g_latest.pth, which has no optimizer state.
     """
@@ -37,19 +37,20 @@ class Estimate(NamedTuple):
         return self.checkpoints * self.each + self.latest
 
 
-def estimate(train: Mapping[str, Any], save_every: float, network: nn.Module) -> Estimate:
+def estimate(train: Mapping[str, Any], logger: Mapping[str, Any], network: nn.Module) -> Estimate:
     """What BasicSR's trainer will write, from the built network.
 
     Args:
         train: The block ``train``.
-        save_every: Iterations between two checkpoints.
+        logger: The block ``logger``.
         network: What is trained; its state dict is what a checkpoint holds.
     """
     averaged = train.get('ema_decay', 0) > 0
     weights = _bytes(network.state_dict().values()) * (2 if averaged else 1)
     trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
     state = round(trained * _state_share(train['optim_g']))
-    return Estimate(int(train['total_iter'] // save_every), weights + state, weights)
+    count = int(train['total_iter'] // logger['save_checkpoint_freq'])
+    return Estimate(min(count, logger.get('keep_last') or count), weights + state, weights)
 
 
 def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
@@ -62,7 +63,7 @@ def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
     Returns:
         Both in words.
     """
-    needed = estimate(opt['train'], opt['logger']['save_checkpoint_freq'], network)
+    needed = estimate(opt['train'], opt['logger'], network)
     place = _existing(Path(opt['path']['experiments_root']))
     free = shutil.disk_usage(place).free
     looked = (f'{needed.checkpoints} checkpoints of {_giga(needed.each)} and the last network: {_giga(needed.total)}; '
@@ -70,8 +71,8 @@ def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
     if needed.total > free:
         warnings.warn(
             f'path.experiments_root: the checkpoints of the whole run need about {_giga(needed.total)}, but {place} '
-            f'has {_giga(free)} free. Raise logger.save_checkpoint_freq, delete old checkpoints while the run goes '
-            'on, or set path.experiments_root to a larger disk.',
+            f'has {_giga(free)} free. Set logger.keep_last, raise logger.save_checkpoint_freq, or set '
+            'path.experiments_root to a larger disk.',
             stacklevel=2,
         )
     return looked

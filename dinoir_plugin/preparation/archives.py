@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from dinoir_plugin.preparation.errors import PreparationError
-from dinoir_plugin.preparation.store import write_whole
+from dinoir_plugin.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def opened(source: Path, workspace: Path) -> Path:
         _extract(source, target)
     except _BROKEN as error:
         raise PreparationError(f'{source}: cannot be extracted ({error}). Fetch it again') from error
-    write_whole(complete, identity)
+    write_whole(complete, identity.encode())
     return target
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
-import struct
 import threading
-import zlib
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import NamedTuple
@@ -16,17 +14,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dinoir_plugin.decoding import Array, decode_image
+from dinoir_plugin.decoding import BROKEN, Array, decode_image
 from dinoir_plugin.preparation.planning import File, Part, Scene
 
 ENCODINGS = ('bmp', 'png')
 # Level 1 as BasicSR's own LMDBs; BMP is not compressed.
 LEVELS = {'png': 1, 'bmp': 0}
-
-_PNG_START = b'\x89PNG\r\n\x1a\n'
-# What Pillow's decoders raise on broken files.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error,
-           Image.DecompressionBombError)
 
 
 class Recipe(NamedTuple):
@@ -131,7 +124,7 @@ def decode_strictly(data: bytes, name: str) -> Array:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
-    except _BROKEN as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise ValueError(f'{name}: {error}') from error
     image = decode_image(data, name)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
@@ -201,12 +194,3 @@ def _encode(image: Array, encoding: str) -> bytes:
     if not done:
         raise ValueError(f'OpenCV cannot encode a picture of shape {image.shape} as {encoding}')
     return data.tobytes()
-
-
-def stored_size(data: memoryview) -> tuple[int, int]:
-    """Height and width of a record, from the first bytes of PNG or BMP."""
-    if bytes(data[:8]) == _PNG_START:
-        width, height = struct.unpack('>II', data[16:24])
-    else:
-        width, height = struct.unpack('<ii', data[18:26])
-    return height, width

@@ -7,15 +7,16 @@ whether it is finished.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
+from dinoir_plugin.decoding import stored_size
 from dinoir_plugin.preparation.errors import PreparationError
-from dinoir_plugin.preparation.pictures import LEVELS, Recipe, stored_size
+from dinoir_plugin.preparation.pictures import LEVELS, Recipe
+from dinoir_plugin.whole_files import write_whole
 
 RECORD = 'preparation.json'
 META = 'meta_info.txt'
@@ -124,10 +125,12 @@ class Store:
             for raw, data in transaction.cursor():
                 key = bytes(raw).decode('ascii')
                 if key.startswith(tuple(listed.values())):
-                    height, width = stored_size(data)
-                    lines.append(f'{key}.{self._encoding} ({height},{width},3) {LEVELS[self._encoding]}\n')
+                    size = stored_size(data)
+                    if size is None:
+                        raise PreparationError(f'{self.root}: {key} is neither PNG nor BMP. Delete the folder')
+                    lines.append(f'{key}.{self._encoding} ({size[0]},{size[1]},3) {LEVELS[self._encoding]}\n')
                     records += key.startswith(entry['prefix'])
-        write_whole(self.root / META, ''.join(lines))
+        write_whole(self.root / META, ''.join(lines).encode())
         entry.update(finished=True, pictures=pictures, records=records, sources=sources)
         self._write_record()
 
@@ -136,14 +139,4 @@ class Store:
         self._environment.close()
 
     def _write_record(self) -> None:
-        write_whole(self.root / RECORD, json.dumps(self._record, indent=1) + '\n')
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is there completely or not at all, whenever the process ends."""
-    temporary = path.with_name(path.name + '.tmp')
-    with open(temporary, 'w', encoding='utf-8', newline='\n') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+        write_whole(self.root / RECORD, (json.dumps(self._record, indent=1) + '\n').encode())

@@ -5,11 +5,15 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.modules.tiling import restore_tiled
 from scripts.benchmarks.forward import SIDD, VIT_S
 from scripts.benchmarks.measure import Form, Result, cost, peak_memory, spread
@@ -17,13 +21,11 @@ from scripts.benchmarks.measure import Form, Result, cost, peak_memory, spread
 SIZES = {'1080p': (1080, 1920), '4K': (2160, 3840)}
 
 
-def loader(runs: int) -> Result:
-    """Samples of MixedDegradationDataset (rain pairs, PNG, 128 px crops, 0 workers) against PairedImageDataset."""
+@contextmanager
+def rain_pairs() -> Iterator[tuple[MixedDegradationDataset, PairedImageDataset]]:
+    """Our data set and BasicSR's on the same three pairs in PNG folders, 128 px crops."""
     import cv2
-    from basicsr.data.paired_image_dataset import PairedImageDataset
     from skimage import data
-
-    from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 
     with tempfile.TemporaryDirectory() as folder:
         roots = {}
@@ -36,12 +38,28 @@ def loader(runs: int) -> Result:
         ours = MixedDegradationDataset(
             {**common, 'name': 'ours', 'type': 'MixedDegradationDataset', 'tasks': {'derain': roots}, 'seed': 0}
         )
-        theirs = PairedImageDataset({**common, **roots, 'io_backend': {'type': 'disk'}, 'scale': 1})
+        yield ours, PairedImageDataset({**common, **roots, 'io_backend': {'type': 'disk'}, 'scale': 1})
+
+
+def loader(runs: int) -> Result:
+    """Samples of MixedDegradationDataset (rain pairs, PNG, 128 px crops, 0 workers) against PairedImageDataset."""
+    with rain_pairs() as (ours, theirs):
         forms: dict[str, Form] = {
             'ours': lambda: [ours[number % len(ours)] for number in range(12)],
             'against': lambda: [theirs[number % len(theirs)] for number in range(12)],
         }
         return cost(forms, runs)
+
+
+def drawing(runs: int) -> Result:
+    """What it costs that a sample follows from the seed and its number: choosing it over making it."""
+    with rain_pairs() as (ours, _):
+
+        def choose() -> None:
+            for number in range(12):
+                ours.choose(number)
+
+        return cost({'ours': choose, 'against': lambda: [ours[number] for number in range(12)]}, runs)
 
 
 def tiled(runs: int) -> Result:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from scripts.benchmarks.measure import Form, Result, cost, in_turns, peak_memory
 
 LEVELS = ['encoder_level1', 'encoder_level2', 'encoder_level3', 'latent', 'decoder_level3', 'decoder_level2']
 LEVELS += ['decoder_level1', 'refinement']
+SAVE_EVERY = 5000
 OPTIONS: dict[str, Any] = {
     'name': 'benchmark',
     'model_type': 'DINOIRModel',
@@ -97,6 +100,25 @@ def checkpointing(runs: int, levels: list[str]) -> Result:
     sizes = [peak_memory(our_step, train) / 2**20 for train in ({'checkpointing': levels}, {})]
     result.note = f'peak memory {sizes[0]:.0f} MiB instead of {sizes[1]:.0f}'
     return result
+
+
+def saving(runs: int) -> Result:
+    """What a checkpoint every 5,000 steps adds to their time: network, average, optimizer, flushed to the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = build({'ema_decay': 0.999})
+        model.opt['path'] = {'models': folder, 'training_states': folder}
+        model.opt['logger'] = {}
+        data = {'lq': image(128, 2), 'gt': image(128, 2).flip(3)}
+
+        def step() -> None:
+            model.feed_data(data)
+            model.optimize_parameters(1)
+
+        result = cost({'ours': lambda: model.save(0, 1), 'against': step}, runs)
+        result.ratio /= SAVE_EVERY
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        result.note = f'{size / 1e6:.0f} MB a checkpoint'
+        return result
 
 
 def ema(runs: int) -> Result:

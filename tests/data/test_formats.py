@@ -131,3 +131,12 @@ def test_stop_is_the_default_and_skip_says_when_nothing_is_left(options, with_ba
     dataset = MixedDegradationDataset(options(tasks={'x': with_bad_files}, on_error='skip'))
     with pytest.raises(ValueError, match='none of 6 pictures can be used'):
         dataset[0]
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.bmp', '.jpg', '.tif', '.webp'])
+def test_a_picture_that_claims_to_be_enormous_is_refused_before_it_is_decoded(photo, suffix, monkeypatch):
+    data = cv2.imencode(suffix, photo)[1].tobytes()
+    assert decode_image(data, 'x').shape == photo.shape
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', photo[..., 0].size // 2 - 1)
+    with pytest.raises(ValueError, match=rf'^x: .*{photo[..., 0].size - 2} pixels|^x: claims .* more than the'):
+        decode_image(data, 'x')

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from dinoir_plugin.whole_files import FileError, load_whole, save_whole, write_whole
-from tests.faults.trials import end_of, first_difference, last_line, prepare, small_files
+from tests.faults.trials import (
+    cut_checkpoints,
+    damaged_lmdbs,
+    end_of,
+    first_difference,
+    full_disk,
+    last_line,
+    prepare,
+)
 
 
 def test_a_file_cut_anywhere_or_changed_anywhere_is_refused(tmp_path):
@@ -70,16 +78,24 @@ def test_no_whole_checkpoint_is_no_silent_fresh_start(make_project):
     assert last_line(done.log).startswith('--auto_resume found no whole checkpoint in')
 
 
+def test_a_checkpoint_cut_anywhere_is_passed_over(make_project):
+    project = prepare(make_project(), iterations=2, save_every=1)
+    project.run()
+    for outcome in cut_checkpoints(project):
+        assert outcome.survived, outcome.said
+
+
 def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(make_project):
     project = prepare(make_project(), iterations=2, save_every=2)
     project.run()
-    size = (project.models / 'net_g_2.pth').stat().st_size
-    project.train['total_iter'] = 4
-    done = project.run('--auto_resume', ok=False, preexec_fn=small_files(size - 1))
-    assert done.returncode == 1
-    assert 'net_g_4.pth: cannot be written (File too large' in last_line(done.log)
-    assert sorted(path.name for path in project.models.iterdir()) == ['net_g_2.pth', 'net_g_latest.pth']
-    assert 'iter: 2.' in project.run('--auto_resume').log
+    outcome = full_disk(project, (project.models / 'net_g_2.pth').stat().st_size - 1)
+    assert outcome.survived, outcome.said
+    assert 'net_g_4.pth: cannot be written' in outcome.said
+
+
+def test_damaged_pages_of_an_lmdb_are_named(pictures, tmp_path):
+    for outcome in damaged_lmdbs(pictures, tmp_path, count=2, seed=1):
+        assert outcome.survived, outcome.said
 
 
 def test_the_last_and_the_best_are_kept(make_project):

@@ -8,13 +8,22 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from dinoir_plugin.compat.resume import PASSED_OVER, checkpoints, newest_whole
+from dinoir_plugin.whole_files import load_whole
 from tests.project import logged
+
+ROOT = Path(__file__).parents[2]
+PAGE = 4096
 
 ITERATIONS = 24
 SAVE_EVERY = 3
@@ -46,15 +55,9 @@ def prepare(project, iterations=ITERATIONS, save_every=SAVE_EVERY, print_freq=1)
 def end_of(project):
     """The last checkpoint's content: networks, average, optimizer, scheduler, random numbers."""
     total = project.train['total_iter']
-    network = torch.load(project.models / f'net_g_{total}.pth', weights_only=True)
-    latest = torch.load(project.models / 'net_g_latest.pth', weights_only=True)
-    return {'network': network, 'latest': latest, 'state': read_state(project.states / f'{total}.state')}
-
-
-def read_state(path):
-    from dinoir_plugin.compat.resume import read_state as read
-
-    return read(path)
+    files = [project.models / f'net_g_{name}.pth' for name in (total, 'latest')]
+    files.append(project.states / f'{total}.state')
+    return {path.name: load_whole(path) for path in files}
 
 
 def first_difference(a, b, place=''):
@@ -108,14 +111,114 @@ def killed_at_random(project, kills, seed, more=(), **start):
     return log + project.run(*more, '--auto_resume', **start).log
 
 
-def compare(reference, project, log, reference_log):
-    """The Outcome of an interrupted run held against one that never was."""
-    wanted, got = lines(reference_log), lines(log)
+def interrupted(project, kills, seed, more=(), **start):
+    """Let a run end in peace, then run it anew and kill it ``kills`` times on the way.
+
+    Args:
+        project: See :func:`prepare`.
+        kills: How often.
+        seed: Of the moments.
+        more: Further arguments of the trainer.
+        **start: Further arguments of ``project.start``.
+
+    Returns:
+        Whether every line of the log and the last checkpoint are the same to the last bit.
+    """
+    wanted = lines(project.run(*more, **start).log)
+    reference = end_of(project)
+    run = project.models.parent
+    run.rename(run.with_name('reference'))
+    log = killed_at_random(project, kills, seed, more, **start)
+    got = lines(log)
     for iteration, values in wanted.items():
         if got.get(iteration) != values:
-            return Outcome(False, f'iteration {iteration} logged {got.get(iteration)} instead of {values}')
+            return Outcome(False, f'iteration {iteration} logged {got.get(iteration)} instead of {values}\n{log}')
     place = first_difference(reference, end_of(project))
-    return Outcome(place is None, 'the same to the last bit' if place is None else f'{place} differs')
+    return Outcome(place is None, f'{place} differs' if place else 'weights, average, state and log are the same')
+
+
+def cut_checkpoints(project, parts=16):
+    """Cut the newest network and the newest state at every ``parts``-th of their length; the run is there already."""
+    run = project.models.parent
+    path = {'models': project.models, 'training_states': project.states, 'experiments_root': run}
+    opt = {'network_g': {}, 'path': path}
+    newest, before = (checkpoint.iteration for checkpoint, _ in zip(checkpoints(opt), range(2)))
+    for path in (project.models / f'net_g_{newest}.pth', project.states / f'{newest}.state'):
+        whole = path.read_bytes()
+        for part in range(parts):
+            path.write_bytes(whole[: len(whole) * part // parts])
+            checkpoint, state = newest_whole(opt)
+            good = checkpoint.iteration == state['iter'] == before and path.name in state[PASSED_OVER][0]
+            yield Outcome(good, f'{path.name} cut at {part}/{parts}: {state[PASSED_OVER][0]}')
+        path.write_bytes(whole)
+
+
+def full_disk(project, limit):
+    """Go on with a run where no file may be larger than ``limit`` bytes, then without that limit."""
+    saved = sorted(path.name for path in project.models.glob('net_g_*.pth'))
+    project.train['total_iter'] += 2
+    done = project.run('--auto_resume', ok=False, preexec_fn=small_files(limit))
+    said = last_line(done.log)
+    whole = sorted(path.name for path in project.models.glob('net_g_*.pth'))
+    good = done.returncode == 1 and 'cannot be written (File too large' in said
+    good = good and not list(project.models.parent.rglob('.*.part')) and set(saved) <= set(whole)
+    return Outcome(good and project.run('--auto_resume').returncode == 0, said)
+
+
+def damaged_lmdbs(pictures, folder, count, seed):
+    """Overwrite a page of an LMDB of PNGs with noise, ``count`` times, and read all of it in a process of its own."""
+    rng = random.Random(seed)
+    whole = (pictures / 'hazy.lmdb' / 'data.mdb').read_bytes()
+    used = len(whole.rstrip(b'\0'))
+    for number in range(count):
+        root = folder / f'{number}.lmdb'
+        shutil.copytree(pictures / 'hazy.lmdb', root)
+        place = rng.randrange(0, used, PAGE)
+        with (root / 'data.mdb').open('r+b') as file:
+            file.seek(place)
+            file.write(rng.randbytes(PAGE))
+        command = [sys.executable, '-m', 'tests.faults.read_all', str(root), str(pictures / 'hazy.lmdb')]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        said = last_line(done.stdout + done.stderr)
+        yield Outcome(done.returncode == 0, f'page {place // PAGE}: exit status {done.returncode}, {said}')
+        shutil.rmtree(root)
+
+
+def started(project, *more, until=3, **start):
+    """A run that has come to iteration ``until``, and what it has said."""
+    process = project.start(*more, **start)
+    log = ''
+    for line in process.stdout:
+        log += line
+        if max(lines(line), default=0) >= until:
+            break
+    return process, log
+
+
+def children_of(parent):
+    """The processes that a process has started."""
+    return [int(pid) for pid in Path(f'/proc/{parent}/task/{parent}/children').read_text().split()]
+
+
+def killed_worker(project):
+    """Kill the processes that load pictures."""
+    process, log = started(prepare(project, iterations=5000, save_every=5000))
+    for pid in children_of(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    said = last_line(log + process.communicate(timeout=60)[0])
+    good = process.returncode == 1 and 'LoaderError: A process that loads training pictures died' in said
+    return Outcome(good, f'exit status {process.returncode}: {said}')
+
+
+def killed_rank(project):
+    """Kill one of two ranks; the launcher has a minute to end the other."""
+    process, log = started(prepare(project, iterations=5000, save_every=5000), *LAUNCHER, command=TORCHRUN)
+    os.kill(children_of(process.pid)[-1], signal.SIGKILL)
+    begin = time.monotonic()
+    log += process.communicate(timeout=120)[0]
+    seconds = time.monotonic() - begin
+    good = seconds < 60 and process.returncode != 0 and 'exitcode  : -9' in log
+    return Outcome(good, f'{seconds:.0f} s, exit status {process.returncode}')
 
 
 def last_line(log):

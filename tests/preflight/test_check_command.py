@@ -285,12 +285,14 @@ def test_disk_space_from_the_built_network(project, network_options, tmp_path, m
     network = DINOIRArch(**network_options)
     size = sum(parameter.numel() * 4 for parameter in network.parameters() if parameter.requires_grad)
     sgd = {'total_iter': 100, 'optim_g': {'type': 'SGD', 'lr': 0.1}}
-    assert disk.estimate(sgd, 30, network) == (3, size, size)
+    saves = {'save_checkpoint_freq': 30}
+    assert disk.estimate(sgd, saves, network) == (3, size, size)
+    assert disk.estimate(sgd, {**saves, 'keep_last': 2}, network).checkpoints == 2
     adam = {'total_iter': 100, 'ema_decay': 0.9, 'optim_g': {'type': 'AdamW', 'lr': 0.1}}
-    assert disk.estimate(adam, 30, network).total == pytest.approx(3 * 4 * size + 2 * size, rel=1e-2)
+    assert disk.estimate(adam, saves, network).total == pytest.approx(3 * 4 * size + 2 * size, rel=1e-2)
     # as large as what BasicSR writes
     torch.save({'params': network.state_dict(), 'params_ema': network.state_dict()}, tmp_path / 'x.pth')
-    assert (tmp_path / 'x.pth').stat().st_size == pytest.approx(disk.estimate(adam, 30, network).latest / 2, rel=0.2)
+    assert (tmp_path / 'x.pth').stat().st_size == pytest.approx(disk.estimate(adam, saves, network).latest / 2, rel=0.2)
     monkeypatch.setattr(disk.shutil, 'disk_usage', lambda path: SimpleNamespace(free=1000))
     project.options['path']['experiments_root'] = str(tmp_path / 'not' / 'there')
     result = check()

@@ -1,0 +1,30 @@
+"""Reads two LMDBs of the same pictures, the first of them damaged: ``python -m tests.faults.read_all DAMAGED WHOLE``.
+
+Exit status 0 where every picture of the first is the one of the second, or an error names the damaged folder.
+"""
+
+import sys
+
+import numpy as np
+
+from dinoir_plugin.data.sources import LmdbSource
+from dinoir_plugin.data.task import Task
+from dinoir_plugin.errors import OptionsError
+
+
+def main():
+    damaged, whole = sys.argv[1:]
+    try:
+        source = LmdbSource(damaged, 'dataroot')
+        decoded = [Task.decode(source, number) for number in range(len(source))]
+    except (OSError, ValueError, OptionsError) as error:
+        print(f'{type(error).__name__}: {error}')
+        return int(damaged not in str(error))
+    reference = LmdbSource(whole, 'dataroot')
+    same = all(np.array_equal(image, Task.decode(reference, number)) for number, image in enumerate(decoded))
+    print('all pictures are as they were' if same else 'a damaged picture was taken for a whole one')
+    return int(not same)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
