@@ -78,6 +78,11 @@ ROWS = {
     'restormer-kept': Row(
         'the forward of row restormer, memory kept by the allocator', '-', keeping_memory(forward.restormer)
     ),
+    'guidance256-kept': Row(
+        'the forwards of row guidance256, memory kept by the allocator',
+        '<= 1.03',
+        keeping_memory(partial(forward.guidance, side=256)),
+    ),
     'training-kept': Row('the step of row training, memory kept by the allocator', '-', keeping_memory(TRAIN)),
     'ema': Row("EMA update; x BasicSR's loop", '>= 10', training.ema),
     'tiled': Row('time a pixel, 4K over 1080p, tiles of 512', '1', pictures.tiled),
