@@ -12,7 +12,7 @@ quickstart: .venv/installed
 	$(BIN)/python scripts/quickstart.py report
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 lint: .venv/installed
 	$(BIN)/ruff check .

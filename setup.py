@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 AUTOLOAD = 'dinoir_plugin_autoload.pth'
 
 TENSORBOARD = ['tensorboard']
-TEST = ['pytest', 'scikit-image', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
+TEST = ['pytest', 'pytest-xdist', 'scikit-image', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
 
 
 class BuildWithAutoload(build_py):

@@ -1,9 +1,10 @@
 """Speed and memory as ratios, measured side by side on one machine.
 
-    python scripts/benchmark.py                          all rows, 5 runs each (about an hour on 2 cores)
+    python scripts/benchmark.py                          all rows, 5 runs each (half an hour on 2 cores)
     python scripts/benchmark.py --rows ema nafnet --runs 9
     python scripts/benchmark.py --list
     python scripts/benchmark.py --guard                  a minute: fails where a gain has been lost
+    python scripts/benchmark.py --profile                where the time of a forward pass and of a training step goes
     python scripts/benchmark.py --loading DATA           patches a second from folders and LMDBs (needs bsd400, ...)
     python scripts/benchmark.py --device cuda            images per second, memory and share of the peak on a GPU
 
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from dinoir_plugin.models.acceleration import has_bf16  # noqa: E402
-from scripts.benchmarks import device, forward, loading, pictures, training  # noqa: E402
+from scripts.benchmarks import device, forward, loading, pictures, profiles, training  # noqa: E402
 from scripts.benchmarks.measure import Result, keeping_memory  # noqa: E402
 
 
@@ -134,7 +135,7 @@ def markdown(results: dict[str, Any]) -> str:
             f'{form["median"]:.4g} [{form["quartile_1"]:.4g}, {form["quartile_3"]:.4g}] {result["unit"]}'
             for form in result['forms'].values()
         ]
-        cells = [name, row.title, row.target, f'{result["ratio"]:.3f}', *cells, result['note'], str(result['runs'])]
+        cells = [name, row.title, row.target, f'{result["ratio"]:.3g}', *cells, result['note'], str(result['runs'])]
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines) + '\n'
 
@@ -159,7 +160,7 @@ def measure(name: str, runs: int, out: Path) -> None:
         return
     result = row.run(runs)
     results['rows'][name] = {**asdict(result), 'runs': runs}
-    print(f'{name:20} {row.title}: {result.ratio:.3f} (target {row.target}) {result.note}', flush=True)
+    print(f'{name:20} {row.title}: {result.ratio:.3g} (target {row.target}) {result.note}', flush=True)
     (out / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     (out / 'results.md').write_text(markdown(results))
 
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=ROOT / 'benchmarks')
     parser.add_argument('--list', action='store_true', help='name the rows and stop')
     parser.add_argument('--guard', action='store_true', help='measure a few rows quickly; exit status 1 where one fell')
+    parser.add_argument('--profile', action='store_true', help='print where the time goes')
     parser.add_argument('--device', help='measure the table of variants on this device, e.g. cuda')
     parser.add_argument('--loading', type=Path, metavar='DATA', help='measure patches a second from real pictures')
     args = parser.parse_args()
@@ -200,6 +202,8 @@ def main() -> None:
         print('\n'.join(f'{name:20} {row.title} ({row.target})' for name, row in ROWS.items()))
     elif args.guard:
         sys.exit(not guard())
+    elif args.profile:
+        print(profiles.table())
     elif args.loading:
         print(loading.table(args.loading, args.runs, args.out))
     elif args.device:
