@@ -53,7 +53,7 @@ class Workshop:
 def kills(workshop: Workshop, count: int, suffix: str = '', more: tuple[str, ...] = (), **options: Any) -> Any:
     """Runs that are killed; each counts as many kills as it survived."""
     command = {'command': options.pop('command')} if 'command' in options else {}
-    project = trials.prepare(workshop.project(suffix, **options), iterations=max(24, 5 * count))
+    project = trials.prepare(workshop.project(suffix, **options), iterations=max(24, 6 * count))
     outcome = trials.interrupted(project, count, workshop.seed, more, **command)
     return [outcome] * count
 
