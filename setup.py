@@ -66,7 +66,7 @@ setup(
     # BasicSR 1.4.2 does not build on Python 3.13.
     python_requires='>=3.10,<3.13',
     install_requires=[
-        'torch>=2.5',  # torch.serialization.safe_globals
+        'torch>=2.6',  # torch.load reads tensors only, unless told otherwise
         'torchvision',
         'basicsr>=1.4.2',
         'timm',

@@ -1,4 +1,4 @@
-"""``build_dataloader`` knows only a sampler and a fixed batch size, and a dead worker ends a run without a cause.
+"""``build_dataloader`` knows only a sampler and a fixed batch size.
 
 A training set that composes its own batches (``MixedDegradationDataset``) offers
 ``batch_sampler(sampler, batch_multiplier)``; the mend builds its loader from that, and otherwise as the host would.
@@ -22,6 +22,9 @@ def loader_arguments(
     from basicsr import data
     from basicsr.utils.dist_util import get_dist_info
 
+    # here: that folder's modules register themselves, which has to wait until BasicSR is imported
+    from dinoir_plugin.data.workers import start_worker
+
     # One process feeds all GPUs of DataParallel; the host multiplies batch size and workers for it.
     multiplier = 1 if dist else max(num_gpu, 1)
     num_workers = dataset_opt['num_worker_per_gpu'] * multiplier
@@ -36,7 +39,7 @@ def loader_arguments(
         'generator': generator,
         'batch_sampler': dataset.batch_sampler(sampler, multiplier),
         'num_workers': num_workers,
-        'worker_init_fn': init,
+        'worker_init_fn': functools.partial(start_worker, seed=init),
         'pin_memory': dataset_opt.get('pin_memory', False),
         'persistent_workers': dataset_opt.get('persistent_workers', False),
     }
@@ -45,7 +48,9 @@ def loader_arguments(
 def mend() -> bool:
     """Wrap the host's ``build_dataloader``."""
     from basicsr import data
+    from basicsr.data.prefetch_dataloader import PrefetchDataLoader
     from basicsr.utils import get_root_logger
+    from torch.utils.data import DataLoader
 
     host = data.build_dataloader
     if is_ours(host):
@@ -68,14 +73,11 @@ def mend() -> bool:
             return loader
         if hasattr(dataset, 'summary'):
             get_root_logger().info('Tasks\n' + dataset.summary())
-        # here: that folder's modules register themselves, which has to wait until BasicSR is imported
-        from dinoir_plugin.data.loaders import PrefetchingTrainingLoader, TrainingLoader
-
         arguments = loader_arguments(dataset, dataset_opt, num_gpu, dist, sampler, seed)
         dataset_opt['epoch_iters'] = len(arguments['batch_sampler'])
         if dataset_opt.get('prefetch_mode') == 'cpu':
-            return PrefetchingTrainingLoader(dataset_opt.get('num_prefetch_queue', 1), **arguments)
-        return TrainingLoader(**arguments)
+            return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)
+        return DataLoader(**arguments)
 
     replace(host, build_dataloader)
     return True

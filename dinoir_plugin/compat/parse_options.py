@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from dinoir_plugin.compat import output_root, resume
+from dinoir_plugin.compat import _last_words, output_root, resume
 from dinoir_plugin.compat._ranks import is_first_rank
 from dinoir_plugin.compat._replace import is_ours, replace
 from dinoir_plugin.compat._training_sets import our_training_sets
@@ -114,6 +114,7 @@ def mend() -> bool:
         path, forced = command_line(sys.argv[1:])
         written = {} if path is None else with_forced(read_options(path), forced)
         ours = concerns_plugin(written)
+        _last_words.speak_last()
         if ours:
             from dinoir_plugin import preflight  # here: a run of somebody else's model has no use for it
         if path is not None and written.get('model_type') == 'DINOIRModel':

@@ -259,10 +259,10 @@ def test_composed_batches():
     assert loader.num_workers == 1
     arguments = data_loader.loader_arguments(Composing(), OPT, 2, False, range(4), None)
     assert (arguments['num_workers'], arguments['batch_sampler'].batch_size) == (2, 6)
-    assert arguments['worker_init_fn'] is None
+    assert arguments['worker_init_fn'].keywords == {'seed': None}
 
     cpu = basicsr.data.build_dataloader(Composing(), {**OPT, 'prefetch_mode': 'cpu'}, sampler=range(4), seed=5)
-    assert type(cpu).__name__ == 'PrefetchingTrainingLoader'
+    assert type(cpu).__name__ == 'PrefetchDataLoader'
     assert [len(batch[0]) for batch in cpu] == [3, 1]
 
 

@@ -20,9 +20,15 @@ from tests.faults.trials import (
 )
 
 
-@pytest.mark.parametrize(('more', 'start'), [((), {}), (LAUNCHER, {'command': TORCHRUN})], ids=['one', 'two-ranks'])
-def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project, tmp_path, more, start):
+@pytest.mark.parametrize(
+    ('workers', 'more', 'start'),
+    [(1, (), {}), (0, LAUNCHER, {'command': TORCHRUN})],
+    ids=['one', 'two-ranks'],
+)
+def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project, tmp_path, workers, more, start):
     project = prepare(make_project(), save_every=1000, iterations=60)
+    # the signal goes to all processes, workers included; a long epoch, because each begins with new workers
+    project.data.update(num_worker_per_gpu=workers, dataset_enlarge_ratio=20)
     # on a line of the log only every third iteration: the sums of the line between have to come along
     project.options['logger']['print_freq'] = 3
     project.run(*more, **start)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 
+from dinoir_plugin.compat._last_words import EXPLANATION
 from dinoir_plugin.compat.resume import PASSED_OVER, checkpoints, newest_whole
 from dinoir_plugin.whole_files import load_whole
 from tests.project import logged
@@ -205,9 +206,9 @@ def killed_worker(project):
     process, log = started(prepare(project, iterations=5000, save_every=5000))
     for pid in children_of(process.pid):
         os.kill(pid, signal.SIGKILL)
-    said = last_line(log + process.communicate(timeout=60)[0])
-    good = process.returncode == 1 and 'LoaderError: A process that loads training pictures died' in said
-    return Outcome(good, f'exit status {process.returncode}: {said}')
+    log += process.communicate(timeout=60)[0]
+    good = process.returncode == 1 and EXPLANATION in log
+    return Outcome(good, f'exit status {process.returncode}: {last_line(log)}')
 
 
 def killed_rank(project):

@@ -1,0 +1,35 @@
+"""The processes that load training pictures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+
+def start_worker(number: int, seed: Callable[[int], None] | None) -> None:
+    """What a worker does first; at the module's top level, so that spawned workers can unpickle it.
+
+    Args:
+        number: The worker's number.
+        seed: Seeds its random numbers, called with ``number``.
+    """
+    if hasattr(signal, 'sigwaitinfo'):
+        _leave_sigterm_to_parent()
+    if seed is not None:
+        seed(number)
+
+
+def _leave_sigterm_to_parent() -> None:
+    """Slurm sends SIGTERM to all processes of a job: with its workers gone a run could not end its iteration."""
+    parent = os.getppid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def wait() -> None:
+        while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
