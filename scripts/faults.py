@@ -3,6 +3,7 @@
     python scripts/faults.py                 all of them (about half an hour on 2 cores)
     python scripts/faults.py --kills 5       fewer moments at which runs are killed
     python scripts/faults.py --seed 7        other moments and pages
+    python scripts/faults.py --only rank     those whose names have this word; the other rows of the table stay
 
 A killed run survives when, continued with --auto_resume, it ends with the weights, average, optimizer and log of the
 run that was never killed, to the last bit. Other faults are survived when the run stops with a message that names the
@@ -75,10 +76,10 @@ def full_disks(workshop: Workshop) -> Iterator[trials.Outcome]:
         yield trials.full_disk(project, limit)
 
 
-def table(workshop: Workshop, count: int) -> str:
-    """Try everything and write down what came of it."""
+def every_fault(workshop: Workshop, count: int) -> dict[str, Callable[[], Iterable[trials.Outcome]]]:
+    """What can be tried, by the name that it has in the table."""
     few = max(1, count // 6)
-    faults: dict[str, Callable[[], Iterable[trials.Outcome]]] = {
+    return {
         'SIGKILL at a random moment, one process, folders': lambda: kills(workshop, count - 2 * few),
         'the same, LMDB, 4 loader workers': lambda: kills(workshop, few, '.lmdb', num_worker_per_gpu=4),
         'the same, two ranks, a spawned worker each': lambda: kills(
@@ -92,6 +93,10 @@ def table(workshop: Workshop, count: int) -> str:
         'a loader worker killed': lambda: [trials.killed_worker(workshop.project(num_worker_per_gpu=1))],
         'a rank killed': lambda: [trials.killed_rank(workshop.project())],
     }
+
+
+def table(workshop: Workshop, count: int, only: str, earlier: str) -> str:
+    """Try the faults whose names contain ``only`` and write down what came of them; other rows as in ``earlier``."""
     where = machine()
     lines = [
         f'Tried on {where["cores"]} cores of {where["cpu"]}, Python {where["python"]}, PyTorch {where["torch"]}, seed '
@@ -100,7 +105,10 @@ def table(workshop: Workshop, count: int) -> str:
         '| fault | tried | survived | lost |',
         '|---|---|---|---|',
     ]
-    for name, attempt in faults.items():
+    for name, attempt in every_fault(workshop, count).items():
+        if only not in name:
+            lines += [line for line in earlier.splitlines() if line.startswith(f'| {name} |')]
+            continue
         outcomes = list(attempt())
         lost = [outcome for outcome in outcomes if not outcome.survived]
         lines.append(f'| {name} | {len(outcomes)} | {len(outcomes) - len(lost)} | {len(lost)} |')
@@ -115,10 +123,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=30, help='how often runs are killed (default 30)')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--only', default='', metavar='WORD')
     parser.add_argument('--out', type=Path, default=ROOT / 'benchmarks' / 'faults.md')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        text = table(Workshop(Path(folder), args.seed), args.kills)
+        earlier = args.out.read_text() if args.out.is_file() else ''
+        text = table(Workshop(Path(folder), args.seed), args.kills, args.only, earlier)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)
     sys.exit(any(not line.endswith('| 0 |') for line in text.splitlines()[4:]))
