@@ -129,7 +129,7 @@ def test_aio3_repeats_as_the_literature(tmp_path):
     assert {task: block['repeat'] for task, block in tasks.items()} == {
         'denoise15': 3, 'denoise25': 3, 'denoise50': 3, 'derain': 120, 'dehaze': 1,
     }  # fmt: skip
-    assert tasks['denoise50']['degradation'] == {'type': 'gaussian_noise', 'sigma': 50}
+    assert tasks['denoise50']['degradation'] == {'type': 'gaussian_noise', 'sigma': 50, 'quantise': 'truncate'}
 
 
 def test_finished_roots_are_not_missing(photograph, write, tmp_path):
