@@ -1,0 +1,22 @@
+"""Names of restored pictures come from data, and never lead out of their folder."""
+
+import os
+
+import pytest
+
+from dinoir_plugin.models.validation import _result_name
+
+
+@pytest.mark.parametrize(
+    ('path', 'name'),
+    [
+        ('/data/clean/12.png', '12.png'),
+        ('/data/gopro.lmdb/GOPR_01/000047.png', 'GOPR_01_000047.png'),
+        ('/data/x.lmdb/../../../etc/passwd.png', '.._.._.._etc_passwd.png'),
+        ('/data/x.lmdb//etc/passwd', '_etc_passwd'),
+        ('/data/x.lmdb/y.lmdb/../z.png', '.._z.png'),
+    ],
+)
+def test_keys_with_folders_become_one_name(path, name):
+    assert _result_name(path) == name
+    assert os.sep not in _result_name(path)
