@@ -52,8 +52,12 @@ def build(train: Mapping[str, Any]) -> Any:
 
 
 def our_step(train: Mapping[str, Any], batch: int = 2, side: int = 128) -> Form:
-    """One step of DINOIRModel."""
-    model = build(train)
+    """One step of DINOIRModel, built with these options."""
+    return step_of(build(train), batch, side)
+
+
+def step_of(model: Any, batch: int = 2, side: int = 128) -> Form:
+    """One step of a DINOIRModel."""
     data = {'lq': image(side, batch), 'gt': image(side, batch).flip(3)}
 
     def step() -> None:
@@ -108,13 +112,7 @@ def saving(runs: int) -> Result:
         model = build({'ema_decay': 0.999})
         model.opt['path'] = {'models': folder, 'training_states': folder}
         model.opt['logger'] = {}
-        data = {'lq': image(128, 2), 'gt': image(128, 2).flip(3)}
-
-        def step() -> None:
-            model.feed_data(data)
-            model.optimize_parameters(1)
-
-        result = cost({'ours': lambda: model.save(0, 1), 'against': step}, runs)
+        result = cost({'ours': lambda: model.save(0, 1), 'against': step_of(model)}, runs)
         result.ratio /= SAVE_EVERY
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         result.note = f'{size / 1e6:.0f} MB a checkpoint'
