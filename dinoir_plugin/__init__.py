@@ -6,7 +6,16 @@ registers the plugin with BasicSR once BasicSR is imported, or registers at once
 
 from dinoir_plugin import _autoload
 
-__all__ = ['__version__']
+__all__ = ['Restorer', '__version__']
 __version__ = '0.1.0'
 
 _autoload.arm()
+
+
+def __getattr__(name: str) -> object:
+    """Load what is not needed at every start of the interpreter when it is first asked for."""
+    if name == 'Restorer':
+        from dinoir_plugin.restore.restorer import Restorer
+
+        return Restorer
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

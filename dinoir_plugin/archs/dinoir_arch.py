@@ -16,6 +16,7 @@ from dinoir_plugin.modules.frozen_encoder import FrozenEncoder, frozen_encoder
 from dinoir_plugin.modules.graft import graft, guided_by
 from dinoir_plugin.modules.padding import pad_to_multiple
 from dinoir_plugin.modules.psf import PixelSemanticFusion
+from dinoir_plugin.modules.tiling import Window
 
 
 @ARCH_REGISTRY.register()
@@ -90,15 +91,40 @@ class DINOIRArch(nn.Module):
             Restored, (B, 3, H, W), RGB, not clipped. A backbone that enlarges gives its scale times H and W.
         """
         image = self.padded(lq)
-        if features is None:
-            with torch.no_grad():
-                features = self.encode(lq)
-        guide, scores = self.psf([features[layer] for layer in self.layers.values()])
-        self.psf_scores = scores.detach()
+        guide = self.guide(lq, features)
         with guided_by(self.backbone, guide):
             output = self.backbone(image)
         scale = output.shape[-1] // image.shape[-1]
         return output[..., : lq.shape[-2] * scale, : lq.shape[-1] * scale]
+
+    def guide(self, lq: Tensor, features: Mapping[int, Tensor] | None = None) -> Tensor:
+        """What steers the backbone, (B, dim, h, w) on the encoder's grid. Arguments as :meth:`forward`."""
+        if features is None:
+            with torch.no_grad():
+                features = self.encode(lq)
+        guide: Tensor
+        guide, scores = self.psf([features[layer] for layer in self.layers.values()])
+        self.psf_scores = scores.detach()
+        return guide
+
+    def by_window(self, picture: Tensor) -> Callable[[Tensor, Window], Tensor]:
+        """Look at a whole picture once, and restore parts of it.
+
+        Args:
+            picture: (B, 3, H, W), RGB in [0, 1], as :meth:`padded` gives it.
+
+        Returns:
+            From a part (B, 3, h, w) and where it lies to the restored part, guided by its share of the picture's
+            features. The borders of parts are multiples of ``size_multiple``.
+        """
+        guide = self.guide(picture)
+
+        def restore(part: Tensor, window: Window) -> Tensor:
+            with guided_by(self.backbone, guide, window):
+                restored: Tensor = self.backbone(part)
+            return restored
+
+        return restore
 
     def padded(self, image: Tensor) -> Tensor:
         """``image`` as the backbone sees it: mirrored at the right and bottom up to its ``size_multiple``."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.modules.local_statistics import UsesStatistics
 from dinoir_plugin.modules.pixelwise import (
     STRIP_ELEMENTS,
     convolved_strips,
@@ -27,7 +28,7 @@ from dinoir_plugin.modules.pixelwise import (
 NORM_EPS = 1e-6
 
 
-class NAFBlock(nn.Module):
+class NAFBlock(UsesStatistics):
     """Two residual branches without activation functions: a gate is the product of two halves (SimpleGate).
 
     The first branch is a 1x1, a depthwise 3x3, the gate, simplified channel attention (SCA) and a 1x1; the second a
@@ -50,9 +51,9 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same, channels_last in and out."""
         x = x.permute(0, 2, 3, 1)
-        if works_in_strips(x, factor=2):
+        if self.window_share is None and works_in_strips(x, factor=2):
             return self._in_strips(x).permute(0, 3, 1, 2)
-        x = x + self._attended(self._gated(x))
+        x = x + self.over_windows(self._gated(x), x.shape[-1], lambda part, window: self._attended(part))
         x = x + self._fed_forward(x)
         return x.permute(0, 3, 1, 2)
 

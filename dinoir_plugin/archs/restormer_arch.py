@@ -24,9 +24,11 @@ from dinoir_plugin.modules.channel_attention import (
     products,
 )
 from dinoir_plugin.modules.gating import gate, gated_projection
+from dinoir_plugin.modules.local_statistics import UsesStatistics
 from dinoir_plugin.modules.padding import pad_to_multiple
 from dinoir_plugin.modules.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
 from dinoir_plugin.modules.precision import full
+from dinoir_plugin.modules.tiling import Window
 
 LAYER_NORMS = ('WithBias', 'BiasFree')
 
@@ -64,7 +66,7 @@ class LayerNorm(nn.Module):
         return self.body(x)
 
 
-class Attention(nn.Module):
+class Attention(UsesStatistics):
     """Multi-Dconv head transposed attention (MDTA): attention between channels, linear in the pixels."""
 
     def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
@@ -77,10 +79,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
         """X + MDTA(norm(x)), (B, H, W, C) to the same."""
-        if works_in_strips(x, factor=3):
+        if self.window_share is None and works_in_strips(x, factor=3):
             return self._in_strips(x, norm)
         qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
-        out = channel_attention(qkv.flatten(1, 2), self.temperature, self.project_out.weight.flatten(1)).view_as(x)
+        projection = self.project_out.weight.flatten(1)
+
+        def attend(part: Tensor, window: Window | None) -> Tensor:
+            mixed = channel_attention(part.flatten(1, 2), self.temperature, projection)
+            return mixed.unflatten(1, part.shape[1:3])
+
+        out = self.over_windows(qkv, x.shape[-1], attend)
         return x + out if self.project_out.bias is None else x + (out + self.project_out.bias)
 
     @torch.compiler.disable

@@ -13,9 +13,11 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
+from dinoir_plugin import network_file
 from dinoir_plugin.compat.resume import PASSED_OVER
 from dinoir_plugin.models import random_state, ranks
 from dinoir_plugin.models.per_task import PerTask
+from dinoir_plugin.modules.frozen_encoder import FrozenEncoder
 from dinoir_plugin.whole_files import UNFINISHED, save_whole, write_whole
 
 ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
@@ -57,15 +59,29 @@ class Checkpoints(BaseModel):
         current_iter: int,
         param_key: str | Sequence[str] = 'params',
     ) -> None:
-        """Write networks to one file; arguments as BasicSR's."""
+        """Write networks, and what it takes to build them again, to one file; arguments as BasicSR's."""
         nets = [net] if isinstance(net, nn.Module) else net
         keys = [param_key] if isinstance(param_key, str) else param_key
-        content = {
+        states = {
             key: {name: value.cpu() for name, value in self.get_bare_model(each).state_dict().items()}
             for key, each in zip(keys, nets, strict=True)
         }
         name = 'latest' if current_iter == -1 else current_iter
-        save_whole(Path(self.opt['path']['models'], f'{net_label}_{name}.pth'), content)
+        path = Path(self.opt['path']['models'], f'{net_label}_{name}.pth')
+        save_whole(path, network_file.pack(states, self._describe(nets[0], net_label, current_iter)))
+
+    def _describe(self, net: nn.Module, label: str, iteration: int) -> network_file.Description:
+        encoder = getattr(self.get_bare_model(net), 'encoder', None)
+        data = self.opt['datasets']['train']
+        stages = data.get('stages') or [data]
+        return network_file.Description(
+            network=self.opt[label.replace('net_', 'network_', 1)],
+            encoder=encoder.fingerprint if isinstance(encoder, FrozenEncoder) else None,
+            name=self.opt['name'],
+            iteration=self.opt['train']['total_iter'] if iteration == -1 else iteration,
+            tasks=list(data.get('tasks') or ()),
+            patch_size=stages[-1].get('gt_size') or data.get('gt_size'),
+        )
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:

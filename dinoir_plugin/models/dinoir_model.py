@@ -23,7 +23,7 @@ from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.step_checks import REQUEUE, Finite, StopRequest, describe
 from dinoir_plugin.models.validation import Validation
-from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, restore_tiled
+from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, restore_picture
 
 
 @MODEL_REGISTRY.register()
@@ -145,11 +145,8 @@ class DINOIRModel(Checkpoints, SRModel):
         training = net.training
         net.eval()
         with torch.no_grad():
-            if options.get('tile'):
-                overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
-                self.output = restore_tiled(net, self.lq, options['tile'], overlap)
-            else:
-                self.output = net(self.lq)
+            overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
+            self.output = restore_picture(net, self.lq, options.get('tile'), overlap)
         net.train(training)
 
     def get_current_log(self) -> dict[str, float]:

@@ -7,13 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.local_statistics import UsesStatistics
 from dinoir_plugin.modules.precision import full, no_autocast
+from dinoir_plugin.modules.tiling import Window
 
 ATTENTIONS = ('cosine', 'sqrt_channels')
 NORM_EPS = 1e-12
 
 
-class DRFusion(nn.Module):
+class DRFusion(UsesStatistics):
     r"""The paper's DINO-Restore adaption and fusion (arXiv 2312.01677, eq. 5).
 
     .. math::
@@ -58,28 +60,42 @@ class DRFusion(nn.Module):
         if attention == 'cosine':
             self.temperature = nn.Parameter(torch.ones(1))
 
-    def forward(self, feature: Tensor, guide: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, guide: Tensor, window: Window | None = None) -> Tensor:
         """Guide a feature.
 
         Args:
             feature: F_I, (B, C, H, W); channels_last is the layout that needs no copy.
             guide: F_D, (B, guide_channels, h, w) on the encoder's grid.
+            window: Where the feature's tile lies in the picture that ``guide`` belongs to; None: it is all of it.
 
         Returns:
             F_out, (B, C, H, W), channels_last.
         """
-        batch, channels, height, width = feature.shape
-        pixels = feature.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
-        matrix = self.attention_matrix(feature, guide)
-        matrix = (matrix + torch.eye(channels, dtype=matrix.dtype, device=matrix.device)).to(feature.dtype)
-        guided = pixels @ matrix.transpose(1, 2)
-        return guided.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        pixels = feature.permute(0, 2, 3, 1)
+        place = window and window.in_steps(*pixels.shape[1:3])
 
-    def attention_matrix(self, feature: Tensor, guide: Tensor) -> Tensor:
-        """A of eq. 5, (B, C, C), rows summing to 1, in float32 at least. Arguments as :meth:`forward`."""
+        def guided(part: Tensor, inner: Window | None) -> Tensor:
+            whole = place or (inner and Window(0, 0, *pixels.shape[1:3], *pixels.shape[1:3]))
+            here = whole.part(inner) if whole and inner else whole
+            matrix = self.attention_matrix(part.permute(0, 3, 1, 2), guide, here)
+            matrix = (matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).to(part.dtype)
+            return (part.flatten(1, 2) @ matrix.transpose(1, 2)).view_as(part)
+
+        return self.over_windows(pixels, pixels.shape[-1], guided).permute(0, 3, 1, 2)
+
+    def attention_matrix(self, feature: Tensor, guide: Tensor, place: Window | None = None) -> Tensor:
+        """A of eq. 5, (B, C, C), rows summing to 1, in float32 at least.
+
+        Arguments as :meth:`forward`, but ``place`` in steps of the feature.
+        """
         batch, channels, height, width = feature.shape
-        rows = upsampling_matrix(guide.shape[-2], height, feature)
-        columns = upsampling_matrix(guide.shape[-1], width, feature)
+        if place is None:
+            rows = upsampling_matrix(guide.shape[-2], height, feature)
+            columns = upsampling_matrix(guide.shape[-1], width, feature)
+        else:
+            top, rows = part_of_matrix(guide.shape[-2], place.top, place.height, place.picture_height, feature)
+            left, columns = part_of_matrix(guide.shape[-1], place.left, place.width, place.picture_width, feature)
+            guide = guide[..., top : top + rows.shape[1], left : left + columns.shape[1]]
         keys = self.w_k(self.adapt(guide))
         # Up^T F, rows first: in channels_last this is one matrix product that reads the feature once
         coarse = rows.T @ feature.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
@@ -114,3 +130,15 @@ def upsampling_matrix(coarse: int, fine: int, like: Tensor) -> Tensor:
     """
     unit = torch.eye(coarse, dtype=like.dtype, device=like.device)
     return F.interpolate(unit[None], size=fine, mode='linear', align_corners=False)[0].T
+
+
+def part_of_matrix(coarse: int, start: int, size: int, whole: int, like: Tensor) -> tuple[int, Tensor]:
+    """Rows ``start`` to ``start + size`` of the upsampling matrix of ``whole`` rows, without its columns of zeros.
+
+    Returns:
+        The first column kept, and the matrix (size, number of columns).
+    """
+    matrix = upsampling_matrix(coarse, whole, like)[start : start + size]
+    used = matrix.any(dim=0).nonzero().flatten()
+    first, last = int(used[0]), int(used[-1])
+    return first, matrix[:, first : last + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from dinoir_plugin.modules.encoder_weights import fingerprint
 from dinoir_plugin.modules.vit_encoder import ViTEncoder
 
 
@@ -35,6 +37,11 @@ class FrozenEncoder:
     def channels(self) -> int:
         """Width of the features."""
         return self._net.channels
+
+    @functools.cached_property
+    def fingerprint(self) -> list[float]:
+        """See :func:`~dinoir_plugin.modules.encoder_weights.fingerprint`."""
+        return fingerprint(self._net.model.state_dict())
 
     def check_layers(self, layers: Sequence[int], path: str = 'layers') -> tuple[int, ...]:
         """``layers`` as a tuple, or an OptionsError that says the valid range."""

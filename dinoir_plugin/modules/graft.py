@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.tiling import Window
 
 CHILD = 'guidance'
 PROBE_SIDE = 64
@@ -20,21 +21,23 @@ class Guidance(nn.Module):
     """Sits in the guided module as its child ``guidance`` and applies a fusion to that module's output.
 
     Args:
-        fusion: Called with (feature, guide); returns a feature of the same shape.
+        fusion: Called with (feature, guide, window); returns a feature of the same shape.
     """
 
     guide: Tensor | None
+    window: Window | None
 
     def __init__(self, fusion: nn.Module) -> None:
         super().__init__()
         self.fusion = fusion
         self.guide = None
+        self.window = None
 
     def forward(self, feature: Tensor) -> Tensor:
         """Fuse ``feature``, (B, C, H, W), with the guide that :func:`guided_by` has set."""
         if self.guide is None:
             raise RuntimeError('This network is guided: call it through the DINOIRArch that holds it.')
-        return self.fusion(feature, self.guide)
+        return self.fusion(feature, self.guide, self.window)
 
 
 def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[int], nn.Module]) -> list[str]:
@@ -66,17 +69,23 @@ def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[in
 
 
 @contextmanager
-def guided_by(network: nn.Module, guide: Tensor | None) -> Iterator[None]:
-    """While open, the grafted fusions of ``network`` use ``guide``, (B, C, h, w); then what they used before."""
+def guided_by(network: nn.Module, guide: Tensor | None, window: Window | None = None) -> Iterator[None]:
+    """While open, the grafted fusions of ``network`` use a guide; then what they used before.
+
+    Args:
+        network: It or its submodules are guided.
+        guide: (B, C, h, w).
+        window: Where the network's input lies in the picture that ``guide`` belongs to; None: it is all of it.
+    """
     grafts = [module for module in network.modules() if isinstance(module, Guidance)]
-    before = [module.guide for module in grafts]
+    before = [(module.guide, module.window) for module in grafts]
     for module in grafts:
-        module.guide = guide
+        module.guide, module.window = guide, window
     try:
         yield
     finally:
         for module, earlier in zip(grafts, before):
-            module.guide = earlier
+            module.guide, module.window = earlier
 
 
 def resolve_names(network: nn.Module, patterns: Sequence[str], option: str) -> list[str]:

@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 DEFAULT_OVERLAP = 64
+
+
+class Window(NamedTuple):
+    """Where a tile lies in its picture; all in pixels of the picture, or all in steps of a feature.
+
+    Attributes:
+        top: Rows above it.
+        left: Columns to its left.
+        height: Its rows.
+        width: Its columns.
+        picture_height: Rows of the picture.
+        picture_width: Columns of the picture.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    picture_height: int
+    picture_width: int
+
+    def in_steps(self, height: int, width: int) -> Window:
+        """The same place in steps of a feature that is ``height`` by ``width`` for the tile.
+
+        Raises:
+            ValueError: The tile's borders are no borders of the feature.
+        """
+        vertical = (self.top * height, self.picture_height * height)
+        horizontal = (self.left * width, self.picture_width * width)
+        if any(place % self.height for place in vertical) or any(place % self.width for place in horizontal):
+            raise ValueError(f'expected tiles that begin and end where a feature of {height}x{width} does, got {self}')
+        top, picture_height = (place // self.height for place in vertical)
+        left, picture_width = (place // self.width for place in horizontal)
+        return Window(top, left, height, width, picture_height, picture_width)
+
+    def part(self, inner: Window) -> Window:
+        """Where ``inner``, a window of this tile, lies in the picture; both in the same steps."""
+        return self._replace(
+            top=self.top + inner.top, left=self.left + inner.left, height=inner.height, width=inner.width
+        )
 
 
 def check_tile(tile: int, overlap: int) -> None:
@@ -17,8 +58,52 @@ def check_tile(tile: int, overlap: int) -> None:
         raise ValueError(f'expected an overlap from 0 to half of the tile, got {overlap} of {tile} pixels')
 
 
+def restore_picture(
+    net: nn.Module,
+    image: Tensor,
+    tile: int | None = None,
+    overlap: int = DEFAULT_OVERLAP,
+    one_guide: bool = True,
+    on_tile: Callable[[int, int], object] = lambda done, count: None,
+) -> Tensor:
+    """Restore with a network, as a whole or in tiles.
+
+    A guided network (one with ``by_window``) sees the whole picture once, and each tile is guided by its share of that.
+
+    Args:
+        net: From (B, 3, H, W) to the same shape.
+        image: (B, 3, H, W).
+        tile: Side of the tiles in pixels, rounded down to what the network divides; None: the picture as a whole.
+        overlap: See :func:`restore_tiled`.
+        one_guide: False lets a guided network encode each tile by itself: other results, but the memory and the time
+            of an encoder that looks at all of a large picture are saved.
+        on_tile: See :func:`restore_tiled`.
+
+    Returns:
+        (B, 3, H, W).
+    """
+    height, width = image.shape[-2:]
+    if tile is None or max(height, width) <= tile:
+        whole: Tensor = net(image)
+        on_tile(1, 1)
+        return whole
+    guided: Any = net
+    if one_guide and hasattr(net, 'by_window'):
+        multiple: int = guided.size_multiple
+        padded = guided.padded(image)
+        tile = max(tile // multiple, 1) * multiple
+        restored = restore_tiled(guided.by_window(padded), padded, tile, overlap, multiple, on_tile)
+        return restored[..., :height, :width]
+    return restore_tiled(lambda part, window: net(part), image, tile, overlap, on_tile=on_tile)
+
+
 def restore_tiled(
-    restore: Callable[[Tensor], Tensor], image: Tensor, tile: int = 512, overlap: int = DEFAULT_OVERLAP
+    restore: Callable[[Tensor, Window], Tensor],
+    image: Tensor,
+    tile: int = 512,
+    overlap: int = DEFAULT_OVERLAP,
+    multiple: int = 1,
+    on_tile: Callable[[int, int], object] = lambda done, count: None,
 ) -> Tensor:
     """Restore ``image`` tile by tile.
 
@@ -26,10 +111,12 @@ def restore_tiled(
     does not count, so an operation that looks no further than that gives what it gives for the whole picture.
 
     Args:
-        restore: From (B, C, h, w) to the same shape, on any device; no tile is larger than ``tile``.
+        restore: From (B, C, h, w) and its place to the same shape, on any device; no tile is larger than ``tile``.
         image: (B, C, H, W).
         tile: Side of a tile in pixels.
         overlap: Least overlap of neighbouring tiles in pixels, at most half a tile.
+        multiple: Tiles start at multiples of it, and so have to be ``tile`` and both sides of the picture.
+        on_tile: Called after each tile with how many are done, and how many there are.
 
     Returns:
         (B, C, H, W), on the device of ``image``.
@@ -38,21 +125,38 @@ def restore_tiled(
         ValueError: Sizes that do not fit together, or a ``restore`` that changes the size.
     """
     check_tile(tile, overlap)
-    rows, columns = (axis_weights(side, tile, overlap) for side in image.shape[-2:])
+    if any(side % multiple for side in (tile, *image.shape[-2:])):
+        raise ValueError(f'expected tile and picture to be multiples of {multiple}, got {tile}, {image.shape[-2:]}')
     result = torch.zeros_like(image)
-    for top, row_weights in rows:
-        for left, column_weights in columns:
-            window = (..., slice(top, top + len(row_weights)), slice(left, left + len(column_weights)))
-            output = restore(image[window])
-            if output.shape != image[window].shape:
-                shapes = f'{tuple(image[window].shape)} into {tuple(output.shape)}'
-                raise ValueError(f'Tiles have to keep their size, but restoring turns {shapes}.')
-            weights = (row_weights[:, None] * column_weights).to(image)
-            result[window] += output.to(image) * weights
+    tiles = list(windows(image.shape[-2], image.shape[-1], tile, overlap, multiple))
+    for number, (window, rows, columns) in enumerate(tiles, start=1):
+        place = (..., *slices(window))
+        output = restore(image[place], window)
+        if output.shape != image[place].shape:
+            shapes = f'{tuple(image[place].shape)} into {tuple(output.shape)}'
+            raise ValueError(f'Tiles have to keep their size, but restoring turns {shapes}.')
+        result[place] += output.to(image) * (rows[:, None] * columns).to(image)
+        on_tile(number, len(tiles))
     return result
 
 
-def axis_weights(side: int, tile: int, overlap: int) -> list[tuple[int, Tensor]]:
+def windows(
+    height: int, width: int, tile: int, overlap: int, multiple: int = 1
+) -> Iterator[tuple[Window, Tensor, Tensor]]:
+    """The tiles of a picture, each with weights of its rows and columns; their products add up to 1 at each pixel."""
+    columns = axis_weights(width, tile, overlap, multiple)
+    for top, row_weights in axis_weights(height, tile, overlap, multiple):
+        for left, column_weights in columns:
+            window = Window(top, left, len(row_weights), len(column_weights), height, width)
+            yield window, row_weights, column_weights
+
+
+def slices(window: Window) -> tuple[slice, slice]:
+    """Its rows and columns."""
+    return slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+
+
+def axis_weights(side: int, tile: int, overlap: int, multiple: int = 1) -> list[tuple[int, Tensor]]:
     """Where tiles start along one axis, and the weight of each of their pixels there.
 
     Returns:
@@ -61,7 +165,9 @@ def axis_weights(side: int, tile: int, overlap: int) -> list[tuple[int, Tensor]]
     """
     tile = min(side, tile)
     count = 1 if tile == side else math.ceil((side - overlap) / (tile - overlap))
-    starts = [round(number * (side - tile) / max(count - 1, 1)) for number in range(count)]
+    # evenly, rounded down to steps of `multiple`; where it divides the overlap too, that never gets smaller
+    steps = (side - tile) // multiple
+    starts = [number * steps // max(count - 1, 1) * multiple for number in range(count)]
     margin = overlap // 4
     ramp = max(overlap - 2 * margin, 1)
     places = torch.arange(tile, dtype=torch.float64) + 0.5

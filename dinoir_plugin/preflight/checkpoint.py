@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.network_file import misfit, tensors_of
+from dinoir_plugin.whole_files import FileError, load_whole
 
 
 def check_file(path: str, option: str) -> dict[str, Any]:
@@ -18,12 +18,13 @@ def check_file(path: str, option: str) -> dict[str, Any]:
     Raises:
         OptionsError: There is none, or it cannot be read.
     """
-    if not Path(path).expanduser().is_file():
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise OptionsError(option, f"there is no file '{path}'")
     try:
-        content = torch.load(Path(path).expanduser(), map_location='cpu', weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise OptionsError(option, f"'{path}' is not a whole file of tensors written by torch.save") from error
+        content = load_whole(file)
+    except FileError as error:
+        raise OptionsError(option, str(error)) from error
     if not isinstance(content, dict):
         raise OptionsError(option, f"expected a dict in '{path}', got {type(content).__name__}")
     return content
@@ -50,16 +51,7 @@ def check_checkpoint(path: str, param_key: str | None, strict: bool, network: nn
         state = state[found]
     if not strict:
         return
-    saved = {key.removeprefix('module.'): value for key, value in state.items() if isinstance(value, Tensor)}
-    wanted = network.state_dict()
-    problems = [f"lacks '{key}'" for key in wanted if key not in saved]
-    problems += [f"has an unknown '{key}'" for key in saved if key not in wanted]
-    problems += [
-        f"has '{key}' as {tuple(saved[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in saved and saved[key].shape != value.shape
-    ]
-    if problems:
-        more = f' and {len(problems) - 2} more' if len(problems) > 2 else ''
-        problem = f"'{path}' does not fit network_g: it {', '.join(problems[:2])}{more}"
-        raise OptionsError(option, problem, 'Give the options it was trained with, or strict_load_g: false')
+    problem = misfit(tensors_of(state), network)
+    if problem:
+        raise OptionsError(option, f"'{path}' does not fit network_g: it {problem}",
+                           'Give the options it was trained with, or strict_load_g: false')

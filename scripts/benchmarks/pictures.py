@@ -14,7 +14,7 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.modules.tiling import restore_tiled
+from dinoir_plugin.modules.tiling import restore_picture
 from scripts.benchmarks.forward import SIDD, VIT_S
 from scripts.benchmarks.measure import Form, Result, cost, peak_memory, spread
 
@@ -70,7 +70,7 @@ def tiled(runs: int) -> Result:
     per_pixel = {}
     notes = []
     for name, (height, width) in SIZES.items():
-        restore = restore_picture(height, width)
+        restore = in_tiles(height, width)
         start = time.perf_counter()
         restore()
         seconds = time.perf_counter() - start
@@ -82,7 +82,7 @@ def tiled(runs: int) -> Result:
     return Result(ratio, 'us a pixel', forms, '; '.join(notes))
 
 
-def restore_picture(height: int, width: int) -> Form:
+def in_tiles(height: int, width: int) -> Form:
     """Restoring a random picture of this size in tiles."""
     warnings.filterwarnings('ignore', message='The encoder .* has random weights')
     net = DINOIRArch({'type': 'NAFNet', **SIDD}, VIT_S, ['encoders.*', 'middle_blks', 'decoders.*']).eval()
@@ -90,6 +90,6 @@ def restore_picture(height: int, width: int) -> Form:
 
     def restore() -> torch.Tensor:
         with torch.no_grad():
-            return restore_tiled(net, picture)
+            return restore_picture(net, picture, tile=512)
 
     return restore

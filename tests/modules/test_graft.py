@@ -33,7 +33,7 @@ class AddMean(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.full((channels,), 2.0))
 
-    def forward(self, feature, guide):
+    def forward(self, feature, guide, window=None):
         return feature + self.scale.view(1, -1, 1, 1) * guide.mean(dim=(1, 2, 3), keepdim=True)
 
 

@@ -19,7 +19,7 @@ def test_a_local_operation_gives_what_it_gives_for_the_whole_picture(photo, tile
     kernel = torch.rand(3, 1, 2 * radius + 1, 2 * radius + 1, dtype=torch.float64)
     sizes = []
 
-    def blur(x):
+    def blur(x, window=None):
         sizes.append(x.shape[-2:])
         return F.conv2d(x, kernel, padding=radius, groups=3)
 
@@ -31,7 +31,7 @@ def test_a_local_operation_gives_what_it_gives_for_the_whole_picture(photo, tile
 
 def test_tiles_that_disagree_are_faded_into_each_other():
     levels = iter([0.0, 1.0])
-    result = restore_tiled(lambda x: torch.full_like(x, next(levels)), torch.zeros(1, 1, 8, 96), tile=64, overlap=32)
+    result = restore_tiled(lambda x, _: torch.full_like(x, next(levels)), torch.zeros(1, 1, 8, 96), tile=64, overlap=32)
     row = result[0, 0, 0]
     assert row[:40].eq(0).all() and row[56:].eq(1).all()
     steps = row.diff()
@@ -53,9 +53,9 @@ def test_weights_add_up_to_one_and_tiles_overlap_enough(side, tile, overlap):
 @pytest.mark.parametrize(('tile', 'overlap'), [(0, 0), (64, 33), (64, -1)])
 def test_sizes_that_do_not_fit_are_refused(tile, overlap):
     with pytest.raises(ValueError, match='overlap from 0 to half'):
-        restore_tiled(torch.clone, torch.zeros(1, 3, 8, 8), tile, overlap)
+        restore_tiled(lambda x, _: x, torch.zeros(1, 3, 8, 8), tile, overlap)
 
 
 def test_a_network_that_changes_the_size_is_refused():
     with pytest.raises(ValueError, match='keep their size'):
-        restore_tiled(lambda x: F.interpolate(x, scale_factor=2), torch.zeros(1, 3, 8, 8))
+        restore_tiled(lambda x, _: F.interpolate(x, scale_factor=2), torch.zeros(1, 3, 8, 8))

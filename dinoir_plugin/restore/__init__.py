@@ -1,0 +1,1 @@
+"""The practitioner's side: pictures in, better pictures out."""

@@ -1,0 +1,114 @@
+"""From a checkpoint file to its network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import basicsr  # noqa: F401 - fills the registries
+import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from dinoir_plugin import network_file
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.construct import construct, registered
+from dinoir_plugin.errors import OptionsError, under
+from dinoir_plugin.modules.encoder_weights import same_weights
+from dinoir_plugin.whole_files import FileError
+
+
+class Built(NamedTuple):
+    """A network with its trained weights, and the file that they came from."""
+
+    network: nn.Module
+    file: network_file.NetworkFile
+
+
+def build(
+    checkpoint: str | Path,
+    params: str | None = None,
+    encoder_weights: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Built:
+    """Build the network that a file describes, with its weights, on the CPU, ready for use.
+
+    Args:
+        checkpoint: ``.pth`` or ``.safetensors``.
+        params: ``params`` or ``params_ema``; None: the averaged ones, where there are any.
+        encoder_weights: Where the frozen encoder's weights are here, in place of where they were in training.
+        options: What stands under ``network_g``, for files that do not say it themselves.
+
+    Raises:
+        FileError: The file cannot be read, or holds nothing of that name.
+        OptionsError: The network cannot be built, its encoder's weights are not to be had or are others than in
+            training, or the file's do not fit.
+    """
+    file = network_file.read(checkpoint)
+    wanted = params or ('params_ema' if 'params_ema' in file.states else 'params')
+    if wanted not in file.states:
+        raise FileError(f"{checkpoint}: has no '{wanted}', only {', '.join(file.states)}")
+    network = build_network(checkpoint, file, encoder_weights, options)
+    _fill(network, file.states[wanted], checkpoint)
+    return Built(network.eval().requires_grad_(False), file)
+
+
+def build_network(
+    checkpoint: str | Path,
+    file: network_file.NetworkFile,
+    encoder_weights: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The network without its weights; arguments and errors as :func:`build`."""
+    network_g = options or (file.description and file.description.network)
+    if network_g is None:
+        raise OptionsError('network_g', f'{checkpoint} does not say which network it is for, as it was not written by '
+                           'this plugin', 'Give its options: --options FILE.yml, in Python network={...}')
+    arguments = dict(network_g)
+    if encoder_weights is not None:
+        if 'encoder' not in arguments:
+            raise OptionsError('network_g.encoder', f'{checkpoint} has no encoder to give weights to')
+        arguments['encoder'] = {**arguments['encoder'], 'weights': encoder_weights}
+    kind = registered(ARCH_REGISTRY, arguments, 'network_g')
+    arguments.pop('type')
+    try:
+        network: nn.Module = construct(kind, 'network_g', arguments)
+    except OptionsError as error:
+        if error.path != 'network_g.encoder.weights':
+            raise
+        remedy = f'{error.remedy}. Or give the file here: --encoder-weights FILE, in Python encoder_weights='
+        raise OptionsError(error.path, error.problem, remedy) from error
+    trained_with = file.description and file.description.encoder
+    if isinstance(network, DINOIRArch) and trained_with and not same_weights(network.encoder.fingerprint, trained_with):
+        raise OptionsError(
+            'network_g.encoder.weights',
+            f"the weights of '{network.encoder.name}' ({network.encoder.weights}) are others than {checkpoint} was "
+            'trained with',
+            'Give those: --encoder-weights FILE, in Python encoder_weights=',
+        )
+    return network
+
+
+def network_options(path: str | Path) -> dict[str, Any]:
+    """What stands under ``network_g`` in an options file, read without running code from it.
+
+    Raises:
+        OptionsError: There is none.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionsError('--options', f'{path} cannot be read as YAML ({error})') from error
+    network = content.get('network_g') if isinstance(content, dict) else None
+    if not isinstance(network, dict):
+        raise OptionsError('--options', f'expected a block network_g in {path}')
+    return network
+
+
+def _fill(network: nn.Module, state: Mapping[str, Tensor], checkpoint: str | Path) -> None:
+    problem = network_file.misfit(state, network)
+    if problem:
+        raise OptionsError('network_g', f'{checkpoint} does not fit it: the file {problem}',
+                           'Give the options that it was trained with')
+    network.load_state_dict(state)

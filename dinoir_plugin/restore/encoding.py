@@ -1,0 +1,112 @@
+"""From a picture to the bytes of a file: PNG, JPEG, TIFF or WebP, with its profile and EXIF."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dinoir_plugin.errors import nearest
+from dinoir_plugin.restore.pictures import Picture, PictureError, join_alpha, to_pillow
+
+FORMATS = {'png': 'PNG', 'jpg': 'JPEG', 'jpeg': 'JPEG', 'tif': 'TIFF', 'tiff': 'TIFF', 'webp': 'WEBP'}
+DEFAULT_QUALITY = 95
+AFTER_HEADER = 33  # of a PNG: its mark, and the header with length, name and checksum
+
+
+def ending_for(path: Path, wanted: str | None) -> str:
+    """The ending, without a point, under which the restored ``path`` is written: its own where that can be kept.
+
+    Args:
+        path: The picture's file.
+        wanted: One of FORMATS, or None.
+    """
+    own = path.suffix[1:].lower()
+    return wanted or (own if own in FORMATS else 'jpg' if own == 'jpe' else 'png')
+
+
+def check_format(name: str) -> str:
+    """``name`` as a key of FORMATS, or a PictureError that says which there are."""
+    key = name.lower().removeprefix('.')
+    if key not in FORMATS:
+        raise PictureError(f"pictures are not written as '{name}'; {nearest(key, FORMATS)}")
+    return key
+
+
+def encode_picture(picture: Picture, ending: str, quality: int = DEFAULT_QUALITY) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        picture: With 8 bits in any format; with 16 as PNG or TIFF; floats as TIFF; transparency in all but JPEG.
+        ending: Of FORMATS.
+        quality: Of JPEG and WebP, 1 to 100; colours are kept at full size (4:4:4), and WebP of 100 is lossless.
+
+    Raises:
+        PictureError: The format cannot hold it.
+    """
+    kind = FORMATS[check_format(ending)]
+    depth = picture.pixels.dtype
+    if kind == 'JPEG' and picture.alpha is not None:
+        raise PictureError('JPEG holds no transparency: use --format png, webp or tif')
+    if depth == np.float32:
+        if kind != 'TIFF':
+            raise PictureError(f'{kind} holds no floats: use --format tif')
+        return _deep_tiff(picture)
+    if depth == np.uint16:
+        if kind not in ('PNG', 'TIFF'):
+            raise PictureError(f'{kind} holds 8 bits only, and this picture has 16: use --format png or tif')
+        return _deep_png(picture) if kind == 'PNG' else _deep_tiff(picture)
+    options = {
+        'PNG': {},
+        'JPEG': {'quality': quality, 'subsampling': 0},
+        'TIFF': {'compression': 'tiff_adobe_deflate'},
+        'WEBP': {'quality': quality, 'lossless': quality == 100},
+    }[kind]
+    stream = io.BytesIO()
+    beside = {'icc_profile': picture.icc, 'exif': picture.exif}
+    to_pillow(picture).save(stream, kind, **options, **{key: value for key, value in beside.items() if value})
+    return stream.getvalue()
+
+
+def _deep_png(picture: Picture) -> bytes:
+    """16 bits by OpenCV; profile and EXIF are put behind the header, where the format wants them."""
+    pixels = picture.pixels
+    if pixels.ndim == 2 and picture.alpha is not None:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)  # OpenCV writes no grey with alpha
+    values = join_alpha(pixels[..., ::-1] if pixels.ndim == 3 else pixels, picture.alpha)
+    written, buffer = cv2.imencode('.png', values)
+    if not written:
+        raise PictureError('OpenCV could not write this picture as PNG')
+    data = buffer.tobytes()
+    chunks = b''
+    if picture.icc:
+        chunks += _chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(picture.icc))
+    if picture.exif:
+        chunks += _chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0'))
+    return data[:AFTER_HEADER] + chunks + data[AFTER_HEADER:]
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
+
+
+def _deep_tiff(picture: Picture) -> bytes:
+    import tifffile
+
+    stream = io.BytesIO()
+    values = join_alpha(picture.pixels, picture.alpha)
+    tifffile.imwrite(
+        stream,
+        values,
+        photometric='rgb' if picture.pixels.ndim == 3 else 'minisblack',
+        planarconfig='contig' if values.ndim == 3 else None,
+        extrasamples=None if picture.alpha is None else ['unassalpha'],
+        compression='zlib',
+        iccprofile=picture.icc,
+        metadata=None,
+    )
+    return stream.getvalue()

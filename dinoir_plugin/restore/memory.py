@@ -1,0 +1,184 @@
+"""How much memory is free, how much a network needs for a picture, and how large its tiles may be."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+GIB = 1 << 30
+TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
+# of a picture whose features are taken as a whole: a vision transformer's time grows with the square of it
+MOST_ENCODED = 2048 * 2048
+# of the free memory, what a picture may take; of what is counted, what allocators and libraries come to beside it
+SHARE = 0.8
+MARGIN = 1.25
+# bytes a pixel that is there throughout: the file's values, input and result as floats, the values written
+KEPT = 42
+
+
+class OutOfMemory(ValueError):
+    """A picture that needs more memory than is free; the message says how much."""
+
+
+class Needs(NamedTuple):
+    """Bytes a pixel.
+
+    Attributes:
+        network: Of what goes through the network at once.
+        encoder: Of a picture that only the encoder sees; 0 without one.
+    """
+
+    network: float
+    encoder: float
+
+
+class Plan(NamedTuple):
+    """How a picture goes through the network.
+
+    Attributes:
+        tile: Side of the tiles; None: as a whole.
+        one_guide: Whether a guided network looks at the whole picture once.
+    """
+
+    tile: int | None
+    one_guide: bool
+
+
+def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = None) -> Plan:
+    """The largest tiles of TILES for which memory is free, or none at all.
+
+    Args:
+        height: Of the picture.
+        width: Of the picture.
+        needs: Of the network.
+        free: Bytes.
+        tile: A side that is given already.
+
+    Raises:
+        OutOfMemory: Not even the smallest fit, or the tile given does not.
+    """
+    pixels = height * width
+    guided = needs.encoder > 0
+    at_once = pixels <= MOST_ENCODED and MARGIN * pixels * needs.encoder <= SHARE * free
+    sides: tuple[int | None, ...] = (tile,) if tile else (None, *TILES)
+    for side in sides:
+        if side is None and guided and pixels > MOST_ENCODED:
+            continue
+        if bytes_needed(height, width, needs, side) <= SHARE * free:
+            return Plan(side, one_guide=guided and at_once)
+    smallest = bytes_needed(height, width, needs, sides[-1]) / SHARE
+    raise OutOfMemory(
+        f'{width}x{height} pixels in tiles of {sides[-1]} need about {smallest / GIB:.1f} GiB of free memory, and '
+        f'{free / GIB:.1f} GiB is free. ' + ('Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore '
+        'the picture in parts')
+    )  # fmt: skip
+
+
+def bytes_needed(height: int, width: int, needs: Needs, tile: int | None) -> float:
+    """What a picture takes, in tiles of that side or as a whole."""
+    pixels = height * width
+    at_once = pixels if tile is None else min(height, tile) * min(width, tile)
+    return pixels * KEPT + MARGIN * at_once * needs.network
+
+
+def measure(net: Any, side: int, device: torch.device) -> Needs:
+    """What a network needs, from one pass of a picture of ``side`` pixels a side."""
+    picture = torch.zeros(1, 3, side, side, device=device)
+    encoder = peak_bytes(lambda: net.guide(picture)) if hasattr(net, 'guide') else 0
+    return Needs(peak_bytes(lambda: net(picture)) / side**2, encoder / side**2)
+
+
+def peak_bytes(run: Callable[[], object]) -> int:
+    """The most bytes of tensors made by ``run`` that are there at once; what kernels take for themselves is not seen."""
+    with _Counting() as counting:
+        run()
+    return counting.peak
+
+
+class _Counting(TorchDispatchMode):
+    """Follows every tensor's memory from its making to its end, on any device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {storage._cdata for storage in _storages((args, kwargs))}
+        result = func(*args, **(kwargs or {}))
+        for storage in _storages(result):
+            if storage._cdata not in given:  # no view of what was there before, such as a weight
+                self._note(storage)
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        place = storage._cdata
+        if place in self._known:
+            return
+        self._known.add(place)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, place, size)
+
+    def _forget(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self.now -= size
+
+
+def _storages(tree: Any) -> list[torch.UntypedStorage]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a device: what the system has, less what a container or ``ulimit`` withholds."""
+    if device.type == 'cuda':
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    found = [_available(), *_container(), *_limit()]
+    return max(0, min(found))
+
+
+def _available() -> int:
+    meminfo = Path('/proc/meminfo')
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith('MemAvailable:'):
+                return int(line.split()[1]) << 10
+    # other systems say what there is, and as a rule half of it can be had
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 2
+
+
+def _container() -> list[int]:
+    """What the control group of a container leaves, versions 2 and 1."""
+    root = Path('/sys/fs/cgroup')
+    for most, used in (('memory.max', 'memory.current'),
+                       ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):  # fmt: skip
+        try:
+            return [int((root / most).read_text()) - int((root / used).read_text())]
+        except (OSError, ValueError):  # not this version, or no limit (`max`)
+            continue
+    return []
+
+
+def _limit() -> list[int]:
+    """What ``ulimit -v`` leaves."""
+    try:
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if most == resource.RLIM_INFINITY:
+            return []
+        used = int(Path('/proc/self/statm').read_text().split()[0]) * os.sysconf('SC_PAGE_SIZE')
+    except (ImportError, OSError):  # Windows, macOS
+        return []
+    return [most - used]

@@ -1,0 +1,281 @@
+"""Restoring pictures with a trained network: ``Restorer.from_checkpoint('net_g.pth').restore(image)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.decoding import Array
+from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.local_statistics import use_local_statistics
+from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile, restore_picture
+from dinoir_plugin.network_file import Description
+from dinoir_plugin.restore import memory
+from dinoir_plugin.restore.building import build
+from dinoir_plugin.restore.pictures import (
+    Picture,
+    PictureError,
+    check_values,
+    from_pillow,
+    join_alpha,
+    read_picture,
+    split_alpha,
+    to_pillow,
+)
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+PROBE_SIDE = 192
+# flips and turns: the eight ways in which a picture can lie
+TURNS = [(turns, flip) for turns in range(4) for flip in (False, True)]
+OnTile = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are restored.
+
+    Attributes:
+        tile: Side of the tiles in pixels, at least 128; ``auto``: as the free memory allows, the whole picture if
+            possible.
+        overlap: Of neighbouring tiles, in pixels.
+        precision: ``fp32``, ``bf16`` or ``fp16``; sums over pixels are float32 in all.
+        self_ensemble: Restore the picture in all eight orientations and take the mean: eight times the time.
+        local_statistics: Side in pixels of the windows over which channel attention sums
+            (:mod:`~dinoir_plugin.modules.local_statistics`); None: over all pixels.
+    """
+
+    tile: int | str = 'auto'
+    overlap: int = DEFAULT_OVERLAP
+    precision: str = 'fp32'
+    self_ensemble: bool = False
+    local_statistics: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise OptionsError('precision', f"there is no '{self.precision}'", nearest(str(self.precision), PRECISIONS))
+        if self.tile != 'auto':
+            if not isinstance(self.tile, int) or self.tile < memory.TILES[-1]:
+                raise OptionsError('tile', f"expected 'auto' or a number from {memory.TILES[-1]}, got {self.tile!r}")
+            try:
+                check_tile(self.tile, self.overlap)
+            except ValueError as error:
+                raise OptionsError('overlap', str(error)) from error
+        if self.local_statistics is not None and self.local_statistics < 16:
+            raise OptionsError('local_statistics', f'expected a side from 16 pixels, got {self.local_statistics}')
+
+
+class Restorer:
+    """A trained network, ready for pictures of any size and kind.
+
+    How large a picture may be as a whole, and how large tiles are, is decided by the memory that is free when the first
+    picture comes, so that results do not depend on a picture's place in a row of others.
+
+    Args:
+        network: Takes and gives (B, 3, H, W), RGB in [0, 1].
+        description: What its file says of it.
+        device: Where to.
+        settings: See :class:`Settings`.
+
+    Attributes:
+        network: In evaluation mode, on ``device``.
+        description: As given.
+        device: As given.
+        settings: As given.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        description: Description | None = None,
+        device: torch.device | str = 'cpu',
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.description = description
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        backbone = network.backbone if isinstance(network, DINOIRArch) else network
+        if not use_local_statistics(backbone, self.settings.local_statistics) and self.settings.local_statistics:
+            raise OptionsError('local_statistics', f'{type(backbone).__name__} has no channel attention of ours',
+                               'Leave it out')
+        self._memory: tuple[memory.Needs, int] | None = None
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        *,
+        device: str = 'auto',
+        params: str | None = None,
+        encoder_weights: str | None = None,
+        network: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Restorer:
+        """Load what the trainer wrote. Code in the file is never run.
+
+        Args:
+            path: ``.pth`` or ``.safetensors``; what this plugin wrote says itself how the network is built.
+            device: ``auto`` (CUDA where it is), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+            params: ``params`` or ``params_ema``; the averaged ones by default, where there are any.
+            encoder_weights: Where the frozen encoder's weights are on this machine, if not where they were in training.
+            network: What stands under ``network_g``, for files of BasicSR and of others.
+            **settings: See :class:`Settings`.
+
+        Raises:
+            FileError: The file is missing, not whole, or no network.
+            OptionsError: The network cannot be built, or a setting is impossible.
+        """
+        chosen = Settings(**settings)
+        place = find_device(device)
+        built = build(path, params, encoder_weights, network)
+        return cls(built.network, built.file.description, place, chosen)
+
+    def restore(self, image: Any, on_tile: OnTile = lambda done, count: None) -> Any:
+        """Restore a picture; what comes out is of the kind, size and type that went in.
+
+        Args:
+            image: A path; a numpy array (H, W) or (H, W, 1 to 4), RGB with or without alpha, uint8, uint16 or float
+                in [0, 1]; a PIL image; or a tensor (3, H, W) or (B, 3, H, W), RGB, float in [0, 1].
+            on_tile: Called after each tile with how many are done, and how many there are.
+
+        Returns:
+            For a path an upright array, RGB, in the file's type. Transparency, profile and EXIF stay as they are.
+
+        Raises:
+            PictureError: It is no picture, or one of another kind.
+            OutOfMemory: It needs more memory than is free.
+        """
+        if isinstance(image, Tensor):
+            return self._restore_tensor(image, on_tile)
+        if isinstance(image, Image.Image):
+            return to_pillow(self.restore_picture(from_pillow(image.copy()), on_tile))
+        if isinstance(image, np.ndarray):
+            return self._restore_array(image, on_tile)
+        if isinstance(image, (str, Path)):
+            restored = self.restore_picture(read_picture(image), on_tile)
+            return join_alpha(restored.pixels, restored.alpha)
+        raise PictureError(f'expected a path, a numpy array, a PIL image or a tensor, got {type(image).__name__}')
+
+    def restore_picture(self, picture: Picture, on_tile: OnTile = lambda done, count: None) -> Picture:
+        """Restore what :func:`~dinoir_plugin.restore.pictures.read_picture` reads; raises as :meth:`restore`."""
+        pixels = picture.pixels
+        full = 1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
+        colour = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+        unit = np.divide(colour.transpose(2, 0, 1), full, dtype=np.float32, order='C')
+        restored = self._run(torch.from_numpy(unit)[None], on_tile)[0].permute(1, 2, 0).numpy()
+        if pixels.ndim == 2:
+            restored = restored.mean(axis=2)
+        if full != 1:
+            restored = np.rint(restored * full)
+        return picture.with_pixels(np.ascontiguousarray(restored.astype(pixels.dtype)))
+
+    def _restore_array(self, image: Array, on_tile: OnTile) -> Array:
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)) or not image.size:
+            raise PictureError(f'expected an array (H, W) or (H, W, 1 to 4), got {image.shape}')
+        if image.dtype.kind == 'f':
+            values = check_values(image, 'the array')
+        elif image.dtype in (np.uint8, np.uint16):
+            values = image
+        else:
+            raise PictureError(f'expected uint8, uint16 or floats from 0 to 1, got {image.dtype}')
+        restored = self.restore_picture(Picture(*split_alpha(values)), on_tile)
+        return join_alpha(restored.pixels, restored.alpha).reshape(image.shape).astype(image.dtype)
+
+    def _restore_tensor(self, image: Tensor, on_tile: OnTile) -> Tensor:
+        if image.ndim not in (3, 4) or image.shape[-3] != 3 or not image.numel():
+            raise PictureError(f'expected a tensor (3, H, W) or (B, 3, H, W), got {tuple(image.shape)}')
+        if not image.is_floating_point():
+            raise PictureError(f'expected a tensor of floats from 0 to 1, got {image.dtype}')
+        check_values(image.detach().float().cpu().numpy(), 'the tensor')
+        batch = image.detach().reshape(-1, *image.shape[-3:]).to(torch.float32)
+        # one by one, so that a picture's tiles and result do not depend on the others
+        restored = torch.cat([self._run(single, on_tile) for single in batch.split(1)])
+        return restored.reshape(image.shape).to(image)
+
+    @torch.no_grad()
+    def _run(self, image: Tensor, on_tile: OnTile) -> Tensor:
+        """(1, 3, H, W), float32 in [0, 1] to the same, on the CPU."""
+        if not self.settings.self_ensemble:
+            return self._oriented(image, on_tile)
+        total = torch.zeros_like(image)
+        for number, (turns, flip) in enumerate(TURNS):
+            turned = image.flip(-1) if flip else image
+            turned = turned.rot90(turns, (-2, -1)).contiguous()
+
+            def on_part(done: int, count: int, before: int = number) -> None:
+                on_tile(before * count + done, len(TURNS) * count)
+
+            back = self._oriented(turned, on_part).rot90(-turns, (-2, -1))
+            total += back.flip(-1) if flip else back
+        return total / len(TURNS)
+
+    def _oriented(self, image: Tensor, on_tile: OnTile) -> Tensor:
+        plan = self.plan(*image.shape[-2:])
+        # large pictures stay in main memory, and only their tiles go to the device
+        inside = _OnDevice(self.network, self.device)
+        with torch.autocast(self.device.type, self._type, enabled=self._type != torch.float32):
+            result = restore_picture(inside, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile)
+        return result.float().clamp_(0, 1)
+
+    def plan(self, height: int, width: int) -> memory.Plan:
+        """How a picture of that size goes through the network.
+
+        Raises:
+            OutOfMemory: It needs more memory than is free.
+        """
+        if self._memory is None:
+            free = memory.free_memory(self.device)
+            with torch.no_grad(), torch.autocast(self.device.type, self._type, enabled=self._type != torch.float32):
+                self._memory = memory.measure(self.network, PROBE_SIDE, self.device), free
+        tile = None if self.settings.tile == 'auto' else int(self.settings.tile)
+        return memory.choose(height, width, *self._memory, tile)
+
+    @property
+    def _type(self) -> torch.dtype:
+        return PRECISIONS[self.settings.precision]
+
+
+class _OnDevice(nn.Module):
+    """A network that takes its input to a device and gives its output back on the CPU."""
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.device = device
+        if hasattr(network, 'by_window'):
+            self.size_multiple = self.network.size_multiple
+            self.padded = self.network.padded
+            self.by_window = self._by_window
+
+    def forward(self, image: Tensor) -> Tensor:
+        restored: Tensor = self.network(image.to(self.device)).cpu()
+        return restored
+
+    def _by_window(self, picture: Tensor) -> Callable[..., Tensor]:
+        restore = self.network.by_window(picture.to(self.device))
+        return lambda part, window: restore(part.to(self.device), window).cpu()
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name, where it is to be had.
+
+    Raises:
+        OptionsError: It is not.
+    """
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionsError('device', f"'{name}' is not to be had here ({reason})", "Use 'auto' or 'cpu'") from error
+    return device
