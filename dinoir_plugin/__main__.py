@@ -1,4 +1,4 @@
-"""The command line: ``dinoir check options/X.yml``, or ``python -m dinoir_plugin check options/X.yml``.
+"""The command line: ``dinoir restore IN OUT``, or ``python -m dinoir_plugin restore IN OUT``, and the other commands.
 
 What the commands need is imported when they run: starting Python with the plugin installed costs nothing.
 """
@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-GOOD, BAD, USAGE = 0, 1, 2
+from dinoir_plugin.restore import commands as restoring
+from dinoir_plugin.terminal import BAD, GOOD, USAGE, complain, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,19 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def say(text: str) -> None:
-    """Write a line for the person at the terminal."""
-    sys.stdout.write(f'{text}\n')
-
-
-def complain(text: str) -> None:
-    """Write a line about what went wrong."""
-    sys.stderr.write(f'dinoir: {text}\n')
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='dinoir', description='DINO-IR for BasicSR.')
     commands = parser.add_subparsers(dest='command', title='commands')
+    restoring.add_restore(commands)
+    restoring.add_info(commands)
+    restoring.add_export(commands)
+    restoring.add_demo(commands)
     check = commands.add_parser(
         'check',
         help='check an options file, its data and its weights before a run',

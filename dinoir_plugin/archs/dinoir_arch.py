@@ -104,7 +104,8 @@ class DINOIRArch(nn.Module):
                 features = self.encode(lq)
         guide: Tensor
         guide, scores = self.psf([features[layer] for layer in self.layers.values()])
-        self.psf_scores = scores.detach()
+        if not torch.compiler.is_exporting():
+            self.psf_scores = scores.detach()
         return guide
 
     def by_window(self, picture: Tensor) -> Callable[[Tensor, Window], Tensor]:

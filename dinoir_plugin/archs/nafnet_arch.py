@@ -117,10 +117,13 @@ class NAFNet(nn.Module):
 
     Attributes:
         size_multiple: Sides are padded to multiples of this, 2 for each level.
+        pads_with_zeros: What is added holds nothing; other networks mirror the picture.
 
     Raises:
         OptionsError: Encoder and decoder have different numbers of levels.
     """
+
+    pads_with_zeros = True
 
     def __init__(
         self,

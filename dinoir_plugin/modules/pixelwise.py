@@ -28,8 +28,10 @@ def works_in_strips(x: Tensor, factor: int) -> bool:
     not under autocast, whose types the strips' own buffers do not follow; nor in an exported graph, which would hold
     a copy of the work for each strip.
     """
-    pays = x.device.type == 'cpu' and x.numel() * factor > 2 * STRIP_ELEMENTS
-    return pays and not (torch.is_grad_enabled() or torch.is_autocast_enabled('cpu') or torch.compiler.is_exporting())
+    # asked first: in an exported graph the size is a symbol, and comparing it would bind it
+    if torch.compiler.is_exporting() or torch.is_grad_enabled() or torch.is_autocast_enabled('cpu'):
+        return False
+    return x.device.type == 'cpu' and x.numel() * factor > 2 * STRIP_ELEMENTS
 
 
 def convolved_strips(

@@ -89,8 +89,10 @@ class ViTEncoder(nn.Module):
         """
         wanted = sorted(set(self.layers if layers is None else layers))
         image = (image - self.mean) / self.std
-        size = [max(1, round(side / self.patch_size)) * self.patch_size for side in image.shape[-2:]]
-        if size != list(image.shape[-2:]):
+        patch = self.patch_size
+        size = [max(1, (side + patch // 2) // patch) * patch for side in image.shape[-2:]]
+        # an exported graph holds all sizes, and resizing to the same size changes nothing
+        if torch.compiler.is_exporting() or size != list(image.shape[-2:]):
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
         maps = self.model.forward_intermediates(image, indices=wanted, stop_early=True, intermediates_only=True)
         return dict(zip(wanted, maps))
@@ -145,17 +147,54 @@ def _dinov2_positions(model: Any, patches: Tensor) -> Tensor:
     positions = model.pos_embed
     grid = positions[:, prefix:]
     side = math.isqrt(grid.shape[1])
-    if (height, width) != (side, side):
-        grid = grid.reshape(1, side, side, channels).permute(0, 3, 1, 2)
-        if registers:
-            grid = F.interpolate(grid, size=(height, width), mode='bicubic', antialias=True)
-        else:
-            factors = ((height + 0.1) / side, (width + 0.1) / side)
-            grid = F.interpolate(grid, scale_factor=factors, mode='bicubic')
-        grid = grid.permute(0, 2, 3, 1).reshape(1, height * width, channels)
-    tokens = patches.reshape(batch, height * width, channels) + grid
+    grid = grid.reshape(side, side, channels)
+    if registers:
+        rows, columns = (_antialiased(side, size, grid) for size in (height, width))
+    else:
+        rows, columns = _meta_bicubic(side, height, width, grid)
+    grid = torch.einsum('hy,yxc,wx->hwc', rows, grid, columns)
+    tokens = patches.reshape(batch, height * width, channels) + grid.reshape(1, height * width, channels)
     leading = model.cls_token + positions[:, :prefix] if prefix else model.cls_token
     parts = [leading.expand(batch, -1, -1), tokens]
     if registers:
         parts.insert(1, model.reg_token.expand(batch, -1, -1))
     return torch.cat(parts, dim=1)
+
+
+def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Bicubic resizing by the factors (size + 0.1) / side, as (height, side) and (width, side) matrices.
+
+    Unit matrices where nothing is resized, for then Meta's code does not interpolate. Matrices, and no branch, because
+    an exported graph has to hold all sizes.
+    """
+    sizes = [torch.arange(1, size + 1, dtype=like.dtype, device=like.device)[-1:] for size in (height, width)]
+    offset = 0.1 * ((sizes[0] != side) | (sizes[1] != side)).to(like.dtype)
+    return tuple(_bicubic(side, size, side / (last + offset), like) for size, last in zip((height, width), sizes))
+
+
+def _bicubic(side: int, size: int, step: Tensor, like: Tensor) -> Tensor:
+    """``F.interpolate(..., mode='bicubic')`` of one axis by a matrix (size, side); ``step`` from place to place."""
+    places = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * step - 0.5
+    # two more on each side: what lies outside is what lies at the border
+    taps = torch.arange(-2, side + 2, dtype=like.dtype, device=like.device)
+    weights = _cubic(places[:, None] - taps, -0.75)
+    first = weights[:, :3].sum(dim=1, keepdim=True)
+    last = weights[:, -3:].sum(dim=1, keepdim=True)
+    return torch.cat([first, weights[:, 3:-3], last], dim=1)
+
+
+def _antialiased(side: int, size: int, like: Tensor) -> Tensor:
+    """``F.interpolate(..., mode='bicubic', antialias=True)`` of one axis by a matrix (size, side)."""
+    numbers = torch.arange(1, size + 1, dtype=like.dtype, device=like.device)
+    step = side / numbers[-1:]
+    taps = torch.arange(side, dtype=like.dtype, device=like.device) + 0.5
+    weights = _cubic((taps - ((numbers - 0.5) * step)[:, None]) / step.clamp(min=1), -0.5)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _cubic(x: Tensor, a: float) -> Tensor:
+    """Keys' cubic convolution kernel."""
+    x = x.abs()
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x <= 1, near, torch.where(x < 2, far, 0.0))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dinoir_plugin.errors import nearest
-from dinoir_plugin.restore.pictures import Picture, PictureError, join_alpha, to_pillow
+from dinoir_plugin.restore.pictures import EXIF_KEPT, Picture, PictureError, join_alpha, to_pillow
 
 FORMATS = {'png': 'PNG', 'jpg': 'JPEG', 'jpeg': 'JPEG', 'tif': 'TIFF', 'tiff': 'TIFF', 'webp': 'WEBP'}
 DEFAULT_QUALITY = 95
@@ -52,18 +53,17 @@ def encode_picture(picture: Picture, ending: str, quality: int = DEFAULT_QUALITY
     depth = picture.pixels.dtype
     if kind == 'JPEG' and picture.alpha is not None:
         raise PictureError('JPEG holds no transparency: use --format png, webp or tif')
-    if depth == np.float32:
-        if kind != 'TIFF':
-            raise PictureError(f'{kind} holds no floats: use --format tif')
-        return _deep_tiff(picture)
+    if depth == np.float32 and kind != 'TIFF':
+        raise PictureError(f'{kind} holds no floats: use --format tif')
+    if depth == np.uint16 and kind not in ('PNG', 'TIFF'):
+        raise PictureError(f'{kind} holds 8 bits only, and this picture has 16: use --format png or tif')
+    if kind == 'TIFF':
+        return _tiff(picture)
     if depth == np.uint16:
-        if kind not in ('PNG', 'TIFF'):
-            raise PictureError(f'{kind} holds 8 bits only, and this picture has 16: use --format png or tif')
-        return _deep_png(picture) if kind == 'PNG' else _deep_tiff(picture)
+        return _deep_png(picture)
     options = {
         'PNG': {},
         'JPEG': {'quality': quality, 'subsampling': 0},
-        'TIFF': {'compression': 'tiff_adobe_deflate'},
         'WEBP': {'quality': quality, 'lossless': quality == 100},
     }[kind]
     stream = io.BytesIO()
@@ -94,9 +94,13 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
 
 
-def _deep_tiff(picture: Picture) -> bytes:
+def _tiff(picture: Picture) -> bytes:
+    """Any depth by tifffile; of EXIF its texts (camera, artist, ...), as TIFF has tags of its own for the rest."""
     import tifffile
 
+    exif = Image.Exif()
+    exif.load(picture.exif or b'')
+    texts = [(tag, 's', 0, exif[tag], True) for tag in EXIF_KEPT if isinstance(exif.get(tag), str)]
     stream = io.BytesIO()
     values = join_alpha(picture.pixels, picture.alpha)
     tifffile.imwrite(
@@ -108,5 +112,6 @@ def _deep_tiff(picture: Picture) -> bytes:
         compression='zlib',
         iccprofile=picture.icc,
         metadata=None,
+        extratags=texts,
     )
     return stream.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from PIL import Image, ImageCms
 
 from dinoir_plugin.decoding import BROKEN, EXIF_ORIENTATION, PNG_MARK, Array, upright
 
-READ = ('JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'PPM')
+READ = ('JPEG', 'PNG', 'TIFF', 'WEBP', 'BMP', 'GIF', 'PPM')
 ENDINGS = ('.jpg', '.jpeg', '.jpe', '.png', '.tif', '.tiff', '.webp', '.bmp', '.gif', '.ppm', '.pgm', '.pnm')
 TIFF_MARKS = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 PNG_DEPTH = 24  # where the header of a PNG says how many bits a sample has
 # description, make, model, resolution, unit, software, date, artist, copyright; the rest describes the old file
 EXIF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
+ICC = 34675  # of TIFF
 EXIF_FOLDER, EXIF_GPS = 0x8769, 0x8825
 EXIF_WIDTH, EXIF_HEIGHT = 0xA002, 0xA003
 COLOURLESS = ('1', 'L', 'LA', 'La', 'I;16', 'I;16L', 'I;16B')
@@ -101,10 +103,11 @@ def from_pillow(image: Image.Image, name: str = 'the picture') -> Picture:
         raise PictureError(f'{name}: holds {frames} pictures (an animation or pages). Restore takes one at a time: '
                            'save them one by one')
     icc: bytes | None = image.info.get('icc_profile')
+    source = image.format or ''
+    # first, because Pillow turns a TIFF itself when it loads it, and takes the tag away
+    image.load()
     exif = image.getexif()
     orientation = int(exif.get(EXIF_ORIENTATION, 1))
-    source = image.format or ''
-    image.load()
     if image.mode in ('CMYK', 'YCCK', 'YCbCr'):
         image, icc = _to_rgb(image, icc), None
     clear = image.mode in CLEAR or 'transparency' in image.info
@@ -174,24 +177,28 @@ def _read_tiff(path: Path) -> Picture | None:
         if page.dtype not in (np.uint16, np.float16, np.float32, np.float64) or kind not in ('MINISBLACK', 'RGB'):
             raise PictureError(f'{path}: expected grey or RGB with 8 or 16 bits or floats, got {kind} with {page.dtype}. '
                                'Convert it first')
-        tags = {code: page.tags[code].value for code in (EXIF_ORIENTATION, 34675) if code in page.tags}
-    values = _decoded(path)
+        tags = {code: page.tags[code].value for code in (EXIF_ORIENTATION, ICC) if code in page.tags}
+        data = bytearray(path.read_bytes())
+        if EXIF_ORIENTATION in tags:
+            # OpenCV's releases do not agree on who turns a TIFF
+            struct.pack_into(f'{file.byteorder}H', data, page.tags[EXIF_ORIENTATION].valueoffset, 1)
+    values = _decoded(data, path)
     if values.dtype != np.uint16:
         values = check_values(values, str(path))
     pixels, alpha = split_alpha(upright(values, int(tags.get(EXIF_ORIENTATION, 1))))
-    return Picture(pixels, alpha, tags.get(34675), None, 'TIFF')
+    return Picture(pixels, alpha, tags.get(ICC), None, 'TIFF')
 
 
 def _from_opencv(path: Path, header: Image.Image) -> Picture:
     """A picture with 16 bits, which Pillow would make 8 of, with what Pillow finds beside the pixels."""
     exif = header.getexif()
-    pixels, alpha = split_alpha(upright(_decoded(path), int(exif.get(EXIF_ORIENTATION, 1))))
+    pixels, alpha = split_alpha(upright(_decoded(path.read_bytes(), path), int(exif.get(EXIF_ORIENTATION, 1))))
     return Picture(pixels, alpha, header.info.get('icc_profile'), _cleaned(exif, pixels), header.format or '')
 
 
-def _decoded(path: Path) -> Array:
+def _decoded(data: bytes | bytearray, path: Path) -> Array:
     """(H, W[, C]) in RGB as OpenCV reads it, not turned."""
-    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise PictureError(f'{path}: cannot be decoded. Is the file whole?')
     if values.ndim == 2:

@@ -1,0 +1,186 @@
+"""The commands ``dinoir restore``, ``info``, ``export`` and ``demo``. What they need is imported when they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from typing import Any
+
+from dinoir_plugin.terminal import BAD, GOOD, USAGE, complain, say
+
+INTERRUPTED = 130
+
+
+def add_restore(commands: Any) -> None:
+    """Describe ``dinoir restore``."""
+    parser = commands.add_parser(
+        'restore',
+        help='restore pictures with a trained network',
+        description='Restores a file, a folder with all folders in it, or what a pattern matches. Depth, transparency, '
+        'colour profile and EXIF are kept. Exit status: 0 all were restored, 1 some were not (they are named at the '
+        'end), 2 wrong use.',
+    )
+    parser.add_argument('sources', nargs='+', metavar='IN', help="a file, a folder or a pattern such as 'in/**/*.jpg'")
+    parser.add_argument('out', metavar='OUT', help='a file for a single file, else a folder')
+    _add_network(parser)
+    parser.add_argument('--tile', type=_tile, default='auto', metavar='auto|N',
+                        help='side of the tiles in pixels; auto: as the free memory allows (default)')
+    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='default: fp32')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
+    parser.add_argument('--self-ensemble', action='store_true',
+                        help='the mean of all eight flips and turns: a little better, eight times the time')
+    parser.add_argument('--local-statistics', type=int, metavar='N',
+                        help='channel attention over windows of N pixels, as in training, not over the whole picture')
+    parser.add_argument('--compare', action='store_true', help='write NAME_compare.jpg too, before and after')
+    parser.add_argument('--format', metavar='png|jpg|tif|webp', help="of what is written (default: the picture's own)")
+    parser.add_argument('--quality', type=int, default=95, metavar='1-100', help='of JPEG and WebP (default: 95)')
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument('--resume', action='store_true', help='leave out what has been restored already')
+    existing.add_argument('--overwrite', action='store_true', help='restore it again')
+    parser.add_argument('--quiet', action='store_true', help='no progress bar')
+    parser.set_defaults(run=_restore)
+
+
+def add_info(commands: Any) -> None:
+    """Describe ``dinoir info``."""
+    parser = commands.add_parser('info', help='say what a checkpoint is',
+                                 description='Prints what a checkpoint holds and how its network is built.')  # fmt: skip
+    parser.add_argument('checkpoint', metavar='CKPT', help='.pth or .safetensors')
+    parser.set_defaults(run=_info)
+
+
+def add_export(commands: Any) -> None:
+    """Describe ``dinoir export``."""
+    parser = commands.add_parser(
+        'export',
+        help='write a network for other programs: .onnx, .pt2, .safetensors, .pth',
+        description='The ending says in which format. .onnx (ONNX) and .pt2 (torch.export) take (1, 3, H, W), RGB in '
+        '[0, 1], of any size, and have the encoder inside; they are checked against the network on three sizes.',
+    )
+    parser.add_argument('out', metavar='OUT', help='a file that ends in .onnx, .pt2, .safetensors or .pth')
+    _add_network(parser)
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it is there')
+    parser.set_defaults(run=_export)
+
+
+def add_demo(commands: Any) -> None:
+    """Describe ``dinoir demo``."""
+    parser = commands.add_parser(
+        'demo',
+        help='a web page to try networks on',
+        description="Serves a page: drop a picture, compare before and after, download. Needs pip install "
+        "'dinoir_plugin[demo]'.",
+    )
+    parser.add_argument('--checkpoint', required=True, nargs='+', metavar='CKPT', help='one or more to choose from')
+    parser.add_argument('--encoder-weights', metavar='FILE', help="where the frozen encoder's weights are here")
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
+    parser.add_argument('--host', default='127.0.0.1', help='address to serve on (default: 127.0.0.1, this machine only)')
+    parser.add_argument('--port', type=int, default=7860, help='default: 7860')
+    parser.add_argument('--max-megapixels', type=float, default=24, metavar='N', help='largest picture (default: 24)')
+    parser.set_defaults(run=_demo)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--checkpoint', required=True, metavar='CKPT', help='the trained network, .pth or .safetensors')
+    parser.add_argument('--encoder-weights', metavar='FILE',
+                        help="where the frozen encoder's weights are here, if not where they were in training")
+    parser.add_argument('--options', metavar='FILE.yml',
+                        help='take network_g from this file, for checkpoints that do not say it themselves')
+
+
+def _tile(text: str) -> int | str:
+    return text if text == 'auto' else int(text)
+
+
+def _network(args: argparse.Namespace) -> Any:
+    from dinoir_plugin.restore.building import network_options
+
+    return None if args.options is None else network_options(args.options)
+
+
+def _restore(args: argparse.Namespace) -> int:
+    try:
+        from dinoir_plugin.restore.encoding import check_format
+        from dinoir_plugin.restore.files import find
+
+        ending = None if args.format is None else check_format(args.format)
+        job = find(args.sources, args.out, ending)
+        if not 1 <= args.quality <= 100:
+            raise ValueError(f'--quality: expected 1 to 100, got {args.quality}')
+        there = [item.target for item in job.items if item.target.exists()]
+        if there and not (args.resume or args.overwrite):
+            raise ValueError(f'{len(there)} of {len(job.items)} results are there already, such as {there[0]}: '
+                             '--resume leaves them out, --overwrite restores them again')
+        from dinoir_plugin.restore.restorer import Restorer
+
+        _quiet_warnings()
+        restorer = Restorer.from_checkpoint(
+            args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
+            tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
+            local_statistics=args.local_statistics,
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return USAGE
+    from dinoir_plugin.restore.job import Outcome, Writing, run
+
+    outcome = Outcome()
+    try:
+        run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
+    except KeyboardInterrupt:
+        complain(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
+        return INTERRUPTED
+    others = f', {job.other_files} other files left alone' if job.other_files else ''
+    skipped = f', {outcome.skipped} there already' if outcome.skipped else ''
+    say(f'{outcome.restored} restored{skipped}, {len(outcome.failed)} failed{others}')
+    for path, reason in outcome.failed:
+        complain(f'{path}: {reason}')
+    return BAD if outcome.failed else GOOD
+
+
+def _info(args: argparse.Namespace) -> int:
+    from dinoir_plugin.restore.info import describe
+
+    try:
+        say(describe(args.checkpoint))
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return USAGE
+    return GOOD
+
+
+def _export(args: argparse.Namespace) -> int:
+    try:
+        from dinoir_plugin.restore.export import export
+
+        _quiet_warnings()
+        say(export(args.checkpoint, args.out, args.encoder_weights, _network(args), args.overwrite))
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return USAGE
+    return GOOD
+
+
+def _demo(args: argparse.Namespace) -> int:
+    try:
+        from dinoir_plugin.restore.demo import serve
+    except ImportError as error:
+        complain(f"the page needs Gradio ({error}): pip install 'dinoir_plugin[demo]'")
+        return USAGE
+    _quiet_warnings()
+    try:
+        serve(args.checkpoint, args.encoder_weights, args.device, args.host, args.port, args.max_megapixels)
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return USAGE
+    return GOOD
+
+
+def _quiet_warnings() -> None:
+    """One line for a warning, where Python would show the line of code as well."""
+
+    def show(message: Warning | str, *rest: Any, **named: Any) -> None:
+        sys.stderr.write(f'dinoir: note: {message}\n')
+
+    warnings.showwarning = show

@@ -1,0 +1,45 @@
+"""The picture before and after, side by side."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dinoir_plugin.decoding import Array
+from dinoir_plugin.restore.pictures import Picture
+
+LONGEST = 1600
+GAP = 8
+HEADER = 34
+QUALITY = 92
+
+
+def comparison(before: Picture, after: Picture) -> bytes:
+    """Both as one JPEG, 8 bits, each at most LONGEST pixels a side; transparency is not shown."""
+    panels = [_panel(picture) for picture in (before, after)]
+    width, height = panels[0].size
+    canvas = Image.new('RGB', (2 * width + GAP, height + HEADER), 'white')
+    draw = ImageDraw.Draw(canvas)
+    for number, (panel, title) in enumerate(zip(panels, ('before', 'after'))):
+        left = number * (width + GAP)
+        canvas.paste(panel, (left, HEADER))
+        draw.text((left + 4, 4), title, fill='black', font=ImageFont.load_default(20))
+    stream = io.BytesIO()
+    canvas.save(stream, 'JPEG', quality=QUALITY, subsampling=0, **({'icc_profile': after.icc} if after.icc else {}))
+    return stream.getvalue()
+
+
+def _panel(picture: Picture) -> Image.Image:
+    panel = Image.fromarray(eight_bits(picture.pixels)).convert('RGB')
+    panel.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    return panel
+
+
+def eight_bits(pixels: Array) -> Array:
+    """Pixels of a :class:`Picture` as uint8."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    scale = 255 if pixels.dtype == np.float32 else 255 / 65535
+    return np.rint(pixels * np.float32(scale)).astype(np.uint8)

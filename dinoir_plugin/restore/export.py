@@ -1,0 +1,150 @@
+"""Networks for other programs: ONNX and torch.export with the encoder inside, and the two checkpoint formats."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dinoir_plugin import network_file
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.errors import nearest
+from dinoir_plugin.restore.building import build, build_network
+from dinoir_plugin.whole_files import write_whole
+
+GRAPHS = ('.onnx', '.pt2')
+CHECKPOINTS = ('.pth', '.safetensors')
+LEAST_SIDE, MOST_SIDE = 32, 16384
+TRACED = (96, 120)
+CHECKED = ((64, 96), (101, 67), (150, 203))
+TOLERANCE = 1e-4  # of values in [0, 1]: other programs add up in another order
+
+
+class AnySize(nn.Module):
+    """A network behind padding that an exported graph can hold for all sizes.
+
+    The padding is the network's own (mirrored, or zeros where it says so), written with indices, because a graph has
+    no branches.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple: int = getattr(network, 'size_multiple', 1)
+        self.zeros: bool = getattr(network, 'pads_with_zeros', False)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(1, 3, H, W), RGB in [0, 1], to the same; sides from LEAST_SIDE."""
+        height, width = lq.shape[-2:]
+        image = lq
+        for axis, side in ((2, height), (3, width)):
+            places = torch.arange((side + self.multiple - 1) // self.multiple * self.multiple, device=lq.device)
+            inside = places < side
+            image = image.index_select(axis, torch.where(inside, places, 2 * (side - 1) - places).clamp(min=0))
+            if self.zeros:
+                image = image * inside.to(image.dtype).unflatten(0, (-1, 1) if axis == 2 else (1, -1))
+        restored = self.network(image)
+        return restored.index_select(2, torch.arange(height)).index_select(3, torch.arange(width))
+
+
+def export(
+    checkpoint: str | Path,
+    out: str | Path,
+    encoder_weights: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write a network in the format that the ending of ``out`` names.
+
+    ``.onnx`` and ``.pt2`` take and give (1, 3, H, W), RGB in [0, 1], with sides from 32 pixels, and are run on three
+    sizes before they are written. ``.pth`` and ``.safetensors`` are checkpoints for
+    :meth:`~dinoir_plugin.restore.restorer.Restorer.from_checkpoint`.
+
+    Args:
+        checkpoint: The trained network.
+        out: Where to.
+        encoder_weights: See :func:`~dinoir_plugin.restore.building.build`.
+        options: See :func:`~dinoir_plugin.restore.building.build`.
+        overwrite: Whether ``out`` may be there.
+
+    Returns:
+        A sentence about what was written.
+
+    Raises:
+        FileError: A file cannot be read or written.
+        OptionsError: The network cannot be built.
+        ValueError: Another ending, a file that is there, a missing package, or a network that cannot be exported.
+    """
+    out = Path(out)
+    if out.suffix not in GRAPHS + CHECKPOINTS:
+        raise ValueError(f"{out}: cannot write '{out.suffix}'; {nearest(out.suffix, GRAPHS + CHECKPOINTS)}")
+    if out.exists() and not overwrite:
+        raise ValueError(f'{out} is there already: --overwrite replaces it')
+    if out.suffix in CHECKPOINTS:
+        file = network_file.read(checkpoint)
+        if options is not None:
+            network: Any = build_network(checkpoint, file, encoder_weights, options)
+            print_of_encoder = network.encoder.fingerprint if isinstance(network, DINOIRArch) else None
+            about = network_file.Description(dict(options), print_of_encoder)
+            file = network_file.NetworkFile(file.states, about)
+        network_file.write(out, file)
+        return f'{out}: {out.stat().st_size / 1e6:.1f} MB'
+    built = build(checkpoint, encoder_weights=encoder_weights, options=options)
+    data, run = _graph(built.network, out.suffix)
+    difference = _largest_difference(built.network, run)
+    if difference > TOLERANCE:
+        raise ValueError(f'{out} was not written: its results differ from the network by {difference:.1e}, more than '
+                         f'{TOLERANCE:.0e}')
+    write_whole(out, data)
+    sizes = ', '.join(f'{width}x{height}' for height, width in CHECKED)
+    return f'{out}: {len(data) / 1e6:.1f} MB; differs from the network by at most {difference:.1e} (at {sizes})'
+
+
+def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], Tensor]]:
+    """The bytes of the file, and what a program that reads them computes."""
+    height, width = (torch.export.Dim(name, min=LEAST_SIDE, max=MOST_SIDE) for name in ('height', 'width'))
+    with _explained(network):
+        program = torch.export.export(
+            AnySize(network).eval(), (torch.rand(1, 3, *TRACED),), dynamic_shapes=({2: height, 3: width},),
+            strict=False, prefer_deferred_runtime_asserts_over_guards=True,
+        )  # fmt: skip
+    if suffix == '.pt2':
+        stream = io.BytesIO()
+        torch.export.save(program, stream)
+        return stream.getvalue(), torch.export.load(io.BytesIO(stream.getvalue())).module()
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"ONNX needs more packages ({error}): pip install 'dinoir_plugin[export]'") from error
+    with _explained(network):
+        written = torch.onnx.export(
+            program, dynamo=True, external_data=False, input_names=['lq'], output_names=['restored'], verbose=False
+        )
+        data: bytes = written.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(data)
+    return data, lambda image: torch.from_numpy(session.run(None, {'lq': image.numpy()})[0])
+
+
+@contextlib.contextmanager
+def _explained(network: nn.Module) -> Iterator[None]:
+    try:
+        yield
+    # the exporters raise whatever the network's own code meets, in long texts
+    except Exception as error:
+        backbone = network.backbone if isinstance(network, DINOIRArch) else network
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+        raise ValueError(f'{type(backbone).__name__} cannot be exported for all sizes: {reason}') from error
+
+
+@torch.no_grad()
+def _largest_difference(network: nn.Module, run: Callable[[Tensor], Tensor]) -> float:
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.rand(1, 3, *size, generator=generator) for size in CHECKED]
+    return max(float((run(image) - network(image)).abs().max()) for image in images)

@@ -1,0 +1,47 @@
+"""What a checkpoint is, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dinoir_plugin import network_file
+
+NAMES = {'params': 'as trained', 'params_ema': 'averaged'}
+
+
+def describe(checkpoint: str | Path) -> str:
+    """Lines about a checkpoint; neither the network nor its encoder is built.
+
+    Raises:
+        FileError: It cannot be read, or is no network.
+    """
+    file = network_file.read(checkpoint)
+    size = Path(checkpoint).expanduser().stat().st_size / 1e6
+    about = file.description
+    lines = [f'{checkpoint}: {size:.1f} MB' + (f', written by dinoir_plugin {about.version}' if about else '')]
+    for key, state in file.states.items():
+        count = sum(value.numel() for value in state.values()) / 1e6
+        lines.append(f'  {key}: {NAMES[key]}, {count:.2f} million numbers in {len(state)} tensors')
+    if about is None:
+        lines.append('  It does not say which network it is for: give --options FILE.yml to use it.')
+        return '\n'.join(lines)
+    steps = '' if about.iteration is None else f', {about.iteration} iterations'
+    patches = f', patches of {about.patch_size} px' if about.patch_size else ''
+    lines.append(f"  run: {about.name or 'without a name'}{steps}{patches}")
+    lines.append(f"  trained for: {', '.join(about.tasks) or 'not said'}")
+    lines += _network_lines(about.network)
+    return '\n'.join(lines)
+
+
+def _network_lines(network: dict[str, Any]) -> list[str]:
+    lines = []
+    encoder = network.get('encoder')
+    if isinstance(encoder, dict):
+        weights = encoder.get('weights', 'auto')
+        where = {'auto': "timm's download", 'random': 'random: without meaning'}.get(weights, weights)
+        lines.append(f"  frozen encoder, not in the file: {encoder.get('name')}, weights: {where}")
+    text = yaml.safe_dump({'network_g': network}, sort_keys=False, default_flow_style=None, width=100)
+    return [*lines, '', text.rstrip()]

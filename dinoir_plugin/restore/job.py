@@ -1,0 +1,96 @@
+"""Restoring many pictures: one that fails does not stop the rest, and what is there is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dinoir_plugin.restore.comparison import comparison
+from dinoir_plugin.restore.encoding import DEFAULT_QUALITY, encode_picture
+from dinoir_plugin.restore.files import Item, Job
+from dinoir_plugin.restore.pictures import read_picture
+from dinoir_plugin.restore.restorer import Restorer
+from dinoir_plugin.whole_files import write_whole
+
+# what a picture can come to: unreadable, unwritable, too large; torch says the last as a RuntimeError
+FAILURES = (ValueError, OSError, MemoryError, RuntimeError)
+
+
+@dataclass
+class Outcome:
+    """What became of the pictures.
+
+    Attributes:
+        restored: How many were written.
+        skipped: How many were there already.
+        failed: Those that could not be restored, and why.
+    """
+
+    restored: int = 0
+    skipped: int = 0
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How results are written.
+
+    Attributes:
+        quality: Of JPEG and WebP, 1 to 100.
+        compare: Whether a side-by-side picture goes beside each.
+        resume: Whether pictures whose result is there are left out.
+    """
+
+    quality: int = DEFAULT_QUALITY
+    compare: bool = False
+    resume: bool = False
+
+
+def run(job: Job, restorer: Restorer, writing: Writing, outcome: Outcome, show_progress: bool = True) -> None:
+    """Restore all pictures of a job.
+
+    Args:
+        job: Sources and targets; a target that is there is replaced, unless ``writing.resume``.
+        restorer: Does it.
+        writing: How.
+        outcome: Kept up to date, so that an interrupted caller knows how far it came.
+        show_progress: Whether a bar shows pictures per second and the time left.
+    """
+    waiting = [item for item in job.items if not (writing.resume and item.target.exists())]
+    outcome.skipped = len(job.items) - len(waiting)
+    with tqdm(total=len(waiting), unit='image', disable=not show_progress, dynamic_ncols=True) as bar:
+        for item in waiting:
+            bar.set_description(item.source.name[:30])
+            try:
+                _restore(item, restorer, writing, show_progress)
+                outcome.restored += 1
+            except FAILURES as error:
+                outcome.failed.append((item.source, _reason(error, item.source)))
+            bar.update()
+
+
+def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bool) -> None:
+    picture = read_picture(item.source)
+    with tqdm(unit='tile', leave=False, disable=not show_progress, dynamic_ncols=True, delay=1, position=1) as tiles:
+
+        def on_tile(done: int, count: int) -> None:
+            tiles.total = count
+            tiles.update(done - tiles.n)
+
+        restored = restorer.restore_picture(picture, on_tile)
+    data = encode_picture(restored, item.target.suffix[1:], writing.quality)
+    item.target.parent.mkdir(parents=True, exist_ok=True)
+    if writing.compare:
+        # before the picture itself, whose presence says that all is done
+        write_whole(item.comparison, comparison(picture, restored))
+    write_whole(item.target, data)
+
+
+def _reason(error: Exception, source: Path) -> str:
+    """One line, without the file's name, which stands before it."""
+    text = ' '.join(str(error).split()).removeprefix(f'{source}: ')
+    if isinstance(error, MemoryError) or 'not enough memory' in text or 'out of memory' in text.lower():
+        return 'more memory was asked for than there is. Try --tile 256'
+    return text[:300] or type(error).__name__
