@@ -12,7 +12,9 @@ HERE = Path(__file__).parent
 AUTOLOAD = 'dinoir_plugin_autoload.pth'
 
 TENSORBOARD = ['tensorboard']
-TEST = ['pytest', 'pytest-xdist', 'scikit-image', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
+EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
+DEMO = ['gradio>=6']
+TEST = ['playwright', 'pytest', 'pytest-xdist', 'scikit-image', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
 
 
 class BuildWithAutoload(build_py):
@@ -74,6 +76,16 @@ setup(
         'numpy',
         'pyyaml',
         'lmdb',
+        # of BasicSR's and timm's own requirements, named because they are imported here too
+        'pillow',
+        'safetensors',
+        'tifffile',
+        'tqdm',
     ],
-    extras_require={'tensorboard': TENSORBOARD, 'test': [*TEST, *TENSORBOARD]},
+    extras_require={
+        'tensorboard': TENSORBOARD,
+        'export': EXPORT,
+        'demo': DEMO,
+        'test': [*TEST, *TENSORBOARD, *EXPORT, *DEMO],
+    },
 )

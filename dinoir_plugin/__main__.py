@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dinoir_plugin.restore import commands as restoring
-from dinoir_plugin.terminal import BAD, GOOD, USAGE, complain, say
+from dinoir_plugin.terminal import BAD, GOOD, INTERRUPTED, USAGE, complain, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return USAGE
-    status: int = args.run(args)
+    try:
+        status: int = args.run(args)
+    except KeyboardInterrupt:
+        complain('stopped')
+        return INTERRUPTED
     return status
 
 

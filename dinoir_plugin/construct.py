@@ -25,7 +25,7 @@ def look_up(registry: Any, kind: Any, path: str) -> Any:
         OptionsError: Nothing goes by that name (path ``path``).
     """
     # BasicSR registers some of its classes with a suffix and finds them without it
-    name = kind if kind in registry else f'{kind}_basicsr'
+    name = kind if isinstance(kind, str) and kind in registry else f'{kind}_basicsr'
     if name not in registry:
         raise OptionsError(path, f"nothing is registered as '{kind}'", nearest(str(kind), registry.keys()))
     return registry.get(name)

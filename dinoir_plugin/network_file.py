@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 # Where in the file the description stands: a key beside `params`, or one of the metadata of safetensors.
 KEY = 'dinoir_plugin'
 STATES = ('params', 'params_ema')
+# of the description's values
+KINDS: dict[str, tuple[type, ...]] = {
+    'network': (dict,),
+    'encoder': (list, type(None)),
+    'version': (str,),
+    'name': (str,),
+    'iteration': (int, type(None)),
+    'tasks': (list,),
+    'patch_size': (int, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ def write(path: str | Path, content: NetworkFile) -> None:
         from safetensors.torch import save
 
         tensors = {f'{key}.{name}': value for key, state in content.states.items() for name, value in state.items()}
-        write_whole(path, save({name: value.contiguous() for name, value in tensors.items()}, text))
+        write_whole(path, save({name: value.contiguous().clone() for name, value in tensors.items()}, text))
     else:
         raise ValueError(f"{path}: expected an ending .pth or .safetensors, got '{path.suffix}'")
 
@@ -150,19 +160,25 @@ def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:
 
 def tensors_of(value: Any) -> State:
     """A state dict without the prefix that DDP leaves; empty where ``value`` is none."""
+    import torch
     from torch import Tensor
 
     if not isinstance(value, Mapping):
         return {}
-    return {str(k).removeprefix('module.'): v for k, v in value.items() if isinstance(v, Tensor)}
+    dense = {str(k): v for k, v in value.items() if isinstance(v, Tensor) and v.layout == torch.strided}
+    return {name.removeprefix('module.'): tensor for name, tensor in dense.items()}
 
 
 def _description(text: Any, path: Path) -> Description:
     try:
         found = Description(**json.loads(text))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise FileError(f'{path}: its description cannot be read ({error}). Was it written by a newer version?'
                         ) from error
-    if not isinstance(found.network, dict):
-        raise FileError(f'{path}: its description names no network')
+    for name, kinds in KINDS.items():
+        if not isinstance(getattr(found, name), kinds):
+            raise FileError(f'{path}: its description is damaged: {name} is {getattr(found, name)!r:.60}')
+    for name, kind in (('encoder', (int, float)), ('tasks', str)):
+        if not all(isinstance(entry, kind) for entry in getattr(found, name) or ()):
+            raise FileError(f'{path}: its description is damaged: {name} is {getattr(found, name)!r:.60}')
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-GOOD, BAD, USAGE = 0, 1, 2
+GOOD, BAD, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def say(text: str) -> None:

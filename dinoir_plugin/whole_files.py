@@ -22,6 +22,7 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, Inde
 
 # How files are called while they are written; a killed process leaves one behind.
 UNFINISHED = '.*.part'
+LONGEST_NAME = 240  # in bytes; systems take 255, and the unfinished file has a longer one
 
 
 class FileError(OSError):
@@ -41,20 +42,22 @@ def write_whole(path: str | Path, data: bytes | memoryview) -> None:
         FileError: The disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    part = path.with_name(UNFINISHED.replace('*', path.name))
+    name = path.name if len(os.fsencode(path.name)) < LONGEST_NAME else f'{zlib.crc32(os.fsencode(path.name)):08x}'
+    part = path.with_name(UNFINISHED.replace('*', name))
     try:
         with part.open('wb') as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(path)
-        _keep_name(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
         raise FileError(
             f'{path}: cannot be written ({error.strerror}, {len(data)} bytes). Nothing that was there before is lost.'
         ) from error
+    with contextlib.suppress(OSError):  # a folder that may be written but not read
+        _keep_name(path.parent)
 
 
 def save_whole(path: str | Path, content: Any) -> None:
@@ -89,7 +92,8 @@ def load_whole(path: str | Path) -> Any:
     except OSError as error:
         raise FileError(f'{path} cannot be read: {error.strerror}') from error
     except DAMAGE as error:
-        raise FileError(f'{path} is not a whole file of tensors written by torch.save') from error
+        raise FileError(f'{path} is not a whole file of tensors written by torch.save. Files with code in them, and '
+                        'those from before torch 1.6, are not read') from error
 
 
 def _keep_name(folder: Path) -> None:

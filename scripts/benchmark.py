@@ -6,6 +6,7 @@
     python scripts/benchmark.py --guard                  a minute: fails where a gain has been lost
     python scripts/benchmark.py --profile                where the time of a forward pass and of a training step goes
     python scripts/benchmark.py --loading DATA           patches a second from folders and LMDBs (needs bsd400, ...)
+    python scripts/benchmark.py --restoring NET.pth      tiles, local statistics, 50 megapixels with a trained network
     python scripts/benchmark.py --device cuda            images per second, memory and share of the peak on a GPU
 
 Each row has a process of its own. It alternates between the form under test and the form it is held against, after a
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from dinoir_plugin.models.acceleration import has_bf16  # noqa: E402
-from scripts.benchmarks import device, forward, loading, pictures, profiles, training  # noqa: E402
+from scripts.benchmarks import device, forward, loading, pictures, profiles, restoring, training  # noqa: E402
 from scripts.benchmarks.measure import Result, keeping_memory  # noqa: E402
 
 
@@ -90,6 +91,12 @@ ROWS = {
     'loader': Row("a sample of the data set; x PairedImageDataset's time", '-', pictures.loader),
     'drawing': Row('choosing a training sample; share of making it (PNG)', '<= 0.02', pictures.drawing),
     'saving': Row('a checkpoint every 5,000 steps; share of their time', '<= 0.01', training.saving),
+    'local-restormer': Row(
+        'Restormer, 512 px, statistics over windows of 192; x whole',
+        '-',
+        partial(restoring.local_cost, name='restormer'),
+    ),
+    'local-nafnet': Row('the same for NAFNet', '-', partial(restoring.local_cost, name='nafnet')),
     'channels_last': Row('EDSR in NHWC; x NCHW', '-', forward.channels_last),
 }
 # what a loss of speed would show in first, and the least (or most) that it may come to on a busy machine
@@ -196,6 +203,7 @@ def main() -> None:
     parser.add_argument('--profile', action='store_true', help='print where the time goes')
     parser.add_argument('--device', help='measure the table of variants on this device, e.g. cuda')
     parser.add_argument('--loading', type=Path, metavar='DATA', help='measure patches a second from real pictures')
+    parser.add_argument('--restoring', type=Path, metavar='NET', help='measure tiles and a large picture')
     args = parser.parse_args()
     warnings.filterwarnings('ignore', message='The encoder .* has random weights')
     if args.list:
@@ -206,6 +214,8 @@ def main() -> None:
         print(profiles.table())
     elif args.loading:
         print(loading.table(args.loading, args.runs, args.out))
+    elif args.restoring:
+        print(restoring.table(args.restoring, args.out))
     elif args.device:
         print(device.table(args.device, args.runs, args.out))
     elif len(args.rows) == 1:

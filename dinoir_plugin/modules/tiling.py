@@ -92,6 +92,7 @@ def restore_picture(
         multiple: int = guided.size_multiple
         padded = guided.padded(image)
         tile = max(tile // multiple, 1) * multiple
+        overlap = min(-(-overlap // multiple) * multiple, tile // 2 // multiple * multiple)
         restored = restore_tiled(guided.by_window(padded), padded, tile, overlap, multiple, on_tile)
         return restored[..., :height, :width]
     return restore_tiled(lambda part, window: net(part), image, tile, overlap, on_tile=on_tile)
@@ -115,7 +116,7 @@ def restore_tiled(
         image: (B, C, H, W).
         tile: Side of a tile in pixels.
         overlap: Least overlap of neighbouring tiles in pixels, at most half a tile.
-        multiple: Tiles start at multiples of it, and so have to be ``tile`` and both sides of the picture.
+        multiple: Tiles start at multiples of it; ``tile``, ``overlap`` and both sides of the picture have to be some.
         on_tile: Called after each tile with how many are done, and how many there are.
 
     Returns:
@@ -125,8 +126,9 @@ def restore_tiled(
         ValueError: Sizes that do not fit together, or a ``restore`` that changes the size.
     """
     check_tile(tile, overlap)
-    if any(side % multiple for side in (tile, *image.shape[-2:])):
-        raise ValueError(f'expected tile and picture to be multiples of {multiple}, got {tile}, {image.shape[-2:]}')
+    if any(side % multiple for side in (tile, overlap, *image.shape[-2:])):
+        sides = f'{tile}, {overlap} and {tuple(image.shape[-2:])}'
+        raise ValueError(f'expected tile, overlap and picture to be multiples of {multiple}, got {sides}')
     result = torch.zeros_like(image)
     tiles = list(windows(image.shape[-2], image.shape[-1], tile, overlap, multiple))
     for number, (window, rows, columns) in enumerate(tiles, start=1):
@@ -165,7 +167,7 @@ def axis_weights(side: int, tile: int, overlap: int, multiple: int = 1) -> list[
     """
     tile = min(side, tile)
     count = 1 if tile == side else math.ceil((side - overlap) / (tile - overlap))
-    # evenly, rounded down to steps of `multiple`; where it divides the overlap too, that never gets smaller
+    # evenly, rounded down to steps of `multiple`: as that divides the overlap, it never gets smaller
     steps = (side - tile) // multiple
     starts = [number * steps // max(count - 1, 1) * multiple for number in range(count)]
     margin = overlap // 4

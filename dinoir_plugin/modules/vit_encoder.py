@@ -18,6 +18,8 @@ from dinoir_plugin.modules.encoder_weights import load_weights
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 RANDOM_WEIGHTS_SEED = 0
+# arguments with which timm reads files or the network on its own
+NOT_OURS = ('pretrained', 'pretrained_cfg', 'pretrained_cfg_overlay', 'checkpoint_path', 'cache_dir', 'features_only')
 
 
 class ViTEncoder(nn.Module):
@@ -103,6 +105,10 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
 
     if not timm.is_model(name):
         raise OptionsError('name', f"timm has no model '{name}'", nearest(name, timm.list_models('vit_*')))
+    for key in model_args:
+        if key in NOT_OURS:
+            raise OptionsError(f'model_args.{key}', 'it says where weights come from, not what the model is',
+                               'Leave it out; encoder.weights names the weights')
     arguments = {'num_classes': 0, 'dynamic_img_size': True, **model_args}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
@@ -169,7 +175,8 @@ def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Ten
     """
     sizes = [torch.arange(1, size + 1, dtype=like.dtype, device=like.device)[-1:] for size in (height, width)]
     offset = 0.1 * ((sizes[0] != side) | (sizes[1] != side)).to(like.dtype)
-    return tuple(_bicubic(side, size, side / (last + offset), like) for size, last in zip((height, width), sizes))
+    steps = [side / (size + offset) for size in sizes]
+    return _bicubic(side, height, steps[0], like), _bicubic(side, width, steps[1], like)
 
 
 def _bicubic(side: int, size: int, step: Tensor, like: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dinoir_plugin import network_file
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.construct import construct, registered
-from dinoir_plugin.errors import OptionsError, under
+from dinoir_plugin.errors import OptionsError
 from dinoir_plugin.modules.encoder_weights import same_weights
 from dinoir_plugin.whole_files import FileError
 
@@ -61,13 +61,13 @@ def build_network(
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """The network without its weights; arguments and errors as :func:`build`."""
-    network_g = options or (file.description and file.description.network)
+    network_g = options or (file.description.network if file.description else None)
     if network_g is None:
         raise OptionsError('network_g', f'{checkpoint} does not say which network it is for, as it was not written by '
                            'this plugin', 'Give its options: --options FILE.yml, in Python network={...}')
     arguments = dict(network_g)
     if encoder_weights is not None:
-        if 'encoder' not in arguments:
+        if not isinstance(arguments.get('encoder'), Mapping):
             raise OptionsError('network_g.encoder', f'{checkpoint} has no encoder to give weights to')
         arguments['encoder'] = {**arguments['encoder'], 'weights': encoder_weights}
     kind = registered(ARCH_REGISTRY, arguments, 'network_g')
@@ -98,8 +98,8 @@ def network_options(path: str | Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionsError('--options', f'{path} cannot be read as YAML ({error})') from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise OptionsError('--options', f'{path} cannot be read as YAML ({str(error)[:200]})') from error
     network = content.get('network_g') if isinstance(content, dict) else None
     if not isinstance(network, dict):
         raise OptionsError('--options', f'expected a block network_g in {path}')

@@ -7,9 +7,7 @@ import sys
 import warnings
 from typing import Any
 
-from dinoir_plugin.terminal import BAD, GOOD, USAGE, complain, say
-
-INTERRUPTED = 130
+from dinoir_plugin.terminal import BAD, GOOD, INTERRUPTED, USAGE, complain, say
 
 
 def add_restore(commands: Any) -> None:
@@ -21,7 +19,7 @@ def add_restore(commands: Any) -> None:
         'colour profile and EXIF are kept. Exit status: 0 all were restored, 1 some were not (they are named at the '
         'end), 2 wrong use.',
     )
-    parser.add_argument('sources', nargs='+', metavar='IN', help="a file, a folder or a pattern such as 'in/**/*.jpg'")
+    parser.add_argument('sources', nargs='+', metavar='IN', help="a file, a folder or a pattern: 'in/**/*.jpg'")
     parser.add_argument('out', metavar='OUT', help='a file for a single file, else a folder')
     _add_network(parser)
     parser.add_argument('--tile', type=_tile, default='auto', metavar='auto|N',
@@ -45,7 +43,7 @@ def add_restore(commands: Any) -> None:
 def add_info(commands: Any) -> None:
     """Describe ``dinoir info``."""
     parser = commands.add_parser('info', help='say what a checkpoint is',
-                                 description='Prints what a checkpoint holds and how its network is built.')  # fmt: skip
+                                 description='Says what a checkpoint holds and how its network is built.')
     parser.add_argument('checkpoint', metavar='CKPT', help='.pth or .safetensors')
     parser.set_defaults(run=_info)
 
@@ -75,7 +73,7 @@ def add_demo(commands: Any) -> None:
     parser.add_argument('--checkpoint', required=True, nargs='+', metavar='CKPT', help='one or more to choose from')
     parser.add_argument('--encoder-weights', metavar='FILE', help="where the frozen encoder's weights are here")
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
-    parser.add_argument('--host', default='127.0.0.1', help='address to serve on (default: 127.0.0.1, this machine only)')
+    parser.add_argument('--host', default='127.0.0.1', help='where to serve (default: 127.0.0.1, this machine only)')
     parser.add_argument('--port', type=int, default=7860, help='default: 7860')
     parser.add_argument('--max-megapixels', type=float, default=24, metavar='N', help='largest picture (default: 24)')
     parser.set_defaults(run=_demo)
@@ -90,6 +88,8 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def _tile(text: str) -> int | str:
+    if text != 'auto' and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected 'auto' or a number of pixels, got '{text}'")
     return text if text == 'auto' else int(text)
 
 
@@ -105,12 +105,12 @@ def _restore(args: argparse.Namespace) -> int:
         from dinoir_plugin.restore.files import find
 
         ending = None if args.format is None else check_format(args.format)
-        job = find(args.sources, args.out, ending)
+        job = find(args.sources, args.out, ending, args.compare)
         if not 1 <= args.quality <= 100:
             raise ValueError(f'--quality: expected 1 to 100, got {args.quality}')
-        there = [item.target for item in job.items if item.target.exists()]
+        there = [target for item in job.items for target in item.targets(args.compare) if target.exists()]
         if there and not (args.resume or args.overwrite):
-            raise ValueError(f'{len(there)} of {len(job.items)} results are there already, such as {there[0]}: '
+            raise ValueError(f'{len(there)} results are there already, such as {there[0]}: '
                              '--resume leaves them out, --overwrite restores them again')
         from dinoir_plugin.restore.restorer import Restorer
 

@@ -16,6 +16,7 @@ from dinoir_plugin.restore.pictures import EXIF_KEPT, Picture, PictureError, joi
 
 FORMATS = {'png': 'PNG', 'jpg': 'JPEG', 'jpeg': 'JPEG', 'tif': 'TIFF', 'tiff': 'TIFF', 'webp': 'WEBP'}
 DEFAULT_QUALITY = 95
+EXIF_RESOLUTION, EXIF_UNIT, EXIF_SOFTWARE = (282, 283), 296, 305
 AFTER_HEADER = 33  # of a PNG: its mark, and the header with length, name and checksum
 
 
@@ -75,16 +76,18 @@ def encode_picture(picture: Picture, ending: str, quality: int = DEFAULT_QUALITY
 def _deep_png(picture: Picture) -> bytes:
     """16 bits by OpenCV; profile and EXIF are put behind the header, where the format wants them."""
     pixels = picture.pixels
+    icc = picture.icc
     if pixels.ndim == 2 and picture.alpha is not None:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)  # OpenCV writes no grey with alpha
+        # OpenCV writes no grey with alpha; a profile for grey would not fit colours
+        pixels, icc = np.repeat(pixels[..., None], 3, axis=2), None
     values = join_alpha(pixels[..., ::-1] if pixels.ndim == 3 else pixels, picture.alpha)
     written, buffer = cv2.imencode('.png', values)
     if not written:
         raise PictureError('OpenCV could not write this picture as PNG')
     data = buffer.tobytes()
     chunks = b''
-    if picture.icc:
-        chunks += _chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(picture.icc))
+    if icc:
+        chunks += _chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(icc))
     if picture.exif:
         chunks += _chunk(b'eXIf', picture.exif.removeprefix(b'Exif\0\0'))
     return data[:AFTER_HEADER] + chunks + data[AFTER_HEADER:]
@@ -100,7 +103,9 @@ def _tiff(picture: Picture) -> bytes:
 
     exif = Image.Exif()
     exif.load(picture.exif or b'')
-    texts = [(tag, 's', 0, exif[tag], True) for tag in EXIF_KEPT if isinstance(exif.get(tag), str)]
+    # as bytes: tifffile refuses letters beyond ASCII in a str
+    texts = {tag: exif[tag].encode('latin-1', 'replace') for tag in EXIF_KEPT if isinstance(exif.get(tag), str)}
+    resolution = tuple(float(exif[tag]) for tag in EXIF_RESOLUTION if tag in exif)
     stream = io.BytesIO()
     values = join_alpha(picture.pixels, picture.alpha)
     tifffile.imwrite(
@@ -112,6 +117,9 @@ def _tiff(picture: Picture) -> bytes:
         compression='zlib',
         iccprofile=picture.icc,
         metadata=None,
-        extratags=texts,
+        software=texts.pop(EXIF_SOFTWARE, False),
+        resolution=resolution if len(resolution) == 2 else None,
+        resolutionunit=int(exif.get(EXIF_UNIT, 2)) if len(resolution) == 2 else None,
+        extratags=[(tag, 's', 0, text, True) for tag, text in texts.items()],
     )
     return stream.getvalue()

@@ -80,15 +80,20 @@ def export(
         OptionsError: The network cannot be built.
         ValueError: Another ending, a file that is there, a missing package, or a network that cannot be exported.
     """
-    out = Path(out)
+    out = Path(out).expanduser()
     if out.suffix not in GRAPHS + CHECKPOINTS:
         raise ValueError(f"{out}: cannot write '{out.suffix}'; {nearest(out.suffix, GRAPHS + CHECKPOINTS)}")
     if out.exists() and not overwrite:
         raise ValueError(f'{out} is there already: --overwrite replaces it')
     if out.suffix in CHECKPOINTS:
         file = network_file.read(checkpoint)
+        if encoder_weights is not None and options is None:
+            raise ValueError('--encoder-weights: the weights of the encoder are in no checkpoint; leave it out')
         if options is not None:
             network: Any = build_network(checkpoint, file, encoder_weights, options)
+            problems = [network_file.misfit(state, network) for state in file.states.values()]
+            if any(problems):
+                raise ValueError(f'{checkpoint} does not fit these options: the file {max(problems)}')
             print_of_encoder = network.encoder.fingerprint if isinstance(network, DINOIRArch) else None
             about = network_file.Description(dict(options), print_of_encoder)
             file = network_file.NetworkFile(file.states, about)
@@ -97,7 +102,7 @@ def export(
     built = build(checkpoint, encoder_weights=encoder_weights, options=options)
     data, run = _graph(built.network, out.suffix)
     difference = _largest_difference(built.network, run)
-    if difference > TOLERANCE:
+    if not difference <= TOLERANCE:  # NaN is no good either
         raise ValueError(f'{out} was not written: its results differ from the network by {difference:.1e}, more than '
                          f'{TOLERANCE:.0e}')
     write_whole(out, data)
@@ -127,7 +132,7 @@ def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], T
         written = torch.onnx.export(
             program, dynamo=True, external_data=False, input_names=['lq'], output_names=['restored'], verbose=False
         )
-        data: bytes = written.model_proto.SerializeToString()
+        data: bytes = written.model_proto.SerializeToString()  # type: ignore[union-attr]
     session = onnxruntime.InferenceSession(data)
     return data, lambda image: torch.from_numpy(session.run(None, {'lq': image.numpy()})[0])
 

@@ -27,6 +27,10 @@ class Item:
         """Where the side-by-side picture goes."""
         return self.target.with_name(f'{self.target.stem}_compare.jpg')
 
+    def targets(self, compare: bool) -> list[Path]:
+        """All files that are written for it."""
+        return [self.target, self.comparison] if compare else [self.target]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -41,13 +45,14 @@ class Job:
     other_files: int = 0
 
 
-def find(sources: Sequence[str], out: str, ending: str | None = None) -> Job:
+def find(sources: Sequence[str], out: str, ending: str | None = None, compare: bool = False) -> Job:
     """Pair up inputs and outputs.
 
     Args:
         sources: Files, folders (with all folders in them) and patterns (``photos/**/*.jpg``).
         out: A file's name for a single file, else a folder. What lies in it is no input.
         ending: That of the outputs, of FORMATS; None: each picture's own where it is written, else ``png``.
+        compare: Whether side-by-side pictures are written too.
 
     Raises:
         OptionsError: Nothing is found, two pictures would get one name, or one would take the place of its original.
@@ -60,7 +65,7 @@ def find(sources: Sequence[str], out: str, ending: str | None = None) -> Job:
             raise OptionsError('OUT', f"pictures are not written as '{target.suffix}'", f'One of {", ".join(FORMATS)}')
         if ending is not None and FORMATS[own] != FORMATS[ending]:
             raise OptionsError('--format', f"'{ending}' is not what {target} is called", 'Leave one of them out')
-        return _checked(Job([Item(Path(sources[0]), target)]))
+        return _checked(Job([Item(Path(sources[0]), target)]), compare)
     if target.is_file():
         raise OptionsError('OUT', f'expected a folder for several pictures, but {target} is a file')
     items: list[Item] = []
@@ -72,12 +77,14 @@ def find(sources: Sequence[str], out: str, ending: str | None = None) -> Job:
             items.append(Item(path, target / below.with_suffix(f'.{ending_for(path, ending)}')))
     if not items:
         raise OptionsError('IN', f'no picture found in {", ".join(sources)}', f'Pictures end in {", ".join(ENDINGS)}')
-    return _checked(Job(items, others))
+    return _checked(Job(items, others), compare)
 
 
 def _pictures(source: str, out: Path) -> tuple[list[tuple[Path, Path]], int]:
     """Pictures and their places below the output folder, and how many files are none."""
     path = Path(source)
+    if not source:
+        raise OptionsError('IN', 'expected a file, a folder or a pattern, got nothing')
     if path.is_dir():
         files = list(_walk(path, out))
         kept = [file for file in files if file.suffix.lower() in ENDINGS]
@@ -94,7 +101,11 @@ def _pictures(source: str, out: Path) -> tuple[list[tuple[Path, Path]], int]:
 
 def _walk(folder: Path, out: Path) -> Iterable[Path]:
     """All files below a folder in order, but hidden ones and those in the output folder."""
-    for place, folders, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise OptionsError('IN', f'the folder {error.filename} cannot be read ({error.strerror})') from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith('.')
                             and (Path(place, name).resolve() != out.resolve()))  # fmt: skip
         yield from (Path(place, name) for name in sorted(names) if not name.startswith('.'))
@@ -113,14 +124,17 @@ def _before_wildcards(path: Path) -> list[str]:
     return parts
 
 
-def _checked(job: Job) -> Job:
+def _checked(job: Job, compare: bool) -> Job:
+    """The job, where no file that it writes is one that it reads or writes already."""
+    originals = {item.source.resolve() for item in job.items}
     taken: dict[Path, Path] = {}
     for item in job.items:
-        place = item.target.resolve()
-        if place == item.source.resolve():
-            raise OptionsError('OUT', f'{item.source} would be replaced by its restored picture', 'Use another folder')
-        if place in taken:
-            raise OptionsError('OUT', f'{taken[place]} and {item.source} would both become {item.target}',
-                               'Restore them into folders of their own, or leave --format out')
-        taken[place] = item.source
+        for target in item.targets(compare):
+            place = target.resolve()
+            if place in originals:
+                raise OptionsError('OUT', f'the original {target} would be replaced', 'Use another folder')
+            if place in taken:
+                raise OptionsError('OUT', f'{taken[place]} and {item.source} would both become {target}',
+                                   'Restore them into folders of their own, or leave --format and --compare out')
+            taken[place] = item.source
     return job

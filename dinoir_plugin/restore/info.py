@@ -41,7 +41,7 @@ def _network_lines(network: dict[str, Any]) -> list[str]:
     encoder = network.get('encoder')
     if isinstance(encoder, dict):
         weights = encoder.get('weights', 'auto')
-        where = {'auto': "timm's download", 'random': 'random: without meaning'}.get(weights, weights)
+        where = {'auto': "timm's download", 'random': 'random: without meaning'}.get(str(weights), weights)
         lines.append(f"  frozen encoder, not in the file: {encoder.get('name')}, weights: {where}")
     text = yaml.safe_dump({'network_g': network}, sort_keys=False, default_flow_style=None, width=100)
     return [*lines, '', text.rstrip()]

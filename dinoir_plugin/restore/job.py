@@ -14,9 +14,6 @@ from dinoir_plugin.restore.pictures import read_picture
 from dinoir_plugin.restore.restorer import Restorer
 from dinoir_plugin.whole_files import write_whole
 
-# what a picture can come to: unreadable, unwritable, too large; torch says the last as a RuntimeError
-FAILURES = (ValueError, OSError, MemoryError, RuntimeError)
-
 
 @dataclass
 class Outcome:
@@ -66,8 +63,8 @@ def run(job: Job, restorer: Restorer, writing: Writing, outcome: Outcome, show_p
             try:
                 _restore(item, restorer, writing, show_progress)
                 outcome.restored += 1
-            except FAILURES as error:
-                outcome.failed.append((item.source, _reason(error, item.source)))
+            except Exception as error:  # noqa: BLE001 - one odd file must not end the others, whatever is met in it
+                outcome.failed.append((item.source, reason(error, item.source)))
             bar.update()
 
 
@@ -88,9 +85,11 @@ def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bo
     write_whole(item.target, data)
 
 
-def _reason(error: Exception, source: Path) -> str:
+def reason(error: Exception, source: Path) -> str:
     """One line, without the file's name, which stands before it."""
     text = ' '.join(str(error).split()).removeprefix(f'{source}: ')
+    if not isinstance(error, (ValueError, OSError, RuntimeError, MemoryError)):
+        text = f'{type(error).__name__}: {text}'
     if isinstance(error, MemoryError) or 'not enough memory' in text or 'out of memory' in text.lower():
         return 'more memory was asked for than there is. Try --tile 256'
     return text[:300] or type(error).__name__

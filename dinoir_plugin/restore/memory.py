@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from dinoir_plugin.errors import OptionsError
 
 GIB = 1 << 30
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
@@ -76,11 +77,11 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
         if bytes_needed(height, width, needs, side) <= SHARE * free:
             return Plan(side, one_guide=guided and at_once)
     smallest = bytes_needed(height, width, needs, sides[-1]) / SHARE
+    remedy = 'Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore the picture in parts'
     raise OutOfMemory(
         f'{width}x{height} pixels in tiles of {sides[-1]} need about {smallest / GIB:.1f} GiB of free memory, and '
-        f'{free / GIB:.1f} GiB is free. ' + ('Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore '
-        'the picture in parts')
-    )  # fmt: skip
+        f'{free / GIB:.1f} GiB is free. {remedy}'
+    )
 
 
 def bytes_needed(height: int, width: int, needs: Needs, tile: int | None) -> float:
@@ -91,14 +92,29 @@ def bytes_needed(height: int, width: int, needs: Needs, tile: int | None) -> flo
 
 
 def measure(net: Any, side: int, device: torch.device) -> Needs:
-    """What a network needs, from one pass of a picture of ``side`` pixels a side."""
-    picture = torch.zeros(1, 3, side, side, device=device)
-    encoder = peak_bytes(lambda: net.guide(picture)) if hasattr(net, 'guide') else 0
-    return Needs(peak_bytes(lambda: net(picture)) / side**2, encoder / side**2)
+    """What a network needs, from one pass of a picture of ``side`` pixels a side.
+
+    Raises:
+        OptionsError: It does not turn pictures into pictures of the same size.
+    """
+    picture = torch.full((1, 3, side, side), 0.5, device=device)
+    results = []
+    try:
+        network = peak_bytes(lambda: results.append(net(picture)))
+        encoder = peak_bytes(lambda: net.guide(picture)) if hasattr(net, 'guide') else 0
+    # any arch of a registry may be named, and raise anything
+    except Exception as error:
+        problem = f'{type(net).__name__} does not take a picture (1, 3, {side}, {side})'
+        raise OptionsError('network_g', f'{problem} ({type(error).__name__}: {str(error)[:200]})') from error
+    shape = getattr(results[0], 'shape', type(results[0]).__name__)
+    if shape != picture.shape:
+        shapes = f'{tuple(picture.shape)}, got {shape}'
+        raise OptionsError('network_g', f'expected a network that gives pictures of the size it takes, {shapes}')
+    return Needs(network / side**2, encoder / side**2)
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
-    """The most bytes of tensors made by ``run`` that are there at once; what kernels take for themselves is not seen."""
+    """The most bytes of tensors made by ``run`` that are there at once; what kernels take besides is not seen."""
     with _Counting() as counting:
         run()
     return counting.peak
@@ -164,7 +180,11 @@ def _container() -> list[int]:
     for most, used in (('memory.max', 'memory.current'),
                        ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):  # fmt: skip
         try:
-            return [int((root / most).read_text()) - int((root / used).read_text())]
+            free = int((root / most).read_text()) - int((root / used).read_text())
+            statistics = (root / used).with_name('memory.stat').read_text().split()
+            # files that were read count as used until somebody needs their place
+            entries = dict(zip(statistics[::2], statistics[1::2]))
+            return [free + int(entries.get('total_inactive_file', entries.get('inactive_file', 0)))]
         except (OSError, ValueError):  # not this version, or no limit (`max`)
             continue
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from dataclasses import dataclass, replace
@@ -21,10 +22,9 @@ TIFF_MARKS = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 PNG_DEPTH = 24  # where the header of a PNG says how many bits a sample has
 # description, make, model, resolution, unit, software, date, artist, copyright; the rest describes the old file
 EXIF_KEPT = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
-ICC = 34675  # of TIFF
+ICC, PREMULTIPLIED = 34675, 1  # of TIFF
 EXIF_FOLDER, EXIF_GPS = 0x8769, 0x8825
-EXIF_WIDTH, EXIF_HEIGHT = 0xA002, 0xA003
-COLOURLESS = ('1', 'L', 'LA', 'La', 'I;16', 'I;16L', 'I;16B')
+EXIF_WIDTH, EXIF_HEIGHT, EXIF_INTEROPERABILITY = 0xA002, 0xA003, 0xA005
 CLEAR = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 
 
@@ -72,13 +72,14 @@ def read_picture(path: str | Path) -> Picture:
         if not start:
             raise PictureError(f'{path}: the file is empty')
         if start.startswith(TIFF_MARKS):
-            deep = _read_tiff(path)
-            if deep is not None:
-                return deep
+            picture = _read_tiff(path)
+            if picture is not None:
+                return picture
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             with Image.open(path, formats=READ) as image:
-                if image.format == 'PPM' or (start.startswith(PNG_MARK) and start[PNG_DEPTH] == 16):
+                deep = start.startswith(PNG_MARK) and start[PNG_DEPTH] == 16
+                if deep or (image.format == 'PPM' and _is_deep_ppm(path)):
                     return _from_opencv(path, image)
                 return from_pillow(image, str(path))
     except Image.UnidentifiedImageError as error:
@@ -102,12 +103,12 @@ def from_pillow(image: Image.Image, name: str = 'the picture') -> Picture:
     if frames > 1 and image.format != 'MPO':
         raise PictureError(f'{name}: holds {frames} pictures (an animation or pages). Restore takes one at a time: '
                            'save them one by one')
-    icc: bytes | None = image.info.get('icc_profile')
+    icc = _profile(image.info.get('icc_profile'))
     source = image.format or ''
-    # first, because Pillow turns a TIFF itself when it loads it, and takes the tag away
+    exif = _kept(image.getexif())
     image.load()
-    exif = image.getexif()
-    orientation = int(exif.get(EXIF_ORIENTATION, 1))
+    # asked now, because Pillow turns a TIFF itself when it loads it, and takes the tag away
+    orientation = _orientation(image.getexif().get(EXIF_ORIENTATION))
     if image.mode in ('CMYK', 'YCCK', 'YCbCr'):
         image, icc = _to_rgb(image, icc), None
     clear = image.mode in CLEAR or 'transparency' in image.info
@@ -120,7 +121,7 @@ def from_pillow(image: Image.Image, name: str = 'the picture') -> Picture:
     else:
         raise PictureError(f'{name}: expected grey or RGB with 8 or 16 bits, got mode {image.mode}. Convert it first')
     pixels, alpha = split_alpha(upright(values, orientation))
-    return Picture(pixels, alpha, icc, _cleaned(exif, pixels), source)
+    return Picture(pixels, alpha, icc, _exif_block(exif, pixels), source)
 
 
 def to_pillow(picture: Picture) -> Image.Image:
@@ -155,7 +156,7 @@ def check_values(values: Array, name: str) -> Array:
         PictureError: Some are no numbers, or outside of [0, 1].
     """
     if not np.isfinite(values).all():
-        raise PictureError(f'{name}: {np.mean(~np.isfinite(values)):.0%} of its values are no numbers (NaN or infinite)')
+        raise PictureError(f'{name}: {np.mean(~np.isfinite(values)):.0%} of its values are no numbers (NaN, infinite)')
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise PictureError(f'{name}: expected float values from 0 to 1, got {low:g} to {high:g}. Scale them first')
@@ -168,32 +169,72 @@ def _read_tiff(path: Path) -> Picture | None:
 
     with tifffile.TiffFile(path) as file:
         page: Any = file.pages[0]
-        if page.dtype == np.uint8 or page.dtype == np.bool_:
+        if page.dtype is None or page.dtype == np.uint8 or page.dtype == np.bool_:
             return None
         if len(file.pages) > 1:
             raise PictureError(f'{path}: holds {len(file.pages)} pages. Restore takes one at a time: save them one by '
                                'one')
-        kind = page.photometric.name
-        if page.dtype not in (np.uint16, np.float16, np.float32, np.float64) or kind not in ('MINISBLACK', 'RGB'):
-            raise PictureError(f'{path}: expected grey or RGB with 8 or 16 bits or floats, got {kind} with {page.dtype}. '
-                               'Convert it first')
-        tags = {code: page.tags[code].value for code in (EXIF_ORIENTATION, ICC) if code in page.tags}
+        kind = getattr(page.photometric, 'name', page.photometric)
+        known = page.dtype in (np.uint16, np.float32, np.float64) and kind in ('MINISBLACK', 'RGB')
+        if not known or page.samplesperpixel > 4 or PREMULTIPLIED in page.extrasamples:
+            got = f'{kind} with {page.samplesperpixel} channels of {page.dtype}'
+            raise PictureError(f'{path}: expected grey or RGB with 8 or 16 bits or floats, transparency not multiplied '
+                               f'in, got {got}. Convert it first')
+        wanted = (EXIF_ORIENTATION, ICC, *EXIF_KEPT)
+        tags = {code: page.tags[code].value for code in wanted if code in page.tags}
         data = bytearray(path.read_bytes())
-        if EXIF_ORIENTATION in tags:
+        if EXIF_ORIENTATION in tags and page.tags[EXIF_ORIENTATION].count == 1:
             # OpenCV's releases do not agree on who turns a TIFF
             struct.pack_into(f'{file.byteorder}H', data, page.tags[EXIF_ORIENTATION].valueoffset, 1)
-    values = _decoded(data, path)
+        planar = page.samplesperpixel > 1 and page.planarconfig != 1
+        # OpenCV reads all kinds of compression, but neither grey with alpha nor channels apart
+        values = page.asarray() if planar or page.samplesperpixel == 2 else _decoded(data, path)
+        if planar:
+            values = np.moveaxis(values, 0, -1)
     if values.dtype != np.uint16:
         values = check_values(values, str(path))
-    pixels, alpha = split_alpha(upright(values, int(tags.get(EXIF_ORIENTATION, 1))))
-    return Picture(pixels, alpha, tags.get(ICC), None, 'TIFF')
+    pixels, alpha = split_alpha(upright(values, _orientation(tags.pop(EXIF_ORIENTATION, 1))))
+    icc = _profile(tags.pop(ICC, None))
+    # tifffile gives a fraction as two numbers
+    kept = {code: value[0] / value[1] if isinstance(value, tuple) and len(value) == 2 and value[1] else value
+            for code, value in tags.items()}  # fmt: skip
+    return Picture(pixels, alpha, icc, _exif_block(kept, pixels), 'TIFF')
 
 
 def _from_opencv(path: Path, header: Image.Image) -> Picture:
     """A picture with 16 bits, which Pillow would make 8 of, with what Pillow finds beside the pixels."""
     exif = header.getexif()
-    pixels, alpha = split_alpha(upright(_decoded(path.read_bytes(), path), int(exif.get(EXIF_ORIENTATION, 1))))
-    return Picture(pixels, alpha, header.info.get('icc_profile'), _cleaned(exif, pixels), header.format or '')
+    turned = upright(_decoded(path.read_bytes(), path), _orientation(exif.get(EXIF_ORIENTATION)))
+    pixels, alpha = split_alpha(turned)
+    clear = header.info.get('transparency')
+    if pixels.ndim == 2 and isinstance(clear, int):  # one grey that stands for nothing, which OpenCV passes over
+        alpha = np.where(pixels == clear, 0, 65535).astype(np.uint16)
+    block = _exif_block(_kept(exif), pixels)
+    return Picture(pixels, alpha, _profile(header.info.get('icc_profile')), block, header.format or '')
+
+
+def _is_deep_ppm(path: Path) -> bool:
+    """Whether a PPM or PGM has 16 bits.
+
+    Raises:
+        PictureError: Its white is neither 255 nor 65535.
+    """
+    with path.open('rb') as file:
+        found = re.match(rb'P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)', file.read(4096))
+    if found is None or int(found[1]) == 255:
+        return False
+    if int(found[1]) != 65535:
+        raise PictureError(f'{path}: expected 255 or 65535 for white, got {int(found[1])}. Convert it to PNG')
+    return True
+
+
+def _orientation(value: Any) -> int:
+    """An EXIF orientation; upright where it is none."""
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _profile(value: Any) -> bytes | None:
+    return value if isinstance(value, bytes) and value else None
 
 
 def _decoded(data: bytes | bytearray, path: Path) -> Array:
@@ -221,21 +262,37 @@ def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert('RGB')
 
 
-def _cleaned(exif: Image.Exif, pixels: Array) -> bytes | None:
-    """What is still true of an upright picture without a thumbnail."""
-    kept = Image.Exif()
-    for tag in EXIF_KEPT:
-        if tag in exif:
-            kept[tag] = exif[tag]
-    for folder in (EXIF_FOLDER, EXIF_GPS):
-        entries = dict(exif.get_ifd(folder))
-        for tag, side in ((EXIF_WIDTH, pixels.shape[1]), (EXIF_HEIGHT, pixels.shape[0])):
-            if folder == EXIF_FOLDER and tag in entries:
-                entries[tag] = side
-        if entries:
-            kept.get_ifd(folder).update(entries)
-            kept[folder] = kept.get_ifd(folder)
-    if not len(kept):
+def _kept(exif: Image.Exif) -> dict[int, Any]:
+    """What is still true of a restored picture, with the folders of the camera and of the place as dicts."""
+    kept: dict[int, Any] = {tag: exif[tag] for tag in EXIF_KEPT if tag in exif}
+    kept.update({folder: dict(exif.get_ifd(folder)) for folder in (EXIF_FOLDER, EXIF_GPS)})
+    kept[EXIF_FOLDER].pop(EXIF_INTEROPERABILITY, None)  # a place in the old file
+    return {tag: value for tag, value in kept.items() if value not in ({}, None)}
+
+
+def _exif_block(kept: dict[int, Any], pixels: Array) -> bytes | None:
+    """The block for an upright picture of this size, without a thumbnail."""
+    if not kept:
         return None
-    kept[EXIF_ORIENTATION] = 1
-    return kept.tobytes()
+    exif = Image.Exif()
+    for tag, value in kept.items():
+        if not isinstance(value, dict):
+            exif[tag] = _raw(value)
+            continue
+        entries = exif.get_ifd(tag)
+        entries.update({name: _raw(entry) for name, entry in value.items()})
+        if tag == EXIF_FOLDER:
+            sides = ((EXIF_WIDTH, pixels.shape[1]), (EXIF_HEIGHT, pixels.shape[0]))
+            entries.update({name: side for name, side in sides if name in entries})
+        exif[tag] = entries
+    exif[EXIF_ORIENTATION] = 1
+    try:
+        return exif.tobytes()
+    except (AttributeError, TypeError, ValueError, struct.error):
+        # values of kinds that their tags do not have: the picture is worth more than its notes
+        return None
+
+
+def _raw(value: Any) -> Any:
+    """Text that is not ASCII as the bytes that Pillow read it from; it would write question marks."""
+    return value.encode('latin-1', 'replace') if isinstance(value, str) and not value.isascii() else value

@@ -32,7 +32,7 @@ from dinoir_plugin.restore.pictures import (
 )
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-PROBE_SIDE = 192
+PROBE_SIDE = 128
 # flips and turns: the eight ways in which a picture can lie
 TURNS = [(turns, flip) for turns in range(4) for flip in (False, True)]
 OnTile = Callable[[int, int], object]
@@ -75,8 +75,8 @@ class Settings:
 class Restorer:
     """A trained network, ready for pictures of any size and kind.
 
-    How large a picture may be as a whole, and how large tiles are, is decided by the memory that is free when the first
-    picture comes, so that results do not depend on a picture's place in a row of others.
+    How large a picture may be as a whole, and how large tiles are, is decided by the memory that is free at the
+    beginning, so that results do not depend on a picture's place in a row of others.
 
     Args:
         network: Takes and gives (B, 3, H, W), RGB in [0, 1].
@@ -106,7 +106,9 @@ class Restorer:
         if not use_local_statistics(backbone, self.settings.local_statistics) and self.settings.local_statistics:
             raise OptionsError('local_statistics', f'{type(backbone).__name__} has no channel attention of ours',
                                'Leave it out')
-        self._memory: tuple[memory.Needs, int] | None = None
+        free = memory.free_memory(self.device)
+        with torch.no_grad(), self._cast():
+            self._memory = memory.measure(self.network, PROBE_SIDE, self.device), free
 
     @classmethod
     def from_checkpoint(
@@ -139,7 +141,7 @@ class Restorer:
         return cls(built.network, built.file.description, place, chosen)
 
     def restore(self, image: Any, on_tile: OnTile = lambda done, count: None) -> Any:
-        """Restore a picture; what comes out is of the kind, size and type that went in.
+        """Restore a picture; what comes out is of the kind and type that went in.
 
         Args:
             image: A path; a numpy array (H, W) or (H, W, 1 to 4), RGB with or without alpha, uint8, uint16 or float
@@ -147,7 +149,8 @@ class Restorer:
             on_tile: Called after each tile with how many are done, and how many there are.
 
         Returns:
-            For a path an upright array, RGB, in the file's type. Transparency, profile and EXIF stay as they are.
+            An array or tensor of the same shape and type. For a path an array, RGB, in the file's type. For a PIL image
+            one in grey or RGB with the same profile. Files and PIL images come out upright, transparency as it is.
 
         Raises:
             PictureError: It is no picture, or one of another kind.
@@ -156,7 +159,7 @@ class Restorer:
         if isinstance(image, Tensor):
             return self._restore_tensor(image, on_tile)
         if isinstance(image, Image.Image):
-            return to_pillow(self.restore_picture(from_pillow(image.copy()), on_tile))
+            return to_pillow(self.restore_picture(from_pillow(image), on_tile))
         if isinstance(image, np.ndarray):
             return self._restore_array(image, on_tile)
         if isinstance(image, (str, Path)):
@@ -180,14 +183,12 @@ class Restorer:
     def _restore_array(self, image: Array, on_tile: OnTile) -> Array:
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)) or not image.size:
             raise PictureError(f'expected an array (H, W) or (H, W, 1 to 4), got {image.shape}')
-        if image.dtype.kind == 'f':
-            values = check_values(image, 'the array')
-        elif image.dtype in (np.uint8, np.uint16):
-            values = image
-        else:
+        if image.dtype.kind != 'f' and image.dtype not in (np.uint8, np.uint16):
             raise PictureError(f'expected uint8, uint16 or floats from 0 to 1, got {image.dtype}')
-        restored = self.restore_picture(Picture(*split_alpha(values)), on_tile)
-        return join_alpha(restored.pixels, restored.alpha).reshape(image.shape).astype(image.dtype)
+        pixels, alpha = split_alpha(image)
+        values = check_values(pixels, 'the array') if image.dtype.kind == 'f' else pixels
+        restored = self.restore_picture(Picture(values), on_tile)
+        return join_alpha(restored.pixels.astype(image.dtype), alpha).reshape(image.shape)
 
     def _restore_tensor(self, image: Tensor, on_tile: OnTile) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != 3 or not image.numel():
@@ -221,8 +222,11 @@ class Restorer:
         plan = self.plan(*image.shape[-2:])
         # large pictures stay in main memory, and only their tiles go to the device
         inside = _OnDevice(self.network, self.device)
-        with torch.autocast(self.device.type, self._type, enabled=self._type != torch.float32):
+        with self._cast():
             result = restore_picture(inside, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile)
+        if not result.isfinite().all():
+            raise PictureError('the network gives values that are no numbers'
+                               + (': try --precision fp32' if self.settings.precision != 'fp32' else ''))
         return result.float().clamp_(0, 1)
 
     def plan(self, height: int, width: int) -> memory.Plan:
@@ -231,16 +235,12 @@ class Restorer:
         Raises:
             OutOfMemory: It needs more memory than is free.
         """
-        if self._memory is None:
-            free = memory.free_memory(self.device)
-            with torch.no_grad(), torch.autocast(self.device.type, self._type, enabled=self._type != torch.float32):
-                self._memory = memory.measure(self.network, PROBE_SIDE, self.device), free
         tile = None if self.settings.tile == 'auto' else int(self.settings.tile)
         return memory.choose(height, width, *self._memory, tile)
 
-    @property
-    def _type(self) -> torch.dtype:
-        return PRECISIONS[self.settings.precision]
+    def _cast(self) -> torch.autocast:
+        kind = PRECISIONS[self.settings.precision]
+        return torch.autocast(self.device.type, kind, enabled=kind != torch.float32)
 
 
 class _OnDevice(nn.Module):
@@ -275,7 +275,7 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise OptionsError('device', f"'{name}' is not to be had here ({reason})", "Use 'auto' or 'cpu'") from error
     return device

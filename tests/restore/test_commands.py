@@ -1,0 +1,177 @@
+"""``dinoir restore`` and its neighbours, in processes of their own."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dinoir_plugin import Restorer
+from dinoir_plugin.__main__ import main
+from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.restore.files import find
+from dinoir_plugin.restore.pictures import read_picture
+from tests.restore.conftest import dinoir
+from tests.restore.test_pictures import make_bad
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+
+
+def test_a_folder_with_bad_files_in_it(folder, checkpoint, tmp_path, photo):
+    """Alone or in a folder: the same result. What cannot be restored is named, and the rest is restored."""
+    bad = tmp_path / 'in' / 'bad'
+    bad.mkdir()
+    messages = make_bad(bad, photo)
+    (bad / 'folder.png').rmdir()
+    Image.fromarray(photo).resize((1, 1)).save(folder / 'dot.png')
+    Image.fromarray(photo).resize((1500, 17)).save(folder / 'strip.png')
+    out = tmp_path / 'out'
+    done = dinoir('restore', folder, out, '--checkpoint', checkpoint, '--compare')
+    assert done.returncode == 1
+    assert names(out) == sorted(
+        name for stem, ending in (('a', 'png'), ('b', 'jpg'), ('sub/c', 'png'), ('dot', 'png'), ('strip', 'png'))
+        for name in (f'{stem}.{ending}', f'{stem}_compare.jpg')
+    )  # fmt: skip
+    count = len(list(bad.iterdir()))
+    assert f'5 restored, {count} failed, 1 other files left alone' in done.stdout
+    for name, message in messages.items():
+        assert name == 'folder.png' or any(name in line and message in line for line in done.stderr.splitlines())
+    assert 'image/s' in done.stderr or 's/image' in done.stderr
+    restorer = Restorer.from_checkpoint(checkpoint)
+    for name in ('a.png', 'sub/c.png', 'dot.png', 'strip.png'):
+        np.testing.assert_array_equal(read_picture(out / name).pixels, restorer.restore(folder / name))
+    with Image.open(out / 'a_compare.jpg') as image:
+        assert image.width > 2 * 120 and image.height > 100
+
+
+def test_nothing_is_overwritten_unless_asked(folder, checkpoint, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'a.png').write_text('mine')
+    words = ('restore', folder, out, '--checkpoint', checkpoint, '--quiet')
+    done = dinoir(*words)
+    assert done.returncode == 2 and '1 results are there already' in done.stderr and names(out) == ['a.png']
+    done = dinoir(*words, '--resume')
+    assert done.returncode == 0 and '2 restored, 1 there already, 0 failed' in done.stdout
+    assert (out / 'a.png').read_text() == 'mine'
+    assert dinoir(*words, '--overwrite').returncode == 0
+    assert read_picture(out / 'a.png').pixels.shape == (100, 120, 3)
+
+
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+def test_killed_at_any_moment_it_leaves_whole_files_and_goes_on(checkpoint, tmp_path, photo, how):
+    pictures = tmp_path / 'in'
+    pictures.mkdir()
+    for number in range(40):
+        Image.fromarray(np.roll(photo, number, axis=0)).save(pictures / f'{number:02d}.png')
+    words = [sys.executable, '-m', 'dinoir_plugin', 'restore', pictures, tmp_path / 'out', '--checkpoint', checkpoint]
+    rounds = 0
+    while len(list((tmp_path / 'out').glob('*.png'))) < 40 and rounds < 3:
+        before = len(list((tmp_path / 'out').glob('*.png')))
+        process = subprocess.Popen([*map(str, words), '--resume'], stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and len(list((tmp_path / 'out').glob('*.png'))) < before + 5:
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, errors = process.communicate()
+        assert process.returncode in (0, 130 if how is signal.SIGINT else -how), errors
+        assert how is signal.SIGKILL or '--resume goes on from there' in errors
+        for path in (tmp_path / 'out').glob('*.png'):
+            assert read_picture(path).pixels.shape == photo.shape
+        rounds += 1
+    assert dinoir(*words[3:], '--resume').returncode == 0
+    restorer = Restorer.from_checkpoint(checkpoint)
+    assert names(tmp_path / 'out') == names(pictures)
+    np.testing.assert_array_equal(
+        read_picture(tmp_path / 'out' / '07.png').pixels, restorer.restore(pictures / '07.png')
+    )
+
+
+def test_options_reach_the_result(folder, checkpoint, tmp_path):
+    done = dinoir('restore', folder / 'a.png', tmp_path / 'x.jpg', '--checkpoint', checkpoint, '--quality', '40',
+                  '--tile', '128', '--self-ensemble', '--local-statistics', '64', '--device', 'cpu')  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / 'x.jpg') as image:
+        assert image.format == 'JPEG' and image.size == (120, 100)
+    expected = Restorer.from_checkpoint(checkpoint, self_ensemble=True, local_statistics=64, tile=128)
+    found = read_picture(tmp_path / 'x.jpg').pixels.astype(int)
+    assert np.abs(found - expected.restore(folder / 'a.png')).mean() < 15
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['nowhere', 'out'], 'there is no file or folder nowhere'),
+        (['in', 'out', '--format', 'jpgg'], "did you mean 'jpg'"),
+        (['in', 'out', '--quality', '0'], '--quality: expected 1 to 100'),
+        (['in', 'out', '--tile', '32'], 'expected \'auto\' or a number from 128'),
+        (['in', 'out', '--tile', 'big'], "expected 'auto' or a number of pixels, got 'big'"),
+        (['', 'out'], 'got nothing'),
+        (['in', 'out', '--device', 'cuda:9'], "'cuda:9' is not to be had"),
+        (['in', 'out', '--checkpoint', 'none.pth'], 'none.pth is missing'),
+        (['in', 'out', '--options', 'in/notes.txt'], 'expected a block network_g'),
+        (['in', 'in'], 'the original in/a.png would be replaced'),
+        (['in', 'in/a.png'], 'expected a folder'),
+        (['in/a.png', 'x.gif'], "not written as '.gif'"),
+        (['in/none*', 'out'], 'no picture found'),
+    ],
+)
+def test_wrong_use_is_status_2_and_a_message(folder, checkpoint, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = [] if '--checkpoint' in words else ['--checkpoint', str(checkpoint)]
+    try:
+        status = main(['restore', *words, *given])
+    except SystemExit as error:  # argparse's own way
+        status = error.code
+    assert status == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_which_pictures_go_where(folder, tmp_path):
+    out = tmp_path / 'in' / 'out'
+
+    def pairs(*sources, ending=None, to=out):
+        job = find([str(source) for source in sources], str(to), ending)
+        return [(item.source.name, str(item.target.relative_to(tmp_path))) for item in job.items]
+
+    out.mkdir()
+    (out / 'old.png').touch()
+    (folder / '.hidden.png').touch()
+    assert pairs(folder) == [('a.png', 'in/out/a.png'), ('b.jpg', 'in/out/b.jpg'), ('c.png', 'in/out/sub/c.png')]
+    assert pairs(folder / '**' / '*.png') == [('a.png', 'in/out/a.png'), ('c.png', 'in/out/sub/c.png')]
+    several = pairs(folder / 'a.png', folder / 'sub', ending='tif')
+    assert several == [('a.png', 'in/out/a.tif'), ('c.png', 'in/out/c.tif')]
+    assert pairs(folder / 'a.png', to=tmp_path / 'new') == [('a.png', 'new/a.png')]
+    assert pairs(folder / 'a.png', to=tmp_path / 'new.tif') == [('a.png', 'new.tif')]
+    (folder / 'b.png').touch()
+    (folder / 'g.gif').touch()
+    assert ('g.gif', 'in/out/g.png') in pairs(folder)
+    with pytest.raises(OptionsError, match=r'b\.jpg and .*b\.png would both become'):
+        pairs(folder, ending='png')
+
+
+def test_no_original_is_ever_replaced(tmp_path):
+    (tmp_path / 'in' / 'a').mkdir(parents=True)
+    for name in ('x.png', 'a/x.png', 'x_compare.jpg', 'x.jpg'):
+        (tmp_path / 'in' / name).touch()
+    one, out = str(tmp_path / 'in' / 'x.png'), str(tmp_path / 'out')
+    with pytest.raises(OptionsError, match=r'the original .*x\.png would be replaced'):
+        find([one, str(tmp_path / 'in' / 'a' / 'x.png')], str(tmp_path / 'in' / 'a'))
+    find([one], str(tmp_path / 'in' / 'y.png'), compare=True)
+    with pytest.raises(OptionsError, match=r'the original .*x_compare\.jpg would be replaced'):
+        find([str(tmp_path / 'in' / 'x_compare.jpg')], str(tmp_path / 'in' / 'x.png'), compare=True)
+    with pytest.raises(OptionsError, match=r'would both become .*x_compare\.jpg'):
+        find([str(tmp_path / 'in')], out, compare=True)
+
+
+def test_info_says_what_a_checkpoint_is(checkpoint, tmp_path):
+    done = dinoir('info', checkpoint)
+    assert done.returncode == 0
+    for part in ('dinoir_plugin 0.1.0', 'params_ema', 'rain, fog', 'vit_small_patch14', '4 iterations', 'guide_at'):
+        assert part in done.stdout
+    done = dinoir('info', tmp_path)
+    assert done.returncode == 2 and 'this is a folder' in done.stderr

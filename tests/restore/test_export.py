@@ -1,0 +1,52 @@
+"""ONNX and torch.export: the encoder inside, any size, the network's own results."""
+
+import io
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import basicsr  # noqa: F401, isort: skip - fills the registries
+from dinoir_plugin import network_file
+from dinoir_plugin.archs.nafnet_arch import NAFNet
+from dinoir_plugin.restore.building import build
+from dinoir_plugin.restore.export import export
+
+SIZES = [(32, 33), (77, 130), (128, 96), (518, 518)]
+
+
+def load(path):
+    if path.suffix == '.onnx':
+        session = onnxruntime.InferenceSession(path)
+        return lambda image: torch.from_numpy(session.run(None, {'lq': image.numpy()})[0])
+    return torch.export.load(io.BytesIO(path.read_bytes())).module()
+
+
+@pytest.mark.parametrize('ending', ['onnx', 'pt2'])
+@pytest.mark.parametrize('name', ['guided', 'nafnet'])
+def test_exported_networks_give_the_same_for_any_size(checkpoint, tmp_path, ending, name):
+    if name == 'nafnet':
+        torch.manual_seed(0)
+        options = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
+        net = NAFNet(**{key: value for key, value in options.items() if key != 'type'})
+        for parameter in net.parameters():
+            parameter.data.normal_(0, 0.2)
+        checkpoint = tmp_path / 'naf.pth'
+        states = {'params': net.state_dict()}
+        network_file.write(checkpoint, network_file.NetworkFile(states, network_file.Description(options)))
+    out = tmp_path / f'net.{ending}'
+    assert 'differs from the network by at most' in export(checkpoint, out)
+    net, run = build(checkpoint).network, load(out)
+    for size in SIZES:
+        image = torch.rand(1, 3, *size)
+        with torch.no_grad():
+            np.testing.assert_allclose(run(image).detach().numpy(), net(image).numpy(), atol=2e-4)
+    with pytest.raises(ValueError, match='is there already: --overwrite'):
+        export(checkpoint, out)
+
+
+def test_other_endings_and_networks_are_refused(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write '\.onx'; did you mean '\.onnx'"):
+        export(checkpoint, tmp_path / 'net.onx')
+    assert list(tmp_path.iterdir()) == []
