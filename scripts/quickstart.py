@@ -15,15 +15,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 import yaml
-from basicsr.archs import build_network
 from basicsr.data import build_dataset
 from basicsr.metrics.psnr_ssim import calculate_psnr
 from basicsr.utils import tensor2img
 from skimage import data
 
-import dinoir_plugin  # noqa: F401  (makes basicsr importable with today's torchvision, and registers the plugin)
+from dinoir_plugin import Restorer
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ROOT / 'options' / 'train_dinoir_quickstart.yml'
@@ -80,16 +78,12 @@ def write(path: Path, image: np.ndarray) -> None:
 def report() -> int:
     """Restore the held-out pictures with the trained network; print the table, write the picture."""
     options = yaml.safe_load(OPTIONS.read_text())
-    network = build_network(options['network_g'])
-    checkpoint = EXPERIMENT / 'models' / 'net_g_latest.pth'
-    network.load_state_dict(torch.load(checkpoint, weights_only=True)['params_ema'])
-    network.eval()
+    restorer = Restorer.from_checkpoint(EXPERIMENT / 'models' / 'net_g_latest.pth')
     dataset = build_dataset({**options['datasets']['val'], 'phase': 'val'})
     scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
     rows: dict[str, list[np.ndarray]] = {}
     for item in dataset:
-        with torch.no_grad():
-            restored = network(item['lq'][None])[0]
+        restored = restorer.restore(item['lq'])
         degraded, result, target = (tensor2img(image) for image in (item['lq'], restored, item['gt']))
         scores[item['task']].append((psnr(degraded, target), psnr(result, target)))
         rows.setdefault(item['task'], [degraded, result, target])

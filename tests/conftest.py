@@ -1,6 +1,7 @@
 """Tiny models and real pictures that several tests use."""
 
 import copy
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,10 @@ import pytest
 import torch
 
 from tests.project import Project, make_pictures
+
+# each worker of pytest-xdist has one core
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / 'golden'
 # a DINOv2 of four narrow blocks with random weights

@@ -1,5 +1,6 @@
 """A small network with strong random weights in a checkpoint, and pictures for it."""
 
+import os
 import subprocess
 import sys
 
@@ -57,6 +58,7 @@ def folder(tmp_path, photo):
 def dinoir(*words, **options):
     """Run the command line in a process of its own."""
     arguments = [sys.executable, '-m', 'dinoir_plugin', *map(str, words)]
-    done = subprocess.run(arguments, capture_output=True, text=True, **options)
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=env, **options)
     assert 'Traceback' not in done.stderr, done.stderr
     return done

@@ -165,8 +165,8 @@ def make_bad(tmp_path, photo):
     cv2.imwrite(str(tmp_path / 'deep.png'), photo.astype(np.uint16))
     for name in ('whole.jpg', 'whole.png', 'deep.png', 'nan.tif', 'white.tif'):
         data = (tmp_path / name).read_bytes()
-        (tmp_path / f'cut_{name}').write_bytes(data[: len(data) // 2])
-        (tmp_path / f'start_{name}').write_bytes(data[:12])
+        (tmp_path / f'cut_{name[-3:]}_{name}').write_bytes(data[: len(data) // 2])
+        (tmp_path / f'start_{name[-3:]}_{name}').write_bytes(data[:12])
     for name in ('whole.jpg', 'whole.png', 'deep.png'):
         (tmp_path / name).unlink()
     header = struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0)

@@ -62,7 +62,7 @@ def test_sixteen_bits_are_not_eight_in_disguise(restorer, expected, photo):
         (np.full((4, 4, 3), 200.0), 'from 0 to 1'),
         (torch.zeros(1, 4, 4), r'\(1, 4, 4\)'),
         (torch.zeros(3, 4, 4, dtype=torch.uint8), 'uint8'),
-        (torch.full((3, 4, 4), float('inf')), 'NaN or infinite'),
+        (torch.full((3, 4, 4), float('inf')), 'NaN, infinite'),
         (17, 'int'),
         ('no/such/file.png', 'no such file'),
     ],
