@@ -92,7 +92,7 @@ ROWS = {
     'drawing': Row('choosing a training sample; share of making it (PNG)', '<= 0.02', pictures.drawing),
     'saving': Row('a checkpoint every 5,000 steps; share of their time', '<= 0.01', training.saving),
     'local-restormer': Row(
-        'Restormer, 512 px, statistics over windows of 192; x whole',
+        'Restormer, 256 px, statistics over windows of 192; x whole',
         '-',
         partial(restoring.local_cost, name='restormer'),
     ),

@@ -30,9 +30,9 @@ WINDOW = 192
 
 
 def local_cost(runs: int, name: str) -> Result:
-    """A forward at 512 px with statistics over windows of 192 px, against one over all pixels."""
+    """A forward at 256 px with statistics over windows of 192 px, against one over all pixels."""
     makers: dict[str, Callable[[], Any]] = {'restormer': Restormer, 'nafnet': lambda: NAFNet(**SIDD)}
-    whole, local, x = makers[name]().eval(), makers[name]().eval(), image(512)
+    whole, local, x = makers[name]().eval(), makers[name]().eval(), image(256)
     use_local_statistics(local, WINDOW)
     return cost({'ours': no_grad(lambda: local(x)), 'against': no_grad(lambda: whole(x))}, runs)
 
