@@ -14,7 +14,7 @@ AUTOLOAD = 'dinoir_plugin_autoload.pth'
 TENSORBOARD = ['tensorboard']
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
-TEST = ['playwright', 'pytest', 'pytest-xdist', 'scikit-image', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
+TEST = ['playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
 
 
 class BuildWithAutoload(build_py):
@@ -76,9 +76,10 @@ setup(
         'numpy',
         'pyyaml',
         'lmdb',
-        # of BasicSR's and timm's own requirements, named because they are imported here too
+        # of the requirements of BasicSR and timm, named because they are imported here too
         'pillow',
         'safetensors',
+        'scikit-image',
         'tifffile',
         'tqdm',
     ],

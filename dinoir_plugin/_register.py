@@ -10,6 +10,7 @@ PLACES = (
     ('dinoir_plugin.archs', '_arch'),
     ('dinoir_plugin.losses', '_loss'),
     ('dinoir_plugin.data', '_dataset'),
+    ('dinoir_plugin.metrics', '_metric'),
     ('dinoir_plugin.models', '_model'),
 )
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from os import path as osp
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
+from basicsr.utils.registry import METRIC_REGISTRY
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
-from dinoir_plugin.models import ranks
+from dinoir_plugin.models import ranks, results
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +27,13 @@ class Measured(NamedTuple):
     Attributes:
         number: Its place in the data set.
         task: Its task, empty where the data set has none.
+        name: Of its file.
         values: Metric to value.
     """
 
     number: int
     task: str
+    name: str
     values: dict[str, float]
 
 
@@ -80,6 +84,11 @@ class Validation:
         model._log_validation_metric_values(self.current_iter, self.name, tb_logger)
         if len(means) > 1:
             self._report_tasks(means, tb_logger)
+        iteration = self.current_iter
+        if model.is_train and isinstance(iteration, int):
+            # BasicSR gives the last validation a number beyond the last iteration
+            iteration = min(iteration, model.opt['train']['total_iter'])
+        results.write(self._results_folder(), self.name, iteration, means, pictures)
 
     def _measure(self) -> list[Measured]:
         """Restore and measure this rank's share of the pictures: every ``ranks.count()``-th."""
@@ -93,33 +102,46 @@ class Validation:
             if self.model.stop_request.came:
                 break
             task = batch.get('task', [''])[0]
-            images = self._restore(batch)
+            name = _result_name(batch['lq_path'][0])
+            images, floats = self._restore(batch)
             if self.save_img:
-                imwrite(images['img'], self._save_path(_result_name(batch['lq_path'][0]), task))
-            values = {metric: float(calculate_metric(images, options)) for metric, options in self.metrics.items()}
-            measured.append(Measured(number, task, values))
+                imwrite(images['img'], self._save_path(name, task))
+            values = {
+                metric: float(calculate_metric(floats if _takes_floats(options) else images, options))
+                for metric, options in self.metrics.items()
+            }
+            measured.append(Measured(number, task, name, values))
         return measured
 
-    def _restore(self, batch: dict[str, Any]) -> dict[str, np.ndarray]:
-        """The restored picture and, where known, the target: (H, W, 3), BGR, uint8, as BasicSR's metrics take them."""
+    def _restore(self, batch: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """The restored picture (``img``) and, where known, the target (``img2``), as metrics take them.
+
+        Returns:
+            (H, W, 3), BGR, uint8, for BasicSR's metrics; and the same in RGB, float32 in [0, 1], not rounded.
+        """
         model = self.model
         model.feed_data(batch)
         model.test()
         visuals = model.get_current_visuals()
-        images = {'img': tensor2img([visuals['result']])}
+        pairs = [('img', visuals['result']), *([('img2', visuals['gt'])] if 'gt' in visuals else [])]
+        images = {key: tensor2img([value]) for key, value in pairs}
+        floats = {key: value[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() for key, value in pairs}
         if 'gt' in visuals:
-            images['img2'] = tensor2img([visuals['gt']])
             del model.gt
         del model.lq, model.output
         if model.device.type == 'cuda':
             torch.cuda.empty_cache()
-        return images
+        return images, floats
 
     def _save_path(self, filename: str, task: str) -> str:
         opt = self.model.opt
         suffix = self.current_iter if opt['is_train'] else self.options.get('suffix') or opt['name']
         stem = osp.splitext(filename)[0]
         return osp.join(opt['path']['visualization'], self.name, task, f'{stem}_{suffix}.png')
+
+    def _results_folder(self) -> Path:
+        paths = self.model.opt['path']
+        return Path(paths['experiments_root'] if self.model.is_train else paths['results_root'])
 
     def _report_tasks(self, means: dict[str, dict[str, float]], tb_logger: Any) -> None:
         lines = [f'Validation {self.name}, task by task']
@@ -129,6 +151,10 @@ class Validation:
                 for metric, value in table.items():
                     tb_logger.add_scalar(f'metrics/{self.name}/{task}/{metric}', value, self.current_iter)
         get_root_logger().info('\n'.join(lines))
+
+
+def _takes_floats(options: dict[str, Any]) -> bool:
+    return bool(getattr(METRIC_REGISTRY.get(options['type']), 'takes_floats', False))
 
 
 def _means(tables: list[dict[str, float]]) -> dict[str, float]:

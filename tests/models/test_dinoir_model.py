@@ -116,7 +116,8 @@ def test_restores_in_tiles_where_asked_to(options, batch):
     options['val'] = {'save_img': False, 'tile': 16, 'tile_overlap': 8}
     model = build_model(options)
     sizes = []
-    model.net_g_ema.register_forward_hook(lambda net, inputs, output: sizes.append(tuple(inputs[0].shape[-2:])))
+    backbone = model.net_g_ema.backbone
+    backbone.register_forward_hook(lambda net, inputs, output: sizes.append(tuple(inputs[0].shape[-2:])))
     model.feed_data(batch)
     model.test()
     assert sizes == [(16, 16)] * 9

@@ -35,7 +35,7 @@ def test_run_writes_checkpoints_logs_tensorboard_and_pictures_and_resumes(make_p
     assert list((project.folder / 'tb_logger' / 'tiny').glob('events*'))
     saved = torch.load(run / 'models' / 'net_g_4.pth', weights_only=True)
     parameters = sum(t.numel() * t.element_size() for t in saved['params'].values())
-    assert set(saved) == {'params', 'params_ema'}
+    assert set(saved) == {'params', 'params_ema', 'dinoir_plugin'}
     assert not any('encoder.model' in key for key in saved['params'])
     # two copies of the trainable parameters, and nothing as large as an encoder beside them
     assert (run / 'models' / 'net_g_4.pth').stat().st_size < 2 * parameters * 1.05 + 200_000

@@ -16,6 +16,19 @@ from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from tests.conftest import TINY_NETWORK
 
 
+@pytest.fixture(autouse=True, scope='package')
+def one_thread():
+    """Here as in the processes that tests start: sums over several threads differ in the last bit."""
+    before, environment = torch.get_num_threads(), os.environ.get('OMP_NUM_THREADS')
+    torch.set_num_threads(1)
+    os.environ['OMP_NUM_THREADS'] = '1'
+    yield
+    torch.set_num_threads(before)
+    os.environ.pop('OMP_NUM_THREADS')
+    if environment is not None:
+        os.environ['OMP_NUM_THREADS'] = environment
+
+
 @pytest.fixture(scope='session')
 def network():
     torch.manual_seed(0)
@@ -58,7 +71,6 @@ def folder(tmp_path, photo):
 def dinoir(*words, **options):
     """Run the command line in a process of its own."""
     arguments = [sys.executable, '-m', 'dinoir_plugin', *map(str, words)]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(arguments, capture_output=True, text=True, env=env, **options)
+    done = subprocess.run(arguments, capture_output=True, text=True, **options)
     assert 'Traceback' not in done.stderr, done.stderr
     return done

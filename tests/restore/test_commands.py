@@ -79,7 +79,7 @@ def test_killed_at_any_moment_it_leaves_whole_files_and_goes_on(checkpoint, tmp_
         process.send_signal(how)
         _, errors = process.communicate()
         assert process.returncode in (0, 130 if how is signal.SIGINT else -how), errors
-        assert how is signal.SIGKILL or '--resume goes on from there' in errors
+        assert process.returncode != 130 or '--resume goes on from there' in errors
         for path in (tmp_path / 'out').glob('*.png'):
             assert read_picture(path).pixels.shape == photo.shape
         rounds += 1

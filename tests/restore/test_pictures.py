@@ -151,7 +151,7 @@ def make_bad(tmp_path, photo):
     image, other = Image.fromarray(photo), Image.fromarray(photo[::-1])
     floats = photo / np.float32(255)
     image.save(tmp_path / 'anim.gif', save_all=True, append_images=[other])
-    image.save(tmp_path / 'moves.webp', save_all=True, append_images=[other])
+    image.save(tmp_path / 'moving.webp', save_all=True, append_images=[other])
     image.save(tmp_path / 'moves.png', save_all=True, append_images=[other])
     image.save(tmp_path / 'pages.tif', save_all=True, append_images=[other])
     tifffile.imwrite(tmp_path / 'deep_pages.tif', np.stack([photo, photo]).astype(np.uint16), photometric='rgb')
@@ -176,7 +176,7 @@ def make_bad(tmp_path, photo):
     (tmp_path / 'text.png').write_text('hello ' * 1000)
     (tmp_path / 'folder.png').mkdir()
     return {
-        'anim.gif': 'holds 2', 'moves.webp': 'holds 2', 'moves.png': 'holds 2', 'pages.tif': 'holds 2',
+        'anim.gif': 'holds 2', 'moving.webp': 'holds 2', 'moves.png': 'holds 2', 'pages.tif': 'holds 2',
         'deep_pages.tif': 'holds 2 pages', 'nan.tif': 'NaN', 'range.tif': 'from 0 to 1', 'ints.tif': 'int32',
         'empty.png': 'is empty', 'text.png': 'it is none', 'folder.png': 'a folder', 'white.tif': 'MINISWHITE',
     }  # fmt: skip

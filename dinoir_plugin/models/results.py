@@ -1,0 +1,77 @@
+"""Figures of a validation as files that other programs read: JSON of the last one, CSV of all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dinoir_plugin.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from dinoir_plugin.models.validation import Measured
+
+AVERAGE = 'average'  # over the tasks, each of which counts the same
+WITHOUT_TASK = 'all'
+
+
+def write(
+    folder: Path,
+    name: str,
+    iteration: int | str,
+    means: Mapping[str, Mapping[str, float]],
+    pictures: Sequence[Measured],
+) -> None:
+    """Write ``metrics_<name>.json`` with every picture, and add the means to ``metrics_<name>.csv``.
+
+    A line of the CSV is an iteration, a task (or ``average``) and a column for each metric. Lines of this iteration and
+    of later ones, which a run that was resumed measures again, are replaced.
+
+    Args:
+        folder: Of the run.
+        name: The data set's.
+        iteration: The iteration, or in a test the run's name.
+        means: Task to metric to its mean.
+        pictures: All that were measured.
+
+    Raises:
+        FileError: A file cannot be written.
+    """
+    rows = {task or WITHOUT_TASK: dict(table) for task, table in means.items()}
+    metrics = list(next(iter(means.values())))
+    rows[AVERAGE] = {metric: sum(table[metric] for table in means.values()) / len(means) for metric in metrics}
+    per_picture = [{'task': picture.task, 'name': picture.name, **_finite(picture.values)} for picture in pictures]
+    finite = {task: _finite(row) for task, row in rows.items()}
+    content = {'iteration': iteration, 'means': finite, 'pictures': per_picture}
+    write_whole(folder / f'metrics_{name}.json', (json.dumps(content, indent=1) + '\n').encode())
+
+    path = folder / f'metrics_{name}.csv'
+    columns = ['iteration', 'task', *metrics]
+    earlier = _earlier(path, columns, iteration)
+    stream = io.StringIO()
+    table = csv.DictWriter(stream, columns, lineterminator='\n')
+    table.writeheader()
+    table.writerows([*earlier, *({'iteration': iteration, 'task': task, **row} for task, row in rows.items())])
+    write_whole(path, stream.getvalue().encode())
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """The PSNR of equal pictures is infinite, for which JSON has no number."""
+    return {metric: value if math.isfinite(value) else None for metric, value in values.items()}
+
+
+def _earlier(path: Path, columns: list[str], iteration: int | str) -> list[dict[str, str]]:
+    """The lines to keep: those of iterations before this one, if they have the same columns."""
+    if not path.is_file():
+        return []
+    with path.open(newline='', encoding='utf-8') as file:
+        table = csv.DictReader(file)
+        if table.fieldnames != columns:
+            return []
+        if isinstance(iteration, str):
+            return [line for line in table if line['iteration'] != iteration]
+        return [line for line in table if line['iteration'].isdigit() and int(line['iteration']) < iteration]
