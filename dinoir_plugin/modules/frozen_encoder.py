@@ -13,12 +13,12 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from dinoir_plugin.modules.encoder_weights import fingerprint
-from dinoir_plugin.modules.vit_encoder import ViTEncoder
+from dinoir_plugin.modules.encoder import Encoder
+from dinoir_plugin.modules.encoder_weights import NAMED, fingerprint
 
 
 class FrozenEncoder:
-    """Holds a :class:`ViTEncoder` without being a module.
+    """Holds a :class:`Encoder` without being a module.
 
     A module that keeps one of these as an attribute does not own the encoder's parameters: they are in no state
     dict, optimizer, EMA copy or DDP bucket, and ``train()`` does not reach them. A deep copy is the same object, a
@@ -30,13 +30,13 @@ class FrozenEncoder:
         self.name = name
         self.weights = weights
         self.model_args = dict(model_args)
-        self._net = ViTEncoder(name, weights, layers=(0,), model_args=model_args)
-        self._elsewhere: dict[torch.device, ViTEncoder] = {}
+        self._net = Encoder(name, weights, layers=(0,), model_args=model_args)
+        self._elsewhere: dict[torch.device, Encoder] = {}
 
     @property
-    def channels(self) -> int:
-        """Width of the features."""
-        return self._net.channels
+    def widths(self) -> tuple[int, ...]:
+        """Width of each layer's features."""
+        return self._net.widths
 
     @functools.cached_property
     def fingerprint(self) -> list[float]:
@@ -63,10 +63,10 @@ class FrozenEncoder:
         Args:
             image: (B, 3, H, W), RGB in [0, 1], on any device: where it is not the encoder's own (replicas of
                 DataParallel), a copy is kept there.
-            layers: Block indices from zero.
+            layers: Indices of blocks or stages, from zero.
 
         Returns:
-            Block index to feature map (B, channels, h, w), in the type of ``image``.
+            Index to feature map (B, its width, h, w), in the type of ``image``.
         """
         net = self._net
         if image.device != net.mean.device:
@@ -93,13 +93,13 @@ def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, An
 
     Args:
         name: timm's name of the model.
-        weights: ``auto``, ``random`` or the path of a weight file; see :class:`ViTEncoder`.
+        weights: ``auto``, ``installed``, ``random`` or the path of a weight file; see :class:`Encoder`.
         model_args: Passed on to timm.
 
     Raises:
-        OptionsError: As :class:`ViTEncoder`.
+        OptionsError: As :class:`Encoder`.
     """
-    source = weights if weights in ('auto', 'random') else os.path.realpath(os.path.expanduser(weights))
+    source = weights if weights in NAMED else os.path.realpath(os.path.expanduser(weights))
     key = json.dumps([name, source, dict(model_args or {})], sort_keys=True, default=repr)
     encoder = _POOL.get(key)
     if encoder is None:

@@ -4,7 +4,7 @@ import torch
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.errors import OptionsError
 from dinoir_plugin.losses.dpc_loss import DPCLoss
-from dinoir_plugin.modules.vit_encoder import ViTEncoder
+from dinoir_plugin.modules.encoder import Encoder
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def batch():
 
 def test_follows_the_equation(loss, batch, encoder_options):
     encoder_options.pop('layers', None)
-    encoder = ViTEncoder(layers=[1, 3], **encoder_options)
+    encoder = Encoder(layers=[1, 3], **encoder_options)
     output, gt, lq = (encoder(x) for x in batch)
     expected = 0.0
     for layer, weight in ((1, 0.25), (3, 0.75)):

@@ -1,0 +1,83 @@
+"""Position embeddings as in Meta's DINOv2 code, in place of timm's, which resizes them in another way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
+    """Add position embeddings and prefix tokens as Meta's DINOv2 does, in place of timm's ``_pos_embed``.
+
+    Meta resizes the learned grid bicubically. Models without registers: no antialiasing, and by the scale factor
+    (size + 0.1) / grid. Models with registers: antialiasing, and by the size. timm antialiases always and never
+    adds the offset, which moves the features by 0.2 to 1.3 %.
+
+    Args:
+        model: timm's VisionTransformer.
+        patches: (B, h, w, C).
+
+    Returns:
+        (B, prefix + h * w, C).
+    """
+    batch, height, width, channels = patches.shape
+    registers = model.reg_token is not None
+    prefix = 0 if model.no_embed_class else model.num_prefix_tokens
+    positions = model.pos_embed
+    grid = positions[:, prefix:]
+    side = math.isqrt(grid.shape[1])
+    grid = grid.reshape(side, side, channels)
+    if registers:
+        rows, columns = (_antialiased(side, size, grid) for size in (height, width))
+    else:
+        rows, columns = _meta_bicubic(side, height, width, grid)
+    grid = torch.einsum('hy,yxc,wx->hwc', rows, grid, columns)
+    tokens = patches.reshape(batch, height * width, channels) + grid.reshape(1, height * width, channels)
+    leading = model.cls_token + positions[:, :prefix] if prefix else model.cls_token
+    parts = [leading.expand(batch, -1, -1), tokens]
+    if registers:
+        parts.insert(1, model.reg_token.expand(batch, -1, -1))
+    return torch.cat(parts, dim=1)
+
+
+def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Bicubic resizing by the factors (size + 0.1) / side, as (height, side) and (width, side) matrices.
+
+    Unit matrices where nothing is resized, for then Meta's code does not interpolate. Matrices, and no branch, because
+    an exported graph has to hold all sizes.
+    """
+    sizes = [torch.arange(1, size + 1, dtype=like.dtype, device=like.device)[-1:] for size in (height, width)]
+    offset = 0.1 * ((sizes[0] != side) | (sizes[1] != side)).to(like.dtype)
+    steps = [side / (size + offset) for size in sizes]
+    return _bicubic(side, height, steps[0], like), _bicubic(side, width, steps[1], like)
+
+
+def _bicubic(side: int, size: int, step: Tensor, like: Tensor) -> Tensor:
+    """``F.interpolate(..., mode='bicubic')`` of one axis by a matrix (size, side); ``step`` from place to place."""
+    places = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * step - 0.5
+    # two more on each side: what lies outside is what lies at the border
+    taps = torch.arange(-2, side + 2, dtype=like.dtype, device=like.device)
+    weights = _cubic(places[:, None] - taps, -0.75)
+    first = weights[:, :3].sum(dim=1, keepdim=True)
+    last = weights[:, -3:].sum(dim=1, keepdim=True)
+    return torch.cat([first, weights[:, 3:-3], last], dim=1)
+
+
+def _antialiased(side: int, size: int, like: Tensor) -> Tensor:
+    """``F.interpolate(..., mode='bicubic', antialias=True)`` of one axis by a matrix (size, side)."""
+    numbers = torch.arange(1, size + 1, dtype=like.dtype, device=like.device)
+    step = side / numbers[-1:]
+    taps = torch.arange(side, dtype=like.dtype, device=like.device) + 0.5
+    weights = _cubic((taps - ((numbers - 0.5) * step)[:, None]) / step.clamp(min=1), -0.5)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _cubic(x: Tensor, a: float) -> Tensor:
+    """Keys' cubic convolution kernel."""
+    x = x.abs()
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x <= 1, near, torch.where(x < 2, far, 0.0))
