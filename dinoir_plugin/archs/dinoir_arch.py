@@ -14,7 +14,7 @@ from dinoir_plugin.errors import OptionsError
 from dinoir_plugin.modules.dr_fusion import DRFusion
 from dinoir_plugin.modules.frozen_encoder import FrozenEncoder, frozen_encoder
 from dinoir_plugin.modules.graft import graft, guided_by
-from dinoir_plugin.modules.padding import pad_to_multiple
+from dinoir_plugin.modules.padding import pad_to_multiple, size_multiple
 from dinoir_plugin.modules.psf import PixelSemanticFusion
 from dinoir_plugin.modules.tiling import Window
 
@@ -55,6 +55,7 @@ class DINOIRArch(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone)
+        self.size_multiple = size_multiple(self.backbone)
         self.encoder, self.layers = build_encoder(encoder)
         widths = [self.encoder.widths[layer] for layer in self.layers.values()]
         self.psf = construct(PixelSemanticFusion, 'psf', dict(psf or {}), in_channels=widths)
@@ -66,7 +67,6 @@ class DINOIRArch(nn.Module):
                 DRFusion, 'fusion', dict(fusion or {}), channels=channels, guide_channels=guide_channels
             ),
         )
-        self.size_multiple: int = getattr(self.backbone, 'size_multiple', 1)
         self.psf_scores = None
 
     def encode(self, image: Tensor, extra_layers: Sequence[int] = ()) -> dict[int, Tensor]:

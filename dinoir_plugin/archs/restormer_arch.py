@@ -1,183 +1,22 @@
 """Restormer (Zamir et al., CVPR 2022, arXiv 2111.09881), written from the paper.
 
-Parameter names are those of the authors' release, so their weights load with ``strict=True``. The arithmetic is
-arranged for speed: features stay channels_last, convolutions of size 1 are matrix products on pixels, and in the
-attention the small (c, c) matrix is normalised and multiplied with the output projection before it meets the pixels.
+Parameter names are those of the authors' release, so their weights load with ``strict=True``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dinoir_plugin.errors import OptionsError, nearest
-from dinoir_plugin.modules.channel_attention import (
-    Products,
-    attention,
-    channel_attention,
-    mixing_matrix,
-    products,
-)
-from dinoir_plugin.modules.gating import gate, gated_projection
-from dinoir_plugin.modules.local_statistics import UsesStatistics
 from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
-from dinoir_plugin.modules.precision import full
-from dinoir_plugin.modules.tiling import Window
-
-LAYER_NORMS = ('WithBias', 'BiasFree')
-
-
-class _NormBody(nn.Module):
-    """Parameters of a layer norm over the last dimension.
-
-    WithBias: (x - mean) / sqrt(var + 1e-5) * weight + bias. BiasFree: x / sqrt(var + 1e-5) * weight, with the same
-    variance about the mean.
-    """
-
-    def __init__(self, dim: int, with_bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-        if with_bias:
-            self.bias = nn.Parameter(torch.zeros(dim))
-        self.with_bias = with_bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.with_bias:
-            return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-5)
-        variance = full(x).var(dim=-1, keepdim=True, unbiased=False)
-        return x * torch.rsqrt(variance + 1e-5).to(x.dtype) * self.weight
-
-
-class LayerNorm(nn.Module):
-    """Layer norm over the channels of (B, H, W, C)."""
-
-    def __init__(self, dim: int, kind: str) -> None:
-        super().__init__()
-        self.body = _NormBody(dim, with_bias=kind == 'WithBias')
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
-        return self.body(x)
-
-
-class Attention(UsesStatistics):
-    """Multi-Dconv head transposed attention (MDTA): attention between channels, linear in the pixels."""
-
-    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
-        self.qkv = nn.Conv2d(dim, dim * 3, 1, bias=bias)
-        self.qkv_dwconv = nn.Conv2d(dim * 3, dim * 3, 3, padding=1, groups=dim * 3, bias=bias)
-        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
-
-    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """X + MDTA(norm(x)), (B, H, W, C) to the same."""
-        if self.window_share is None and works_in_strips(x, factor=3):
-            return self._in_strips(x, norm)
-        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
-        projection = self.project_out.weight.flatten(1)
-
-        def attend(part: Tensor, window: Window | None) -> Tensor:
-            mixed = channel_attention(part.flatten(1, 2), self.temperature, projection)
-            return mixed.unflatten(1, part.shape[1:3])
-
-        out = self.over_windows(qkv, x.shape[-1], attend)
-        return x + out if self.project_out.bias is None else x + (out + self.project_out.bias)
-
-    @torch.compiler.disable
-    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
-        values = torch.empty_like(x)
-        parts: list[list[Products]] = [[] for _ in x]
-
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.qkv, norm(pixels), out)
-
-        for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
-            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
-            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
-        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*picture)] for picture in parts]
-        weights = attention(Products(*(torch.cat(pictures) for pictures in zip(*sums))), self.temperature)
-        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
-        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
-        return out if self.project_out.bias is None else out.add_(self.project_out.bias)
-
-
-class FeedForward(nn.Module):
-    """Gated-Dconv feed-forward network (GDFN)."""
-
-    def __init__(self, dim: int, ffn_expansion_factor: float, bias: bool) -> None:
-        super().__init__()
-        hidden = int(dim * ffn_expansion_factor)
-        self.project_in = nn.Conv2d(dim, hidden * 2, 1, bias=bias)
-        self.dwconv = nn.Conv2d(hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=bias)
-        self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
-
-    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """X + GDFN(norm(x)), (B, H, W, C) to the same."""
-        if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
-            return self._in_strips(x, norm)
-        hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
-        return x + gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias)
-
-    @torch.compiler.disable
-    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
-        out = torch.empty_like(x)
-
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.project_in, norm(pixels), out)
-
-        for number, rows, hidden in convolved_strips(x, project, self.dwconv):
-            project_into(self.project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
-        return out.add_(x)
-
-
-class TransformerBlock(nn.Module):
-    """MDTA and GDFN, each with a norm before and a residual around it."""
-
-    def __init__(self, dim: int, num_heads: int, ffn_expansion_factor: float, bias: bool, norm: str) -> None:
-        super().__init__()
-        self.norm1 = LayerNorm(dim, norm)
-        self.attn = Attention(dim, num_heads, bias)
-        self.norm2 = LayerNorm(dim, norm)
-        self.ffn = FeedForward(dim, ffn_expansion_factor, bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same, channels_last in and out."""
-        x = x.permute(0, 2, 3, 1)
-        x = self.attn(x, self.norm1)
-        x = self.ffn(x, self.norm2)
-        return x.permute(0, 3, 1, 2)
-
-
-class _PatchEmbed(nn.Module):
-    def __init__(self, in_channels: int, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x)
-
-
-class _Resample(nn.Module):
-    """A convolution and a pixel (un)shuffle: half the size and twice the width, or the reverse."""
-
-    def __init__(self, dim: int, out_dim: int, shuffle: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=False), shuffle)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x).contiguous(memory_format=torch.channels_last)
+from dinoir_plugin.modules.restormer_blocks import Levels, RestormerEncoder, upsample
 
 
 @ARCH_REGISTRY.register()
-class Restormer(nn.Module):
+class Restormer(RestormerEncoder):
     """Restormer with the authors' constructor and parameter names.
 
     Args:
@@ -196,8 +35,6 @@ class Restormer(nn.Module):
         OptionsError: An argument that cannot be built.
     """
 
-    size_multiple = 8
-
     def __init__(
         self,
         inp_channels: int = 3,
@@ -211,37 +48,17 @@ class Restormer(nn.Module):
         LayerNorm_type: str = 'WithBias',
         dual_pixel_task: bool = False,
     ) -> None:
-        super().__init__()
-        _check(dim, num_blocks, heads, LayerNorm_type)
-
-        def level(index: int, width: int, count: int | None = None) -> nn.Sequential:
-            count = num_blocks[index] if count is None else count
-            args = (width, heads[index], ffn_expansion_factor, bias, LayerNorm_type)
-            return nn.Sequential(*[TransformerBlock(*args) for _ in range(count)])
-
-        def down(width: int) -> _Resample:
-            return _Resample(width, width // 2, nn.PixelUnshuffle(2))
-
-        def up(width: int) -> _Resample:
-            return _Resample(width, width * 2, nn.PixelShuffle(2))
-
-        self.patch_embed = _PatchEmbed(inp_channels, dim)
-        self.encoder_level1 = level(0, dim)
-        self.down1_2 = down(dim)
-        self.encoder_level2 = level(1, dim * 2)
-        self.down2_3 = down(dim * 2)
-        self.encoder_level3 = level(2, dim * 4)
-        self.down3_4 = down(dim * 4)
-        self.latent = level(3, dim * 8)
-        self.up4_3 = up(dim * 8)
+        levels = Levels(num_blocks, heads, ffn_expansion_factor, bias, LayerNorm_type)
+        super().__init__(inp_channels, dim, levels)
+        self.up4_3 = upsample(dim * 8)
         self.reduce_chan_level3 = nn.Conv2d(dim * 8, dim * 4, 1, bias=bias)
-        self.decoder_level3 = level(2, dim * 4)
-        self.up3_2 = up(dim * 4)
+        self.decoder_level3 = levels.level(2, dim * 4)
+        self.up3_2 = upsample(dim * 4)
         self.reduce_chan_level2 = nn.Conv2d(dim * 4, dim * 2, 1, bias=bias)
-        self.decoder_level2 = level(1, dim * 2)
-        self.up2_1 = up(dim * 2)
-        self.decoder_level1 = level(0, dim * 2)
-        self.refinement = level(0, dim * 2, num_refinement_blocks)
+        self.decoder_level2 = levels.level(1, dim * 2)
+        self.up2_1 = upsample(dim * 2)
+        self.decoder_level1 = levels.level(0, dim * 2)
+        self.refinement = levels.level(0, dim * 2, num_refinement_blocks)
         self.dual_pixel_task = dual_pixel_task
         if dual_pixel_task:
             self.skip_conv = nn.Conv2d(dim, dim * 2, 1, bias=bias)
@@ -259,26 +76,10 @@ class Restormer(nn.Module):
         height, width = inp_img.shape[-2:]
         image = pad_to_multiple(inp_img, self.size_multiple).contiguous(memory_format=torch.channels_last)
         embedded = self.patch_embed(image)
-        level1 = self.encoder_level1(embedded)
-        level2 = self.encoder_level2(self.down1_2(level1))
-        level3 = self.encoder_level3(self.down2_3(level2))
-        x = self.latent(self.down3_4(level3))
+        level1, level2, level3, x = self.encoded(embedded)
         x = self.decoder_level3(self.reduce_chan_level3(torch.cat([self.up4_3(x), level3], dim=1)))
         x = self.decoder_level2(self.reduce_chan_level2(torch.cat([self.up3_2(x), level2], dim=1)))
         x = self.decoder_level1(torch.cat([self.up2_1(x), level1], dim=1))
         x = self.refinement(x)
         x = self.output(x + self.skip_conv(embedded)) if self.dual_pixel_task else self.output(x) + image
         return x[..., :height, :width]
-
-
-def _check(dim: int, num_blocks: Sequence[int], heads: Sequence[int], norm: str) -> None:
-    if norm not in LAYER_NORMS:
-        raise OptionsError('LayerNorm_type', f"there is no '{norm}'", nearest(str(norm), LAYER_NORMS))
-    for key, value in (('num_blocks', num_blocks), ('heads', heads)):
-        if len(value) != 4:
-            raise OptionsError(key, f'expected 4 numbers (level 1, 2, 3, latent), got {list(value)}')
-    widths = [dim, dim * 2, dim * 4, dim * 8]
-    if dim % 2 or any(width % count for width, count in zip(widths, heads)) or (dim * 2) % heads[0]:
-        raise OptionsError(
-            'heads', f'expected divisors of the levels\' widths {widths} (and an even dim), got {list(heads)}'
-        )

@@ -77,11 +77,18 @@ class DINOIRModel(Checkpoints, SRModel):
         return make_optimizer(optim_type, params, lr=lr, **kwargs)
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """EMA of all parameters in one call; most of the host's loop over them is spent between the numbers."""
+        """EMA of all parameters in one call; most of the host's loop over them is spent between the numbers.
+
+        Buffers, the running statistics of batch norms, are taken over as they are: averages already.
+        """
         if self._averages is None:
+            net = self.get_bare_model(self.net_g)
             self._averages = [p.detach() for p in self.net_g_ema.parameters()]
-            self._averaged = [p.detach() for p in self.get_bare_model(self.net_g).parameters()]
+            self._averaged = [p.detach() for p in net.parameters()]
+            self._buffers = list(zip(self.net_g_ema.buffers(), net.buffers()))
         torch._foreach_lerp_(self._averages, self._averaged, 1 - decay)
+        for taken, buffer in self._buffers:
+            taken.copy_(buffer)
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dinoir_plugin.modules.padding import any_size
+
 DEFAULT_OVERLAP = 64
 
 
@@ -84,7 +86,7 @@ def restore_picture(
     """
     height, width = image.shape[-2:]
     if tile is None or max(height, width) <= tile:
-        whole: Tensor = net(image)
+        whole = any_size(net, image)
         on_tile(1, 1)
         return whole
     guided: Any = net
@@ -95,7 +97,7 @@ def restore_picture(
         overlap = min(-(-overlap // multiple) * multiple, tile // 2 // multiple * multiple)
         restored = restore_tiled(guided.by_window(padded), padded, tile, overlap, multiple, on_tile)
         return restored[..., :height, :width]
-    return restore_tiled(lambda part, window: net(part), image, tile, overlap, on_tile=on_tile)
+    return restore_tiled(lambda part, window: any_size(net, part), image, tile, overlap, on_tile=on_tile)
 
 
 def restore_tiled(

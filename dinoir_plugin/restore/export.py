@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dinoir_plugin import network_file
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.errors import nearest
+from dinoir_plugin.modules.padding import size_multiple
 from dinoir_plugin.restore.building import build, build_network
 from dinoir_plugin.whole_files import write_whole
 
@@ -35,7 +36,7 @@ class AnySize(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.multiple: int = getattr(network, 'size_multiple', 1)
+        self.multiple: int = size_multiple(network)
         self.zeros: bool = getattr(network, 'pads_with_zeros', False)
 
     def forward(self, lq: Tensor) -> Tensor:
@@ -101,7 +102,8 @@ def export(
         return f'{out}: {out.stat().st_size / 1e6:.1f} MB'
     built = build(checkpoint, encoder_weights=encoder_weights, options=options)
     data, run = _graph(built.network, out.suffix)
-    difference = _largest_difference(built.network, run)
+    with _explained(built.network):
+        difference = _largest_difference(built.network, run)
     if not difference <= TOLERANCE:  # NaN is no good either
         raise ValueError(f'{out} was not written: its results differ from the network by {difference:.1e}, more than '
                          f'{TOLERANCE:.0e}')

@@ -16,6 +16,7 @@ from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.decoding import Array
 from dinoir_plugin.errors import OptionsError, nearest
 from dinoir_plugin.modules.local_statistics import use_local_statistics
+from dinoir_plugin.modules.padding import any_size, size_multiple
 from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile, restore_picture
 from dinoir_plugin.network_file import Description
 from dinoir_plugin.restore import memory
@@ -250,14 +251,13 @@ class _OnDevice(nn.Module):
         super().__init__()
         self.network: Any = network
         self.device = device
+        self.size_multiple = size_multiple(network)
         if hasattr(network, 'by_window'):
-            self.size_multiple = self.network.size_multiple
             self.padded = self.network.padded
             self.by_window = self._by_window
 
     def forward(self, image: Tensor) -> Tensor:
-        restored: Tensor = self.network(image.to(self.device)).cpu()
-        return restored
+        return any_size(self.network, image.to(self.device)).cpu()
 
     def _by_window(self, picture: Tensor) -> Callable[..., Tensor]:
         restore = self.network.by_window(picture.to(self.device))

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from dinoir_plugin.archs.nafnet_arch import NAFNet
-from dinoir_plugin.archs.restormer_arch import Restormer, TransformerBlock
+from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.modules import pixelwise
+from dinoir_plugin.modules.restormer_blocks import TransformerBlock
 from tests.reference.nafnet import textbook_nafnet
 from tests.reference.restormer import textbook_restormer
 
@@ -59,8 +60,8 @@ def test_strips_give_the_same(make, textbook, elements, monkeypatch):
         return True
 
     monkeypatch.setattr(pixelwise, 'STRIP_ELEMENTS', elements)
-    for module in ('restormer_arch', 'nafnet_arch'):
-        monkeypatch.setattr(f'dinoir_plugin.archs.{module}.works_in_strips', always)
+    for module in ('modules.restormer_blocks', 'archs.nafnet_arch'):
+        monkeypatch.setattr(f'dinoir_plugin.{module}.works_in_strips', always)
     with torch.no_grad():
         torch.testing.assert_close(net(image), textbook(net, image), rtol=1e-8, atol=1e-9)
     assert 24 in heights

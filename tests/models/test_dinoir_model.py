@@ -141,6 +141,17 @@ def test_the_log_has_each_tasks_error_since_its_last_line(options, batch):
     assert [key for key in model.get_current_log() if key.startswith('l1/')] == ['l1/denoise']
 
 
+def test_running_statistics_reach_the_averaged_network(options, batch):
+    options['network_g'] = {'type': 'DnCNN', 'nc': 8, 'nb': 3}
+    del options['train']['dpc_opt']
+    model = build_model(options)
+    for iteration in range(3):
+        step(model, batch, iteration)
+    buffers = dict(model.net_g.named_buffers())
+    assert int(buffers['model.3.num_batches_tracked']) == 3
+    assert all(torch.equal(value, buffers[name]) for name, value in model.net_g_ema.named_buffers())
+
+
 def test_results_from_folders_inside_an_lmdb_keep_apart():
     names = [_result_name(f'datasets/gopro/test/blur.lmdb/GOPR_{number}/000047.png') for number in (1, 2)]
     assert names == ['GOPR_1_000047.png', 'GOPR_2_000047.png']

@@ -3,9 +3,10 @@ import torch
 
 import basicsr  # noqa: F401, isort: skip - fills the registries
 from dinoir_plugin.archs.nafnet_arch import NAFNet
-from dinoir_plugin.archs.restormer_arch import Attention, LayerNorm, Restormer
+from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.modules.dr_fusion import DRFusion
 from dinoir_plugin.modules.local_statistics import use_local_statistics
+from dinoir_plugin.modules.restormer_blocks import Attention, LayerNorm
 from dinoir_plugin.modules.tiling import Window
 
 

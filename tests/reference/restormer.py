@@ -10,7 +10,7 @@ def textbook_restormer(net, image, fuse=lambda level, x: x):
     """The output of ``net`` for an image whose sides 8 divides; ``fuse`` is called with each level and its output."""
 
     def run(level, x):
-        return fuse(level, _blocks(level, x))
+        return fuse(level, textbook_level(level, x))
 
     level1 = run(net.encoder_level1, net.patch_embed.proj(image))
     level2 = run(net.encoder_level2, net.down1_2.body(level1))
@@ -24,13 +24,16 @@ def textbook_restormer(net, image, fuse=lambda level, x: x):
     return net.output(run(net.refinement, x)) + image
 
 
-def _blocks(level, x):
+def textbook_level(level, x):
     for name, block in level.named_children():
-        if name == 'guidance':
-            continue
-        x = x + _attention(block.attn, _norm(block.norm1.body, x))
-        x = x + _feed_forward(block.ffn, _norm(block.norm2.body, x))
+        if name != 'guidance':
+            x = textbook_block(block, x)
     return x
+
+
+def textbook_block(block, x):
+    x = x + _attention(block.attn, _norm(block.norm1.body, x))
+    return x + _feed_forward(block.ffn, _norm(block.norm2.body, x))
 
 
 def _norm(body, x):

@@ -1,0 +1,24 @@
+"""A network written by the package's own export and run by the program that reads the file."""
+
+import io
+
+import onnxruntime
+import torch
+
+from dinoir_plugin import network_file
+from dinoir_plugin.restore.export import export
+
+
+def exported(net, options, folder, ending):
+    """From a network, the options that build it and an ending to a function from picture to picture.
+
+    The export itself compares the file with the network and refuses one that differs by more than 1e-4.
+    """
+    checkpoint, out = folder / 'net.pth', folder / f'net.{ending}'
+    about = network_file.Description(options)
+    network_file.write(checkpoint, network_file.NetworkFile({'params': net.state_dict()}, about))
+    export(checkpoint, out)
+    if ending == 'onnx':
+        session = onnxruntime.InferenceSession(out)
+        return lambda image: torch.from_numpy(session.run(None, {'lq': image.numpy()})[0])
+    return torch.export.load(io.BytesIO(out.read_bytes())).module()

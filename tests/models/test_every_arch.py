@@ -1,0 +1,78 @@
+"""Every backbone that is registered, ours and BasicSR's: built, guided, trained, saved, reloaded and exported."""
+
+import pytest
+import torch
+from basicsr.models import build_model
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from dinoir_plugin import Restorer
+from dinoir_plugin.restore.export import export
+
+# tiny options and where to guide
+RESTORERS = {
+    'Restormer': (
+        {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8]},
+        ['latent', 'decoder_level1'],
+    ),
+    'NAFNet': ({'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}, ['middle_blks', 'decoders.*']),
+    'PromptIR': (
+        {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8],
+         'prompt_dims': [4, 8, 12], 'prompt_sizes': [8, 4, 3], 'prompt_len': 3},
+        ['latent', 'decoder_level1'],
+    ),
+    'DnCNN': ({'nc': 8, 'nb': 4}, ['model.4']),
+    'FFDNet': ({'nc': 8, 'nb': 4}, ['model.3']),
+    'ECBSR': ({'num_in_ch': 3, 'num_out_ch': 3, 'num_block': 1, 'num_channel': 8, 'with_idt': True,
+               'act_type': 'relu', 'scale': 1}, ['backbone.0']),
+    'EDSR': ({'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 1}, ['body']),
+    'RCAN': ({'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_group': 1, 'num_block': 1, 'squeeze_factor': 2,
+              'upscale': 1}, ['body']),
+    'RIDNet': ({'in_channels': 3, 'mid_channels': 16, 'out_channels': 3, 'num_block': 1}, ['body']),
+    'RRDBNet': ({'num_in_ch': 3, 'num_out_ch': 3, 'scale': 1, 'num_feat': 8, 'num_block': 1, 'num_grow_ch': 4},
+                ['body']),
+    'SRVGGNetCompact_basicsr': ({'num_feat': 8, 'num_conv': 2, 'upscale': 1}, ['body.2']),
+    'SwinIR': ({'upscale': 1, 'img_size': 32, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
+                'mlp_ratio': 1, 'upsampler': ''}, ['conv_after_body']),
+}  # fmt: skip
+# what is not one picture in, one picture of that size out
+OTHERS = {
+    'BasicVSR': 'video', 'BasicVSRPlusPlus': 'video', 'DUF': 'video', 'EDVR': 'video', 'IconVSR': 'video',
+    'MSRResNet': 'enlarges, by 2 at least', 'SpyNet': 'optical flow', 'TOFlow': 'video', 'DFDNet': 'needs landmarks of a face',
+    'HiFaceGAN': 'generator of faces at one size', 'HiFaceGANDiscriminator': 'discriminator',
+    'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to pictures',
+    'UNetDiscriminatorSN_basicsr': 'discriminator', 'VGGFeatureExtractor': 'features',
+    'VGGStyleDiscriminator': 'discriminator', 'DINOIRArch': 'what guides the others',
+}  # fmt: skip
+
+
+def test_nothing_registered_is_forgotten():
+    assert set(RESTORERS) | set(OTHERS) == set(ARCH_REGISTRY.keys())
+
+
+@pytest.mark.parametrize('name', RESTORERS)
+def test_is_guided_trained_saved_reloaded_and_exported(name, make_project, tmp_path):
+    options = make_project().options
+    backbone, guide_at = RESTORERS[name]
+    options['network_g'].update(backbone={'type': name, **backbone}, guide_at=guide_at)
+    options.update(is_train=True, dist=False, rank=0, world_size=1, num_gpu=0)
+    options['path'].update(models=str(tmp_path), training_states=str(tmp_path), experiments_root=str(tmp_path))
+    model = build_model(options)
+    net = model.net_g
+    own = ARCH_REGISTRY.get(name)(**backbone).state_dict()
+    assert set(own) == {key.removeprefix('backbone.') for key in net.state_dict()
+                        if key.startswith('backbone.') and '.guidance.' not in key}  # fmt: skip
+    batch = {'lq': torch.rand(2, 3, 40, 32), 'gt': torch.rand(2, 3, 40, 32)}
+    model.feed_data({**batch, 'task': ['denoise', 'derain']})
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    model.optimize_parameters(1)
+    still = [key for key, p in net.named_parameters() if p.requires_grad and torch.equal(p, before[key])]
+    assert not [key for key in still if 'guidance' in key or 'psf' in key], 'guidance does not learn'
+
+    model.save(0, 1)
+    restorer = Restorer.from_checkpoint(tmp_path / 'net_g_1.pth', params='params')
+    image = torch.rand(3, 44, 52)
+    with torch.no_grad():
+        expected = net.eval()(image[None])[0].clamp(0, 1)
+    torch.testing.assert_close(restorer.restore(image), expected, rtol=0, atol=1e-5)
+
+    assert 'differs from the network by at most' in export(tmp_path / 'net_g_1.pth', tmp_path / 'net.onnx')

@@ -1,0 +1,44 @@
+"""DnCNN as its paper's equations are written: each convolution a sum over its nine taps, batch norm and ReLU by their
+formulas. Works on the weights of a package network.
+"""
+
+import torch
+from torch import nn
+
+
+def textbook_dncnn(net, image):
+    """The output of ``net``, whose batch norms are in the mode that it is in."""
+    return image - textbook_stack(net.model, image)
+
+
+def textbook_stack(layers, x):
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            x = _convolution(layer, x)
+        elif isinstance(layer, nn.BatchNorm2d):
+            x = _batch_norm(layer, x)
+        else:
+            assert isinstance(layer, nn.ReLU)
+            x = torch.where(x > 0, x, torch.zeros_like(x))
+    return x
+
+
+def _convolution(layer, x):
+    batch, channels, height, width = x.shape
+    framed = x.new_zeros(batch, channels, height + 2, width + 2)
+    framed[:, :, 1:-1, 1:-1] = x
+    out = layer.bias[:, None, None].expand(batch, -1, height, width)
+    for row in range(3):
+        for column in range(3):
+            shifted = framed[:, :, row : row + height, column : column + width]
+            out = out + torch.einsum('oc,bchw->bohw', layer.weight[:, :, row, column], shifted)
+    return out
+
+
+def _batch_norm(layer, x):
+    mean, variance = layer.running_mean, layer.running_var
+    if layer.training:
+        mean = x.mean((0, 2, 3))
+        variance = ((x - mean[:, None, None]) ** 2).mean((0, 2, 3))
+    normed = (x - mean[:, None, None]) / torch.sqrt(variance + layer.eps)[:, None, None]
+    return normed * layer.weight[:, None, None] + layer.bias[:, None, None]
