@@ -37,7 +37,8 @@ RESTORERS = {
 # what is not one picture in, one picture of that size out
 OTHERS = {
     'BasicVSR': 'video', 'BasicVSRPlusPlus': 'video', 'DUF': 'video', 'EDVR': 'video', 'IconVSR': 'video',
-    'MSRResNet': 'enlarges, by 2 at least', 'SpyNet': 'optical flow', 'TOFlow': 'video', 'DFDNet': 'needs landmarks of a face',
+    'MSRResNet': 'enlarges, by 2 at least', 'SpyNet': 'optical flow', 'TOFlow': 'video',
+    'DFDNet': 'needs landmarks of a face',
     'HiFaceGAN': 'generator of faces at one size', 'HiFaceGANDiscriminator': 'discriminator',
     'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to pictures',
     'UNetDiscriminatorSN_basicsr': 'discriminator', 'VGGFeatureExtractor': 'features',
