@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import warnings
@@ -30,14 +28,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from dinoir_plugin.models.acceleration import has_bf16  # noqa: E402
 from scripts.benchmarks import device, forward, loading, pictures, profiles, restoring, training  # noqa: E402
 from scripts.benchmarks.measure import Result, keeping_memory  # noqa: E402
+from scripts.machine import machine  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -107,23 +104,6 @@ GUARDS: dict[str, tuple[Callable[[int], Result], Callable[[float], bool], str]] 
     'guidance': (partial(forward.guidance, side=128), lambda ratio: ratio <= 1.25, 'at most 1.25'),
     'ema': (training.ema, lambda ratio: ratio >= 1.0, 'at least 1.0'),
 }
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    if Path('/proc/cpuinfo').is_file():
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-        model = names[0] if names else model
-    return {
-        'cpu': model,
-        'cores': os.cpu_count(),
-        'threads': torch.get_num_threads(),
-        'capability': torch.backends.cpu.get_cpu_capability(),
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-    }
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -146,11 +146,11 @@ def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize('path', sorted(OPTIONS.glob('*.yml')), ids=lambda path: path.name)
+@pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
 def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     """With stand-ins for what is not on this machine: small pictures for the data sets, random encoder weights."""
     options = yaml.load(path.read_text(), Loader=OptionsLoader)
-    is_train = path.name.startswith('train')
+    is_train = 'train' in options['datasets']
     check_schema(options, is_train)
     monkeypatch.chdir(tmp_path)
     photo = np.tile(data.coffee()[:200, :200], (1, 1, 1))
@@ -165,6 +165,8 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     if not is_train:
         # made by a training run; that a checkpoint fits is for the test above
         assert options['path'].pop('pretrain_network_g')
-    options['network_g']['encoder']['weights'] = 'random'
+    for owner in (options['network_g'], (options.get('train') or {}).get('dpc_opt') or {}):
+        if 'encoder' in owner:
+            owner['encoder']['weights'] = 'random'
     options['num_gpu'] = 0
     check_builds(options, is_train)

@@ -1,0 +1,145 @@
+"""Tables in Markdown: ours beside what was published, in columns of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from scripts.machine import machine
+from scripts.paper.runs import FOLDER, Figure, figures
+from scripts.paper.variants import HERE, Experiments, folder_name, read_yaml
+
+NOT_BUILT = 'not built here'
+NOTHING = '–'
+DEFAULT_METRICS = ['psnr', 'ssim']
+# metric name in the options to its digits
+DIGITS = {'psnr': 2, 'ssim': 4, 'psnr_all_in_one': 2, 'ssim_all_in_one': 4}
+CONVENTIONS = {
+    'psnr': "BasicSR's PSNR and SSIM: 8 bits, RGB, Gaussian windows.",
+    'psnr_all_in_one': "The all-in-one papers' PSNR and SSIM: floats, RGB, sides cropped to multiples of 16.",
+}
+
+
+class Row:
+    """One line of a table.
+
+    Attributes:
+        label: What the table calls it.
+        run: Its run; None: not built.
+        names: The run's folders, one for each seed.
+    """
+
+    def __init__(self, cells: Sequence[str | None], budget: str, seeds: int) -> None:
+        *labels, self.run = cells
+        self.label = ', '.join(str(label) for label in labels)
+        self.names = [folder_name(budget, str(self.run), seed) for seed in range(seeds)]
+
+    def cell(self, test: str, metric: str) -> Figure | None:
+        """The measured figure; None where there is none."""
+        return figures(self.names, test, metric) if self.run is not None else None
+
+
+def write(experiments: Experiments, table: str, budget: str, seeds: int) -> Path:
+    """Write ``<table>_<budget>.md`` from the figures that there are.
+
+    Returns:
+        Its path.
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f'{table}_{budget}.md'
+    path.write_text(markdown(experiments, table, budget, seeds), encoding='utf-8')
+    return path
+
+
+def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> str:
+    """The report's text."""
+    about, size = experiments.tables[table], experiments.budgets[budget]
+    metrics = about.get('metrics', DEFAULT_METRICS)
+    rows = [Row(cells, budget, seeds) for cells in about['rows']]
+    tests = [test for test in about['tests'] if test in size['tests']]
+    left_out = [test for test in about['tests'] if test not in size['tests']]
+    published = read_yaml(HERE / 'published.yml').get(table) or {}
+    parts = [
+        f'# {table}: {about["title"]}\n',
+        f'{size["note"]} {CONVENTIONS[metrics[0]]} Mean over {seeds} seed{"s" if seeds > 1 else ""}'
+        f'{", ± the standard deviation between them" if seeds > 1 else ""}.\n',
+        _circumstances(table, budget, seeds),
+        '## Ours\n',
+        _overview(rows, tests, metrics),
+    ]
+    if left_out:
+        parts.append(f'Not measured, as this budget has no pictures for it: {", ".join(left_out)}.\n')
+    if published:
+        parts += _side_by_side(rows, tests, metrics, published, comparable=budget == 'full')
+    return '\n'.join(parts)
+
+
+def _circumstances(table: str, budget: str, seeds: int) -> str:
+    where = machine()
+    command = f'python scripts/reproduce.py run {table} --budget {budget}' + (f' --seeds {seeds}' if seeds > 1 else '')
+    return (
+        f'`{command}`, reported on {where["cores"]} cores of {where["cpu"]}, Python {where["python"]}, '
+        f'PyTorch {where["torch"]}, BasicSR {version("basicsr")}.\n'
+    )
+
+
+def _overview(rows: Sequence[Row], tests: Sequence[str], metrics: Sequence[str]) -> str:
+    """One line a method, one column a test: PSNR/SSIM."""
+    lines = [f'| | {" | ".join(tests)} | mean |', '|---' * (len(tests) + 2) + '|']
+    for row in rows:
+        if row.run is None:
+            lines.append(f'| {row.label} | {NOT_BUILT} ' + '| ' * len(tests) + '|')
+            continue
+        cells = [' / '.join(_text(row.cell(test, metric), metric) for metric in metrics) for test in tests]
+        lines.append(f'| {row.label} | {" | ".join(cells)} | {_mean(row, tests, metrics)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def _mean(row: Row, tests: Sequence[str], metrics: Sequence[str]) -> str:
+    """Over the tests, each of which counts the same; with several seeds the spread is that of the mean."""
+    texts = []
+    for metric in metrics:
+        each = [[figures([name], test, metric) for test in tests] for name in row.names]
+        means = [sum(cell.mean for cell in cells if cell) / len(cells) for cells in each if all(cells)]
+        texts.append(_text(Figure.of(means) if len(means) == len(row.names) else None, metric))
+    return ' / '.join(texts)
+
+
+def _side_by_side(
+    rows: Sequence[Row], tests: Sequence[str], metrics: Sequence[str], published: dict[str, Any], comparable: bool
+) -> list[str]:
+    """For each test ours, the published figure and the difference, each in a column of its own."""
+    known = published.get('figures') or {}
+    parts = ['## Beside what was published\n', f'Published: {published["source"]}.']
+    if not known:
+        parts.append('Its figures have not been entered in `scripts/paper/published.yml`, so those columns are empty.')
+    if not comparable:
+        parts.append('Other pictures, networks and trainings than the published: no differences are taken.')
+    parts[-1] += '\n'
+    names = [metric.split('_')[0].upper() for metric in metrics]
+    heads = [f'{name} {column}' for name in names for column in ('ours', 'published', 'difference')]
+    for test in tests:
+        lines = [f'### {test}\n', f'| | {" | ".join(heads)} |', '|---' * (len(heads) + 1) + '|']
+        for row in rows:
+            theirs = (known.get(row.label) or {}).get(test)
+            cells = []
+            for place, metric in enumerate(metrics):
+                ours = row.cell(test, metric)
+                digits = DIGITS[metric]
+                cells.append(NOT_BUILT if row.run is None else _text(ours, metric))
+                cells.append(f'{theirs[place]:.{min(digits, 3)}f}' if theirs else NOTHING)
+                both = comparable and ours and theirs
+                cells.append(f'{ours.mean - theirs[place]:+.{min(digits, 3)}f}' if both and ours else NOTHING)
+            lines.append(f'| {row.label} | {" | ".join(cells)} |')
+        parts.append('\n'.join(lines) + '\n')
+    return parts
+
+
+def _text(figure: Figure | None, metric: str) -> str:
+    if figure is None:
+        return NOTHING
+    digits = DIGITS[metric]
+    spread = '' if figure.spread is None else f' ± {figure.spread:.{digits}f}'
+    return f'{figure.mean:.{digits}f}{spread}'

@@ -1,0 +1,91 @@
+"""The paper's tables and figures, one command each.
+
+    python scripts/reproduce.py list                           what there is to run, and what has been run
+    python scripts/reproduce.py run table3 --budget tiny       train what is missing, measure, write the report
+    python scripts/reproduce.py report table3 --budget tiny    the report alone, from what there is
+    python scripts/reproduce.py options                        write options/paper/ anew
+
+A run that was stopped goes on where it was. Reports and figures come into experiments/reproduce/, trained networks into
+experiments/, restored pictures and figures of single pictures into results/, all under the folder that it is run in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts.paper import report, runs
+from scripts.paper.variants import ROOT, Experiments, flat_files
+
+
+def main() -> int:
+    """Run one command; the exit status says whether it worked."""
+    experiments = Experiments()
+    args = _arguments(experiments)
+    try:
+        args.command(experiments, args)
+    except runs.RunError as error:
+        sys.stderr.write(f'reproduce: {error}\n')
+        return 1
+    return 0
+
+
+def _arguments(experiments: Experiments) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar='list|run|report|options')
+    commands.add_parser('list').set_defaults(command=_list)
+    commands.add_parser('options').set_defaults(command=_options)
+    for name, command in (('run', _run), ('report', _report)):
+        chosen = commands.add_parser(name)
+        chosen.set_defaults(command=command)
+        chosen.add_argument('what', choices=list(experiments.tables))
+        chosen.add_argument('--budget', choices=list(experiments.budgets), default='full',
+                            help='how large (default: full, the paper\'s setting)')  # fmt: skip
+        chosen.add_argument('--seeds', type=_count, default=1, help='trainings of each network (default: 1)')
+        if name == 'run':
+            chosen.add_argument('--data', help='folder of the pictures, for budgets that ask for one')
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got '{text}'")
+    return int(text)
+
+
+def _run(experiments: Experiments, args: argparse.Namespace) -> None:
+    runs.prepare(experiments, args.budget)
+    todo = runs.jobs(experiments, args.what, args.budget, args.seeds, args.data)
+    for number, job in enumerate(todo, start=1):
+        runs.do(job, f'[{number}/{len(todo)}]')
+    _report(experiments, args)
+
+
+def _report(experiments: Experiments, args: argparse.Namespace) -> None:
+    path = report.write(experiments, args.what, args.budget, args.seeds)
+    sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
+
+
+def _options(experiments: Experiments, args: argparse.Namespace) -> None:
+    for path, text in flat_files(experiments).items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+        sys.stdout.write(f'{path.relative_to(ROOT)}\n')
+
+
+def _list(experiments: Experiments, args: argparse.Namespace) -> None:
+    for name, about in experiments.tables.items():
+        wanted = list(dict.fromkeys(experiments.runs_of(name)))
+        done = [f'{budget} {runs.count_done(experiments, name, budget)}' for budget in experiments.budgets]
+        sys.stdout.write(f'{name:10} {about["title"]}\n{"":10} runs: {", ".join(wanted)}\n'
+                         f'{"":10} done: of {len(wanted)}, {", ".join(done)}\n')  # fmt: skip
+    sys.stdout.write('\nbudgets\n')
+    for name, size in experiments.budgets.items():
+        sys.stdout.write(f'{name:10} {size["note"]}\n')
+
+
+if __name__ == '__main__':
+    sys.exit(main())

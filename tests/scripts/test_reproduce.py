@@ -1,0 +1,143 @@
+"""The paper's runs: options in step with their source, reports that keep columns apart, a real run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from skimage import data
+from skimage.io import imsave
+
+from dinoir_plugin.compat.safe_yaml import OptionsLoader
+from dinoir_plugin.preflight.builds import check_builds
+from dinoir_plugin.preflight.schema import check_schema
+from scripts.paper import report, runs
+from scripts.paper.variants import ROOT, TASKS, Experiments, flat_files, read_yaml, training_options
+
+
+@pytest.fixture
+def experiments():
+    return Experiments()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_in_options_are_in_step_with_their_source(experiments):
+    written = flat_files(experiments)
+    assert set(written) == set((ROOT / 'options' / 'paper').glob('*'))
+    for path, text in written.items():
+        assert path.read_text() == text, f'{path} is not what `python scripts/reproduce.py options` writes'
+
+
+def test_the_paper_is_all_there(experiments):
+    tables = experiments.tables
+    assert [name for name in tables if name.startswith('table')] == [f'table{number}' for number in range(1, 7)]
+    assert {run for table in tables for run in experiments.runs_of(table)} == set(experiments.runs)
+    not_built = {row[0] for row in tables['table1']['rows'] if row[-1] is None}
+    assert not_built == {'MPRNet', 'AirNet', 'WGWS-Net', 'DA-CLIP', 'Perceive-IR'}
+    for name, about in tables.items():
+        for budget in ('full', 'mini'):
+            missing = set(about['tests']) - set(experiments.budgets[budget]['tests'])
+            assert not missing or budget == 'mini', (name, missing)
+
+
+def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
+    full = experiments.budgets['full']
+    base = read_yaml(ROOT / full['base'])
+    assert training_options(experiments.runs['dinoir'], full, base['name'], base['manual_seed']) == base
+    psf = training_options(experiments.runs['psf'], full, base['name'], base['manual_seed'])
+    assert psf['train'].pop('dpc_opt', None) is None
+    assert psf['network_g'] == base['network_g']
+    dpc = training_options(experiments.runs['dpc'], full, base['name'], base['manual_seed'])
+    assert dpc['network_g'] == base['network_g']['backbone']
+    encoder = {key: value for key, value in base['network_g']['encoder'].items() if key != 'layers'}
+    assert dpc['train']['dpc_opt'] == {**base['train']['dpc_opt'], 'encoder': encoder}
+    two = training_options(experiments.runs['dinoir_2_tasks'], full, 'x', 0)
+    assert [list(options['tasks']) for options in two['datasets'].values()] == [['denoise', 'derain'], ['denoise'],
+                                                                                  ['derain']]  # fmt: skip
+    assert set(TASKS) == set(base['datasets']['train']['tasks'])
+
+
+@pytest.mark.parametrize('run', Experiments().runs)
+@pytest.mark.parametrize('budget', ['mini', 'tiny'])
+def test_runs_of_the_small_budgets_build(experiments, budget, run):
+    options = training_options(experiments.runs[run], experiments.budgets[budget], 'x', 0, data='pictures')
+    options = yaml.load(yaml.safe_dump(options), Loader=OptionsLoader)
+    check_schema(options, is_train=True)
+    for task in options['datasets']['train']['tasks'].values():
+        names = {'dataroot_gt': '1.png', 'dataroot_lq': '1_2.png' if task.get('pairing') == 'reside' else '1.png'}
+        for key, name in names.items():
+            if key in task:
+                Path(task[key]).mkdir(parents=True, exist_ok=True)
+                imsave(Path(task[key]) / name, data.astronaut()[:80, :90], check_contrast=False)
+    options['datasets']['train']['phase'] = 'train'
+    check_builds(options, is_train=True)
+
+
+def made_up(name, test, psnr):
+    path = runs.result_file(name, test)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    average = {'psnr': psnr, 'ssim': psnr / 100, 'psnr_all_in_one': psnr, 'ssim_all_in_one': psnr / 100}
+    path.write_text(json.dumps({'means': {'denoise': average, 'average': average}}))
+
+
+def rows_of(text, heading):
+    section = text.split(f'{heading}\n')[1].split('\n#')[0]
+    lines = [line.strip('| ').split(' | ') for line in section.splitlines() if line.startswith('|')]
+    return {cells[0].strip(' |'): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_report_keeps_ours_and_published_apart(experiments):
+    for seed, psnr in enumerate((31.0, 32.0)):
+        made_up(f'full_dncnn_noise_seed{seed}', 'noise25', psnr)
+    text = report.markdown(experiments, 'table2', 'full', seeds=2)
+    row = rows_of(text, '### noise25')['DnCNN']
+    assert row == ['31.50 ± 0.71', '31.23', '+0.27', '0.3150 ± 0.0071', '0.883', '-0.568']
+    assert rows_of(text, '### noise15')['DnCNN'] == ['–', '33.89', '–', '–', '0.930', '–']
+    assert rows_of(text, '### noise25')['AirNet'] == ['not built here', '31.48', '–', 'not built here', '0.893', '–']
+    assert 'Published: PromptIR (arXiv 2306.13090), Table 4.' in text
+    # one column a test, and no mean where some are missing
+    assert rows_of(text, '## Ours')['DnCNN'][1] == '31.50 ± 0.71 / 0.3150 ± 0.0071'
+    assert rows_of(text, '## Ours')['DnCNN'][-1] == '– / –'
+
+
+def test_report_of_another_setting_takes_no_differences(experiments):
+    for test in ('noise15', 'noise25', 'noise50'):
+        made_up('tiny_dncnn_noise_seed0', test, 30.0)
+    text = report.markdown(experiments, 'table2', 'tiny', seeds=1)
+    assert rows_of(text, '### noise25')['DnCNN'] == ['30.00', '31.23', '–', '0.3000', '0.883', '–']
+    assert 'no differences are taken' in text
+    assert 'Not measured, as this budget has no pictures for it: urban15, urban25, urban50.' in text
+    assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 4
+
+
+def test_report_says_that_figures_have_not_been_entered(experiments):
+    text = report.markdown(experiments, 'table3', 'full', seeds=1)
+    assert 'Published: DINO-IR (arXiv 2312.01677), Table 3.' in text and 'have not been entered' in text
+
+
+def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experiments, folder, capfd):
+    size = experiments.budgets['tiny']
+    size['options'].update({'train.total_iter': 2, 'train.scheduler.periods': [2], 'train.warmup_iter': -1})
+    size['tests'] = {'noise25': size['tests']['noise25']}
+    for part in ('train', 'heldout'):
+        (folder / 'datasets' / 'quickstart' / part).mkdir(parents=True)
+        imsave(folder / 'datasets' / 'quickstart' / part / '1.png', data.coffee()[:72, :80], check_contrast=False)
+    job = next(job for job in runs.jobs(experiments, 'table3', 'tiny', seeds=1, data=None) if job.run == 'dpc')
+    runs.do(job, '[1/1]')
+    content = json.loads(runs.result_file(job.name, 'noise25').read_text())
+    assert content['means']['average']['psnr'] > 10
+    assert runs.figures([job.name], 'noise25', 'psnr').mean == content['means']['average']['psnr']
+    assert (folder / 'results' / job.name / 'visualization' / 'noise25' / 'denoise').is_dir()
+    before = runs.result_file(job.name, 'noise25').stat().st_mtime_ns
+    capfd.readouterr()
+    runs.do(job, '[1/1]')
+    assert capfd.readouterr().err == f'reproduce: [1/1] {job.name}: there already\n'
+    assert runs.result_file(job.name, 'noise25').stat().st_mtime_ns == before
+    job.training['train']['total_iter'] = 3
+    with pytest.raises(runs.RunError, match=f'experiments/{job.name} was trained with other options'):
+        runs.do(job, '[1/1]')
