@@ -34,11 +34,16 @@ class Row:
     def __init__(self, cells: Sequence[str | None], budget: str, seeds: int) -> None:
         *labels, self.run = cells
         self.label = ', '.join(str(label) for label in labels)
-        self.names = [folder_name(budget, str(self.run), seed) for seed in range(seeds)]
+        self.names = folders(self.run, budget, seeds)
 
     def cell(self, test: str, metric: str) -> Figure | None:
         """The measured figure; None where there is none."""
         return figures(self.names, test, metric) if self.run is not None else None
+
+
+def folders(run: str | None, budget: str, seeds: int) -> list[str]:
+    """A run's folders, one for each seed."""
+    return [folder_name(budget, str(run), seed) for seed in range(seeds)]
 
 
 def write(experiments: Experiments, table: str, budget: str, seeds: int) -> Path:
@@ -69,6 +74,8 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
         '## Ours\n',
         _overview(rows, tests, metrics),
     ]
+    if 'against' in about:
+        parts += _gains(rows, tests, metrics[0], about['against'], budget)
     if left_out:
         parts.append(f'Not measured, as this budget has no pictures for it: {", ".join(left_out)}.\n')
     if published:
@@ -101,10 +108,43 @@ def _mean(row: Row, tests: Sequence[str], metrics: Sequence[str]) -> str:
     """Over the tests, each of which counts the same; with several seeds the spread is that of the mean."""
     texts = []
     for metric in metrics:
-        each = [[figures([name], test, metric) for test in tests] for name in row.names]
-        means = [sum(cell.mean for cell in cells if cell) / len(cells) for cells in each if all(cells)]
-        texts.append(_text(Figure.of(means) if len(means) == len(row.names) else None, metric))
+        cells = [[figures([name], test, metric) for test in tests] for name in row.names]
+        means = [_mean_of([cell.mean if cell else None for cell in of_a_seed]) for of_a_seed in cells]
+        texts.append(_text(_figure(means), metric))
     return ' / '.join(texts)
+
+
+def _gains(
+    rows: Sequence[Row], tests: Sequence[str], metric: str, against: dict[str, str], budget: str
+) -> list[str]:
+    """What each row brings beside another one: the differences of pairs of runs that saw the same samples."""
+    labels = {row.run: row.label for row in rows}
+    lines = [f'| | against | {" | ".join(tests)} | mean |', '|---' * (len(tests) + 3) + '|']
+    for row in rows:
+        if row.run not in against:
+            continue
+        bases = folders(against[row.run], budget, len(row.names))
+        each = [[_difference(name, base, test, metric) for test in tests] for name, base in zip(row.names, bases)]
+        columns = [*zip(*each), [_mean_of(values) for values in each]]
+        cells = [_text(_figure(values), metric, sign='+') for values in columns]
+        lines.append(f'| {row.label} | {labels[against[row.run]]} | {" | ".join(cells)} |')
+    return ['## Gains in PSNR (dB), between runs of one seed, which saw the same samples\n', '\n'.join(lines) + '\n']
+
+
+def _difference(name: str, base: str, test: str, metric: str) -> float | None:
+    ours, theirs = figures([name], test, metric), figures([base], test, metric)
+    return ours.mean - theirs.mean if ours and theirs else None
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    figure = _figure(values)
+    return figure.mean if figure else None
+
+
+def _figure(values: Sequence[float | None]) -> Figure | None:
+    """Of values of which none is missing."""
+    known = [value for value in values if value is not None]
+    return Figure.of(known) if len(known) == len(values) else None
 
 
 def _side_by_side(
@@ -137,9 +177,9 @@ def _side_by_side(
     return parts
 
 
-def _text(figure: Figure | None, metric: str) -> str:
+def _text(figure: Figure | None, metric: str, sign: str = '') -> str:
     if figure is None:
         return NOTHING
     digits = DIGITS[metric]
     spread = '' if figure.spread is None else f' ± {figure.spread:.{digits}f}'
-    return f'{figure.mean:.{digits}f}{spread}'
+    return f'{figure.mean:{sign}.{digits}f}{spread}'

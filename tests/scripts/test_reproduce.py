@@ -115,6 +115,18 @@ def test_report_of_another_setting_takes_no_differences(experiments):
     assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 4
 
 
+def test_gains_are_those_of_pairs(experiments):
+    for seed, (base, ours) in enumerate(((30.0, 30.5), (20.0, 20.7), (25.0, 25.6))):
+        for test in ('noise25', 'blur', 'rain', 'haze'):
+            made_up(f'mini_restormer_seed{seed}', test, base)
+            made_up(f'mini_psf_seed{seed}', test, ours)
+    text = report.markdown(experiments, 'mini_all4', 'mini', seeds=3)
+    gains = rows_of(text, '## Gains in PSNR (dB), between runs of one seed, which saw the same samples')
+    assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 5]
+    assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 5]
+    assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
+
+
 def test_report_says_that_figures_have_not_been_entered(experiments):
     text = report.markdown(experiments, 'table3', 'full', seeds=1)
     assert 'Published: DINO-IR (arXiv 2312.01677), Table 3.' in text and 'have not been entered' in text
