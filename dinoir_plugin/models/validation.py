@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import path as osp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from basicsr.metrics import calculate_metric
 from basicsr.utils import get_root_logger, imwrite, tensor2img
-from basicsr.utils.registry import METRIC_REGISTRY
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import ranks, results
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ class Measured(NamedTuple):
         task: Its task, empty where the data set has none.
         name: Of its file.
         values: Metric to value.
+        kept: Metric of a set to what it keeps of the picture.
     """
 
     number: int
     task: str
     name: str
     values: dict[str, float]
+    kept: Mapping[str, Any] = {}
 
 
 class Validation:
@@ -54,29 +56,30 @@ class Validation:
         self.save_img = save_img
         self.options = model.opt['val']
         self.name: str = dataloader.dataset.opt['name']
-        self.metrics: dict[str, dict[str, Any]] = self.options.get('metrics') or {}
+        self.measures = Measures(self.options.get('metrics') or {}, model.device)
 
     def run(self, tb_logger: Any) -> None:
         """Restore, measure, report; all ranks call this together, and the first one reports.
 
         ``model.metric_results`` holds the average afterwards: over the tasks, each of which counts the same however
-        many pictures it has. Pictures count in the data set's order on any number of ranks, so that their sum is the
-        same to the last digit.
+        many pictures it has. FID too is the mean of the tasks' FIDs, not that of all pictures together. Pictures count
+        in the data set's order on any number of ranks, so that figures are the same to the last digit.
         """
         own = self._measure()
         (stopped,) = ranks.on_any([self.model.stop_request.came], self.model.device)
         pictures = sorted((picture for part in ranks.gather(own) for picture in part), key=lambda entry: entry.number)
         if stopped:
             get_root_logger().warning(f'Validation {self.name} was broken off: the run has been told to stop.')
-        elif self.metrics and ranks.number() == 0:
+        elif self.measures.names and ranks.number() == 0:
             self._report(pictures, tb_logger)
 
     def _report(self, pictures: list[Measured], tb_logger: Any) -> None:
         model = self.model
         tasks = list(dict.fromkeys(picture.task for picture in pictures))
-        means = {task: _means([picture.values for picture in pictures if picture.task == task]) for task in tasks}
+        means = {task: self._of_task([picture for picture in pictures if picture.task == task]) for task in tasks}
         model._initialize_best_metric_results(self.name)
-        model.metric_results = {metric: sum(m[metric] for m in means.values()) / len(means) for metric in self.metrics}
+        names = self.measures.names
+        model.metric_results = {metric: sum(m[metric] for m in means.values()) / len(means) for metric in names}
         for metric, value in model.metric_results.items():
             model._update_best_metric_result(self.name, metric, value, self.current_iter)
         if model.is_train:
@@ -106,12 +109,11 @@ class Validation:
             images, floats = self._restore(batch)
             if self.save_img:
                 imwrite(images['img'], self._save_path(name, task))
-            values = {
-                metric: float(calculate_metric(floats if _takes_floats(options) else images, options))
-                for metric, options in self.metrics.items()
-            }
-            measured.append(Measured(number, task, name, values))
+            measured.append(Measured(number, task, name, *self.measures.of_picture(name, images, floats)))
         return measured
+
+    def _of_task(self, pictures: list[Measured]) -> dict[str, float]:
+        return self.measures.of_task([picture.values for picture in pictures], [picture.kept for picture in pictures])
 
     def _restore(self, batch: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """The restored picture (``img``) and, where known, the target (``img2``), as metrics take them.
@@ -151,15 +153,6 @@ class Validation:
                 for metric, value in table.items():
                     tb_logger.add_scalar(f'metrics/{self.name}/{task}/{metric}', value, self.current_iter)
         get_root_logger().info('\n'.join(lines))
-
-
-def _takes_floats(options: dict[str, Any]) -> bool:
-    return bool(getattr(METRIC_REGISTRY.get(options['type']), 'takes_floats', False))
-
-
-def _means(tables: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each metric."""
-    return {metric: sum(table[metric] for table in tables) / len(tables) for metric in tables[0]}
 
 
 def _result_name(path: str) -> str:

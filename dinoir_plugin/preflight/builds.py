@@ -12,7 +12,6 @@ from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
     LOSS_REGISTRY,
-    METRIC_REGISTRY,
     MODEL_REGISTRY,
 )
 from torch import nn
@@ -27,6 +26,7 @@ from dinoir_plugin.models.dinoir_model import DINOIRModel
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile
 from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
+from dinoir_plugin.preflight.metric_options import check_metrics
 
 TRIAL_SIDE = 64
 HOST_LOSSES = ('pixel_opt', 'perceptual_opt')
@@ -270,21 +270,10 @@ def _check_dpc(options: dict[str, Any], network: nn.Module) -> str:
 
 def _check_validation(options: Mapping[str, Any]) -> str:
     metrics = options.get('metrics') or {}
-    _check_metrics(metrics)
+    check_metrics(metrics)
     if 'tile' in options:
         try:
             check_tile(options['tile'], options.get('tile_overlap', DEFAULT_OVERLAP))
         except ValueError as error:
             raise OptionsError('val.tile_overlap', str(error)) from error
     return f'metrics: {", ".join(metrics) or "none"}'
-
-
-def _check_metrics(metrics: Mapping[str, Any]) -> None:
-    for name, options in metrics.items():
-        path = f'val.metrics.{name}'
-        if not isinstance(options, Mapping):
-            raise OptionsError(path, f'expected a block of options, got {options!r}')
-        kind = registered(METRIC_REGISTRY, options, path)
-        arguments = {key: value for key, value in options.items() if key not in ('type', 'better')}
-        # BasicSR's metrics take any keyword, and would leave a misspelt one without effect
-        check_arguments(kind, path, arguments, swallows=False, img=None, img2=None)

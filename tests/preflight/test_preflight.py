@@ -119,10 +119,10 @@ TASKS = 'datasets.train.tasks'
         (f'{TASKS}.derain.dataroot_lq', '{folder}/other', f'{TASKS}.derain'),
         ('datasets.train.gt_size', 65, '65'),
         # the encoder
-        ('network_g.encoder.layers.deep', 4, 'network_g.encoder.layers.deep: expected block indices from 0 to 3'),
+        ('network_g.encoder.layers.deep', 4, 'network_g.encoder.layers.deep: expected indices from 0 to 3'),
         ('network_g.encoder.weights', '{folder}/words.pth', 'network_g.encoder.weights: '),
         ('network_g.encoder.weights', '/nowhere.pth', 'network_g.encoder.weights: '),
-        ('train.dpc_opt.layers', [9], 'train.dpc_opt.layers: expected block indices from 0 to 3'),
+        ('train.dpc_opt.layers', [9], 'train.dpc_opt.layers: expected indices from 0 to 3'),
         ('network_g.guide_at', ['latnet'], "network_g.guide_at: the backbone Restormer has no module 'latnet'"),
         ('network_g.guide_at', 'latent', 'network_g.guide_at: expected a list'),
     ],

@@ -1,0 +1,124 @@
+"""FID: how far the restored pictures of a task, taken together, are from its targets (Heusel et al., NeurIPS 2017).
+
+The Inception network and its way of resizing to 299 pixels are torch-fidelity's (extra ``metrics``), who converted the
+authors' network of 2015. Its weights are downloaded when first asked for, into torch's cache
+(``~/.cache/torch/hub/checkpoints``, or below ``$TORCH_HOME``), unless ``weights`` names the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from basicsr.utils import get_root_logger
+from basicsr.utils.registry import METRIC_REGISTRY
+from torch import nn
+
+from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.metrics.pretrained import CPU, ByteArray, built, from_extra, to_rgb, weight_file
+
+WIDTHS = (64, 192, 768, 2048)
+FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
+
+
+class FID:
+    """A metric of a set (:class:`~dinoir_plugin.metrics.measures.SetMetric`); lower is better.
+
+    Args:
+        feature: How many features of the network: 2048, which is what FID means, or those of an earlier layer, 768,
+            192 or 64, for sets of few pictures. Figures of different features must not be mixed.
+        weights: The network's file; None: torch's cache, and the download.
+        device: Where the network runs.
+
+    Raises:
+        OptionsError: Another number, no extra ``metrics``, or weights that cannot be had.
+    """
+
+    def __init__(self, feature: int = 2048, weights: str | None = None, device: torch.device = CPU) -> None:
+        self.feature = feature
+        self.device = device
+        self.network = inception(feature, weights, device)
+
+    def keep(self, img: ByteArray, img2: ByteArray) -> FloatArray:
+        """What counts of one picture.
+
+        Args:
+            img: Restored, (H, W, 3), BGR, uint8, of any size.
+            img2: Target.
+
+        Returns:
+            The features of both, (2, feature), float32.
+        """
+        with torch.no_grad():  # one by one: their sizes may differ
+            pair = [self.network(to_rgb(image, self.device))[0][0] for image in (img, img2)]
+        return torch.stack(pair).cpu().numpy()
+
+    def of(self, kept: Sequence[FloatArray]) -> float:
+        """FID of the pictures that were kept; not a number for less than two, whose spread nobody knows."""
+        if len(kept) <= self.feature:
+            _warn(self.feature)
+        if len(kept) < 2:
+            return float('nan')
+        restored, target = np.stack(kept, axis=1)
+        return frechet_distance(restored, target)
+
+
+@METRIC_REGISTRY.register()
+def calculate_fid(feature: int = 2048, weights: str | None = None, device: torch.device = CPU) -> FID:
+    """FID of each task's pictures, arguments and errors as :class:`FID`."""
+    return FID(feature, weights, device)
+
+
+calculate_fid.of_set = True
+calculate_fid.prepare = calculate_fid
+calculate_fid.takes_device = True
+calculate_fid.lower_is_better = True
+
+
+def frechet_distance(one: FloatArray, other: FloatArray) -> float:
+    """The distance of two normal distributions fitted to samples.
+
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)). With S1 = A'A and S2 = B'B, the trace of the root is the sum of the
+    singular values of AB': no root of a singular matrix is taken, and few samples make a small problem.
+
+    Args:
+        one: (N, C), at least two samples.
+        other: (M, C), likewise.
+    """
+    mean = one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)
+    a, b = _spread(one), _spread(other)
+    overlap = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return max(0.0, float(mean @ mean + (a * a).sum() + (b * b).sum() - 2 * overlap))
+
+
+def _spread(samples: FloatArray) -> FloatArray:
+    """A matrix of at most (C, C) whose product with itself is the covariance of the samples, (N, C)."""
+    centred = samples.astype(np.float64) - samples.mean(axis=0, dtype=np.float64)
+    scaled = centred / np.sqrt(len(samples) - 1)
+    return np.asarray(np.linalg.qr(scaled, mode='r')) if len(samples) > samples.shape[1] else scaled
+
+
+@cache
+def inception(feature: int, weights: str | None = None, device: torch.device = CPU) -> nn.Module:
+    """The network from (B, 3, H, W), RGB, uint8, to a tuple of (B, feature); one in a process for each device."""
+    if feature not in WIDTHS:
+        raise OptionsError('feature', f'expected one of {", ".join(map(str, WIDTHS))}, got {feature!r}')
+    if device != CPU:
+        return deepcopy(inception(feature, weights)).to(device)
+    extractor = from_extra('torch_fidelity.feature_extractor_inceptionv3')
+    file = weight_file(extractor.URL_INCEPTION_V3, 'weights', weights, check_hash=False)
+    kind = extractor.FeatureExtractorInceptionV3
+    return built(lambda: kind('inception-v3-compat', [str(feature)], str(file)), file, 'weights')
+
+
+@cache
+def _warn(feature: int) -> None:
+    """Say it once in a process."""
+    get_root_logger().warning(
+        f'FID: a task has no more pictures than FID has features ({feature}). Their covariance is singular and the '
+        'figure too high, the more so the fewer they are: compare it with figures of as many pictures only.'
+    )

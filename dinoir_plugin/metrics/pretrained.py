@@ -1,0 +1,104 @@
+"""What LPIPS, DISTS and FID need beside this package: the extra ``metrics``, and networks that others have trained."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dinoir_plugin.errors import OptionsError
+
+EXTRA = 'dinoir_plugin[metrics]'
+CPU = torch.device('cpu')
+UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError)
+
+ByteArray = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def from_extra(module: str) -> Any:
+    """Import a module of a package that the extra brings, when a metric first needs it: some take seconds.
+
+    Raises:
+        OptionsError: It cannot be imported (path ``type``).
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        problem = f'this metric needs the Python package {module.partition(".")[0]}, which cannot be imported ({error})'
+        raise OptionsError('type', problem, f'Run: pip install "{EXTRA}"') from error
+
+
+def weight_file(url: str, option: str, path: str | None = None, check_hash: bool = True) -> Path:
+    """A file of weights, of which torch has made sure that it holds nothing but tensors.
+
+    The packages that use it read it by pickle, which runs what the file says.
+
+    Args:
+        url: Where it is downloaded from, into torch's cache, unless it lies there.
+        option: Which option an error is about.
+        path: The file itself, where the user has one.
+        check_hash: Whether the address ends in the start of the content's SHA-256.
+
+    Raises:
+        OptionsError: There is no such file and it cannot be downloaded, or it cannot be read.
+    """
+    file = Path(torch.hub.get_dir(), 'checkpoints', url.rpartition('/')[2]) if path is None else Path(path).expanduser()
+    try:
+        if path is None:
+            torch.hub.load_state_dict_from_url(url, map_location=CPU, check_hash=check_hash, weights_only=True)
+        else:
+            torch.load(file, map_location=CPU, weights_only=True)
+    except UNREADABLE as error:
+        state = 'cannot be read' if file.is_file() else 'is not there'
+        if path is None and state == 'is not there':
+            state += ' and cannot be downloaded'
+        reason = '' if path and not file.is_file() else f' ({_first_line(error)})'
+        remedy = f'Fetch {url} on a machine with network access and put it there'
+        raise OptionsError(option, f"expected weights in '{file}', which {state}{reason}", remedy) from error
+    return file
+
+
+def built(build: Callable[[], nn.Module], file: Path, option: str) -> nn.Module:
+    """A frozen network that reads ``file`` when it is built; random numbers are drawn as if it had not been.
+
+    Raises:
+        OptionsError: The file holds the weights of another network.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return build().eval().requires_grad_(False)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
+        problem = f"'{file}' does not hold the weights of this metric's network ({_first_line(error)})"
+        raise OptionsError(option, problem, 'Remove it, or name the right one') from error
+
+
+def to_rgb(image: ByteArray, device: torch.device) -> Tensor:
+    """A picture as BasicSR hands it to metrics, for a network.
+
+    Args:
+        image: (H, W, 3), BGR, uint8.
+        device: Where to.
+
+    Returns:
+        (1, 3, H, W), RGB, uint8.
+
+    Raises:
+        ValueError: A picture of another type.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f'expected a picture of 8 bits, (height, width, 3), got {image.shape} {image.dtype}')
+    rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
+    return torch.from_numpy(rgb)[None].to(device)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return 'not a file of tensors written by torch.save'  # torch's own text is about its change of defaults
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__

@@ -1,0 +1,124 @@
+"""Metrics as a validation takes them, and what is said of them before a run."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from basicsr.metrics import calculate_metric
+from skimage import data
+
+from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.metrics import perceptual_metric
+from dinoir_plugin.metrics.measures import Measures
+from dinoir_plugin.preflight.metric_options import check_metrics
+
+NIQE = {'type': 'calculate_niqe', 'crop_border': 0, 'better': 'lower'}
+CPU = torch.device('cpu')
+
+
+def test_niqe_needs_no_target_and_knows_a_good_photograph():
+    """Figures of BasicSR itself, whose are near to MATLAB's; see the documentation of `convert_to`."""
+    measures = Measures({'niqe': NIQE, 'gray': {**NIQE, 'convert_to': 'gray'}}, CPU)
+
+    def niqe(rgb):
+        return measures.of_picture('a.png', {'img': rgb[..., ::-1].copy()}, {})[0]
+
+    astronaut = data.astronaut()
+    figures = niqe(astronaut)
+    assert figures['niqe'] == pytest.approx(3.06495, abs=1e-3)
+    assert niqe(data.coffee())['niqe'] == pytest.approx(4.11524, abs=1e-3)
+    assert 0 < abs(figures['gray'] - figures['niqe']) < 0.5
+    blurred = niqe(cv2.GaussianBlur(astronaut, (0, 0), 2))
+    assert blurred['niqe'] == pytest.approx(7.2822, abs=1e-2) and blurred['gray'] > 2 * figures['gray']
+
+
+def test_a_picture_that_a_metric_refuses_is_named():
+    for name, shape, reason in (('niqe', (64, 64), '96x96'), ('niqe', (96, 96), '96x96'), ('psnr', (9, 9), 'img2')):
+        kind = NIQE if name == 'niqe' else {'type': 'calculate_psnr', 'crop_border': 0}
+        picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        with pytest.raises(OptionsError) as caught:
+            Measures({name: kind}, CPU).of_picture('a.png', {'img': picture}, {})
+        assert str(caught.value).startswith(f'val.metrics.{name}: cannot measure a.png, {shape[0]}x{shape[1]} pixels (')
+        assert reason in str(caught.value)
+
+
+def test_means_are_of_pictures_and_sets_are_judged_whole(weights, photos):
+    options = {
+        'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'better': 'higher'},
+        'fid': {'type': 'calculate_fid', 'feature': 64, 'better': 'lower'},
+        'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one', 'better': 'higher'},
+    }
+    measures = Measures(options, CPU)
+    pictures = []
+    for clean, *copies in photos:
+        for copy in copies:
+            images = {'img': copy, 'img2': clean}
+            floats = {key: image[..., ::-1].astype(np.float32) / 255 for key, image in images.items()}
+            pictures.append(measures.of_picture('a.png', images, floats))
+            assert pictures[-1][0].keys() == {'psnr', 'ssim_all_in_one'} and pictures[-1][1].keys() == {'fid'}
+            assert pictures[-1][0]['psnr'] == calculate_metric(images, {'type': 'calculate_psnr', 'crop_border': 0})
+    values, kept = zip(*pictures)
+    figures = measures.of_task(values, kept)
+    assert list(figures) == list(options)
+    assert figures['psnr'] == pytest.approx(np.mean([value['psnr'] for value in values]))
+    assert 0 < measures.of_task(values[:2], kept[:2])['fid'] != figures['fid'] > 0
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        ({'type': 'calculate_niqe', 'crop_border': 0}, 'val.metrics.x.better: less is better for calculate_niqe'),
+        ({'type': 'calculate_lpips', 'better': 'higher'}, 'Write better: lower'),
+        ({'type': 'calculate_psnr', 'crop_border': 0, 'better': 'Higher'}, 'expected higher or lower'),
+        ({'type': 'calculate_lpips', 'better': 'lower', 'nett': 'vgg'}, "did you mean 'net'?"),
+        ({'type': 'calculate_lpips', 'better': 'lower', 'net': 'vgg19'}, 'val.metrics.x.net: there is no LPIPS'),
+        ({'type': 'calculate_fid', 'better': 'lower', 'device': 'cuda'}, 'val.metrics.x.device: unknown option'),
+        ({'type': 'calculate_fid', 'better': 'lower', 'feature': 63}, 'val.metrics.x.feature: expected one of 64'),
+        ({'type': 'calculate_fid', 'better': 'lower', 'weights': 5}, 'val.metrics.x: cannot be built'),
+    ],
+)
+def test_options_are_held_against_the_metric_before_a_run(options, said):
+    with pytest.raises(OptionsError) as caught:
+        check_metrics({'x': options})
+    assert said in str(caught.value)
+
+
+def test_missing_weights_are_said_before_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
+    perceptual_metric.dists_network.cache_clear()
+    with pytest.raises(OptionsError) as caught:
+        check_metrics({'dists': {'type': 'calculate_dists', 'better': 'lower'}})
+    place = tmp_path / 'hub' / 'checkpoints' / 'vgg16-397923af.pth'
+    said = f"val.metrics.dists.type: expected weights in '{place}', which is not there and cannot be downloaded"
+    assert str(caught.value).startswith(said)
+    assert 'Fetch https://download.pytorch.org/models/vgg16-397923af.pth' in str(caught.value)
+
+
+WITHOUT_EXTRA = """
+import sys
+import basicsr
+assert not {'torchmetrics', 'torch_fidelity'} & set(sys.modules)
+sys.modules.update(torchmetrics=None, torch_fidelity=None)
+from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.preflight.metric_options import check_metrics
+for kind in ('psnr_all_in_one', 'lpips', 'dists', 'fid'):
+    try:
+        check_metrics({kind: {'type': f'calculate_{kind}', **({} if 'psnr' in kind else {'better': 'lower'})}})
+    except OptionsError as error:
+        print(error)
+"""
+
+
+def test_without_the_extra_only_its_metrics_are_refused():
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-c', WITHOUT_EXTRA]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.splitlines()
+    packages = ('torchmetrics', 'torchmetrics', 'torch_fidelity')
+    for line, kind, package in zip(lines, ('lpips', 'dists', 'fid'), packages, strict=True):
+        assert line.startswith(f'val.metrics.{kind}.type: this metric needs the Python package {package}')
+        assert line.endswith('Run: pip install "dinoir_plugin[metrics]".')
