@@ -113,6 +113,7 @@ def _unit(model: Any) -> int:
 
 def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
     import timm  # here, because `import basicsr` must stay quick in programs that use no encoder
+    from timm.layers import Conv2dSame
 
     if not timm.is_model(name):
         raise OptionsError('name', f"timm has no model '{name}'", nearest(name, timm.list_models()))
@@ -130,9 +131,12 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
         )
     else:
         load_weights(model, name, weights)
+    # instance attributes shadow timm's methods; partial keeps them picklable and deep copies of them consistent
     if 'dinov2' in name:
-        # an instance attribute shadows timm's method; partial keeps it picklable and deep copies of it consistent
         model._pos_embed = functools.partial(dinov2_positions, model)
+    same: list[Any] = [module for module in model.modules() if isinstance(module, Conv2dSame)]
+    for module in same:
+        module.forward = functools.partial(_convolved, module)
     return model.requires_grad_(False).eval()
 
 
@@ -162,3 +166,17 @@ def _of_use(model: Any, name: str) -> Any:
         problem = f"'{name}' does not give feature maps of pictures of any size ({error})"
         raise OptionsError('name', problem, 'Use another, such as a DINOv2 model') from error
     return model
+
+
+def _convolved(module: Any, x: Tensor) -> Tensor:
+    """TensorFlow's "same" padding, whose width timm computes from the size of each feature.
+
+    Where the stride divides the size, as it does here everywhere, it is always the same. The exporters take minutes
+    over the formula for all sizes.
+    """
+    widths = []
+    for size, stride, dilation in zip(module.kernel_size[::-1], module.stride[::-1], module.dilation[::-1]):
+        missing = max((size - 1) * dilation + 1 - stride, 0)
+        widths += [missing // 2, missing - missing // 2]
+    x = F.pad(x, widths)
+    return F.conv2d(x, module.weight, module.bias, module.stride, 0, module.dilation, module.groups)

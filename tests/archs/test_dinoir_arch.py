@@ -7,6 +7,8 @@ import torch
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.losses.dpc_loss import DPCLoss
+from dinoir_plugin.modules.tiling import Window
 
 
 @pytest.fixture
@@ -43,6 +45,28 @@ def test_every_parameter_gets_a_gradient_and_the_encoder_none(net):
     net(torch.rand(1, 3, 32, 32)).square().sum().backward()
     assert not [name for name, p in net.named_parameters() if p.grad is None]
     assert all(p.grad is None for p in net.encoder._net.parameters())
+
+
+@pytest.mark.parametrize('name', ['tf_efficientnet_lite0', 'convnext_atto', 'vit_small_patch16_dinov3'])
+def test_encoders_of_every_kind_guide_and_judge(name, network_options):
+    depth = {'embed_dim': 48, 'depth': 4, 'num_heads': 3} if name.startswith('vit') else {}
+    layers = {'shallow': 1, 'medium': 2, 'deep': 3}
+    network_options['encoder'] = {'name': name, 'weights': 'random', 'layers': layers, 'model_args': depth}
+    torch.manual_seed(0)
+    net = DINOIRArch(**network_options)
+    loss = DPCLoss([1, 3], encoder=net.encoder)
+    gt, lq = torch.rand(2, 3, 50, 70), torch.rand(2, 3, 50, 70)
+    output = net(lq)
+    assert output.shape == lq.shape and net.psf_scores.shape == (2, 3)
+    (output.square().mean() + loss(output, gt, lq)).backward()
+    assert not [key for key, p in net.named_parameters() if p.grad is None]
+    assert all(p.grad is None for p in net.encoder._net.parameters())
+    # parts are guided by their share of the whole picture's features
+    net.eval()
+    with torch.no_grad():
+        padded = net.padded(lq)
+        whole = Window(0, 0, *padded.shape[-2:], *padded.shape[-2:])
+        torch.testing.assert_close(net.by_window(padded)(padded, whole)[..., :50, :70], net(lq))
 
 
 def test_given_features_replace_the_encoding(net):

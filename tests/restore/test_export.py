@@ -9,6 +9,7 @@ import torch
 
 import basicsr  # noqa: F401, isort: skip - fills the registries
 from dinoir_plugin import network_file
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.nafnet_arch import NAFNet
 from dinoir_plugin.restore.building import build
 from dinoir_plugin.restore.export import export
@@ -23,13 +24,19 @@ def load(path):
     return torch.export.load(io.BytesIO(path.read_bytes())).module()
 
 
-@pytest.mark.parametrize('ending', ['onnx', 'pt2'])
-@pytest.mark.parametrize('name', ['guided', 'nafnet'])
+@pytest.mark.parametrize(
+    ('name', 'ending'),
+    [('guided', 'onnx'), ('guided', 'pt2'), ('nafnet', 'onnx'), ('nafnet', 'pt2'), ('convolutional encoder', 'onnx')],
+)
 def test_exported_networks_give_the_same_for_any_size(checkpoint, tmp_path, ending, name):
-    if name == 'nafnet':
+    if name != 'guided':
         torch.manual_seed(0)
         options = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
         net = NAFNet(**{key: value for key, value in options.items() if key != 'type'})
+        if name == 'convolutional encoder':
+            encoder = {'name': 'tf_efficientnet_lite0', 'weights': 'random', 'layers': {'shallow': 1, 'deep': 3}}
+            guided = {'backbone': options, 'encoder': encoder, 'guide_at': ['middle_blks'], 'psf': {'dim': 8}}
+            net, options = DINOIRArch(**guided), {'type': 'DINOIRArch', **guided}
         for parameter in net.parameters():
             parameter.data.normal_(0, 0.2)
         checkpoint = tmp_path / 'naf.pth'

@@ -1,6 +1,8 @@
 """The paper's runs: options in step with their source, reports that keep columns apart, a real run."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,22 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     job.training['train']['total_iter'] = 3
     with pytest.raises(runs.RunError, match=f'experiments/{job.name} was trained with other options'):
         runs.do(job, '[1/1]')
+
+
+def reproduce(*words):
+    command = [sys.executable, ROOT / 'scripts' / 'reproduce.py', *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_commands_say_what_there_is_and_what_is_missing(folder):
+    listed = reproduce('list')
+    assert listed.returncode == 0 and 'done: of 4, full 0, mini 0, tiny 0' in listed.stdout
+    drawn = reproduce('run', 'fig5', '--budget', 'tiny')
+    assert drawn.returncode == 0 and drawn.stdout == 'experiments/reproduce/fig5_tiny.png\n'
+    assert (folder / 'experiments' / 'reproduce' / 'fig5_tiny.png').stat().st_size > 10_000
+    empty = reproduce('report', 'table3', '--budget', 'tiny')
+    assert empty.returncode == 1
+    assert 'table3: nothing has been measured with seed 0 and budget tiny. Run it first' in empty.stderr
+    absent = reproduce('run', 'table3')
+    assert absent.returncode == 1 and 'no such folder: datasets/bsd400_wed.lmdb' in absent.stdout + absent.stderr
+    assert 'what went wrong stands above' in absent.stderr
