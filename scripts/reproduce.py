@@ -20,7 +20,7 @@ from types import ModuleType
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dinoir_plugin.errors import OptionsError, under
-from scripts.paper import report, runs
+from scripts.paper import degraded, report, runs
 from scripts.paper.variants import ROOT, Experiments, flat_files, training_options
 
 RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
@@ -71,6 +71,7 @@ def _run(experiments: Experiments, args: argparse.Namespace) -> None:
         todo = runs.jobs(experiments, table, args.budget, args.seeds, args.data)
         for number, job in enumerate(todo, start=1):
             runs.do(job, f'[{number}/{len(todo)}]')
+        degraded.measure(args.budget, todo[0].tests)
     _report(experiments, args)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.machine import machine
+from scripts.paper import degraded
 from scripts.paper.runs import FOLDER, Figure, figures
 from scripts.paper.variants import HERE, Experiments, folder_name, read_yaml
 
@@ -63,6 +64,8 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
     about, size = experiments.tables[table], experiments.budgets[budget]
     metrics = about.get('metrics', DEFAULT_METRICS)
     rows = [Row(cells, budget, seeds) for cells in about['rows']]
+    inputs = Row([degraded.LABEL, degraded.LABEL], budget, seeds=1)
+    inputs.names = [degraded.folder_name(budget)]
     tests = [test for test in about['tests'] if test in size['tests']]
     left_out = [test for test in about['tests'] if test not in size['tests']]
     published = read_yaml(HERE / 'published.yml').get(table) or {}
@@ -72,7 +75,7 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
         f'{", ± the standard deviation between them" if seeds > 1 else ""}.\n',
         _circumstances(table, budget, seeds),
         '## Ours\n',
-        _overview(rows, tests, metrics),
+        _overview([inputs, *rows], tests, metrics),
     ]
     if 'against' in about:
         parts += _gains(rows, tests, metrics[0], about['against'], budget)

@@ -11,6 +11,13 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TASKS = ('denoise', 'deblur', 'derain', 'dehaze')
+METRICS = {
+    'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': False},
+    'ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False},
+    'psnr_all_in_one': {'type': 'calculate_psnr_all_in_one'},
+    'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one'},
+}
+TEST_SEED = 0  # the same noise in the test pictures of all runs
 
 
 
@@ -64,12 +71,6 @@ def training_options(
 
 def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path) -> dict[str, Any]:
     """Options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks)."""
-    metrics = {
-        'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': False},
-        'ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False},
-        'psnr_all_in_one': {'type': 'calculate_psnr_all_in_one'},
-        'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one'},
-    }
     sets = {
         f'test_{test}': {'name': test, 'type': 'MixedDegradationDataset', 'tasks': tasks}
         for test, tasks in tests.items()
@@ -78,11 +79,11 @@ def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, che
         'name': name,
         'model_type': training['model_type'],
         'num_gpu': training['num_gpu'],
-        'manual_seed': 0,  # the same noise in the pictures of all runs
+        'manual_seed': TEST_SEED,
         'datasets': sets,
         'network_g': training['network_g'],
         'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': 'params_ema', 'strict_load_g': True},
-        'val': {'save_img': True, 'suffix': None, 'pbar': True, 'metrics': metrics},
+        'val': {'save_img': True, 'suffix': None, 'pbar': True, 'metrics': METRICS},
     }
 
 

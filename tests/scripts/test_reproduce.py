@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from skimage import data
 from skimage.io import imsave
+from skimage.metrics import peak_signal_noise_ratio
 
 from dinoir_plugin.compat.safe_yaml import OptionsLoader
+from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
-from scripts.paper import report, runs
+from scripts.paper import degraded, report, runs
 from scripts.paper.variants import ROOT, TASKS, Experiments, flat_files, read_yaml, training_options
 
 
@@ -115,6 +118,7 @@ def test_report_of_another_setting_takes_no_differences(experiments):
     assert 'no differences are taken' in text
     assert 'Not measured, as this budget has no pictures for it: urban15, urban25, urban50.' in text
     assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 4
+    assert rows_of(text, '## Ours')['degraded'] == ['– / –'] * 4
 
 
 def test_gains_are_those_of_pairs(experiments):
@@ -152,6 +156,12 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     runs.do(job, '[1/1]')
     assert capfd.readouterr().err == f'reproduce: [1/1] {job.name}: there already\n'
     assert runs.result_file(job.name, 'noise25').stat().st_mtime_ns == before
+    degraded.measure('tiny', job.tests)
+    (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
+                                       'tasks': job.tests['noise25']})  # fmt: skip
+    image, target = (np.rint(item[key].numpy() * 255) for key in ('lq', 'gt'))
+    expected = peak_signal_noise_ratio(target, image, data_range=255)
+    assert runs.figures(['tiny_degraded'], 'noise25', 'psnr').mean == pytest.approx(expected, abs=1e-6)
     job.training['train']['total_iter'] = 3
     with pytest.raises(runs.RunError, match=f'experiments/{job.name} was trained with other options'):
         runs.do(job, '[1/1]')
