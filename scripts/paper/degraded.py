@@ -12,7 +12,7 @@ from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results
 from dinoir_plugin.models.validation import Measured
-from scripts.paper.runs import result_file, say
+from scripts.paper.runs import not_measured, remember, result_file, say
 from scripts.paper.variants import METRICS, TEST_SEED
 
 LABEL = 'degraded'
@@ -30,9 +30,7 @@ def measure(budget: str, tests: dict[str, Any]) -> None:
         budget: Its name.
         tests: Name of each test to its tasks.
     """
-    for test, tasks in tests.items():
-        if result_file(folder_name(budget), test).is_file():
-            continue
+    for test, tasks in not_measured(folder_name(budget), tests).items():
         say(f'measuring the degraded pictures of {test}')
         measures = Measures(METRICS, torch.device('cpu'))
         dataset = MixedDegradationDataset(
@@ -46,6 +44,7 @@ def measure(budget: str, tests: dict[str, Any]) -> None:
         folder = result_file(folder_name(budget), test).parent
         folder.mkdir(parents=True, exist_ok=True)
         results.write(folder, test, folder.name, means, pictures)
+        remember(folder.name, {test: tasks})
 
 
 def _measured(number: int, item: dict[str, Any], measures: Measures) -> Measured:

@@ -97,14 +97,14 @@ def do(job: Job, place: str) -> None:
     if options.is_file() and read_yaml(options) != job.training and checkpoint.parent.exists():
         raise RunError(
             f'experiments/{job.name} was trained with other options than are asked for now (those are in {options}). '
-            'Remove that folder, its results and the file, or work in another folder'
+            'Remove that folder and the file, or work in another folder'
         )
     FOLDER.mkdir(parents=True, exist_ok=True)
     options.write_text(as_yaml(job.training), encoding='utf-8')
     if not checkpoint.is_file():
         say(f'{place} {job.name}: training')
         _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
-    missing = {test: tasks for test, tasks in job.tests.items() if not result_file(job.name, test).is_file()}
+    missing = not_measured(job.name, job.tests, since=checkpoint)
     if not missing:
         say(f'{place} {job.name}: there already')
         return
@@ -113,6 +113,38 @@ def do(job: Job, place: str) -> None:
     opt = test_options(job.training, missing, job.name, checkpoint)
     tests.write_text(as_yaml(opt), encoding='utf-8')
     _start(['-m', 'basicsr.test', '-opt', str(tests)])
+    remember(job.name, missing)
+
+
+def not_measured(name: str, tests: dict[str, Any], since: Path | None = None) -> dict[str, Any]:
+    """The tests without figures, or with those of other pictures or of an earlier network.
+
+    Args:
+        name: Of the folder in ``results/``.
+        tests: Name of each test to its tasks.
+        since: The network's file.
+    """
+    record = _record(name)
+    known = read_yaml(record) if record.is_file() else {}
+    earliest = since.stat().st_mtime if since else 0
+
+    def there(test: str) -> bool:
+        path = result_file(name, test)
+        return path.is_file() and path.stat().st_mtime >= earliest and known.get(test) == tests[test]
+
+    return {test: tasks for test, tasks in tests.items() if not there(test)}
+
+
+def remember(name: str, tests: dict[str, Any]) -> None:
+    """Write down of which pictures the figures in ``results/<name>`` are."""
+    record = _record(name)
+    known = read_yaml(record) if record.is_file() else {}
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(as_yaml({**known, **tests}), encoding='utf-8')
+
+
+def _record(name: str) -> Path:
+    return FOLDER / f'{name}_measured.yml'
 
 
 def count_done(experiments: Experiments, table: str, budget: str) -> int:

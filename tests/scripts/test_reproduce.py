@@ -1,6 +1,7 @@
 """The paper's runs: options in step with their source, reports that keep columns apart, a real run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,12 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     runs.do(job, '[1/1]')
     assert capfd.readouterr().err == f'reproduce: [1/1] {job.name}: there already\n'
     assert runs.result_file(job.name, 'noise25').stat().st_mtime_ns == before
+    assert not runs.not_measured(job.name, job.tests)
+    os.utime(folder / 'experiments' / job.name / 'models' / 'net_g_latest.pth')  # trained anew
+    checkpoint = Path('experiments') / job.name / 'models' / 'net_g_latest.pth'
+    assert runs.not_measured(job.name, job.tests, since=checkpoint) == job.tests
+    others = {'noise25': {'denoise': {**job.tests['noise25']['denoise'], 'dataroot_gt': 'elsewhere'}}}
+    assert runs.not_measured(job.name, others) == others
     degraded.measure('tiny', job.tests)
     (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
                                        'tasks': job.tests['noise25']})  # fmt: skip
