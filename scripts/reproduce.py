@@ -66,18 +66,28 @@ def _count(text: str) -> int:
 def _run(experiments: Experiments, args: argparse.Namespace) -> None:
     _drawing()  # what is missing for the pictures is said before the trainings
     if args.what not in FEATURE_FIGURES:
+        todo = _jobs(experiments, args)
         runs.prepare(experiments, args.budget)
-        table = RESULT_FIGURES.get(args.what, args.what)
-        todo = runs.jobs(experiments, table, args.budget, args.seeds, args.data)
         for number, job in enumerate(todo, start=1):
             runs.do(job, f'[{number}/{len(todo)}]')
         degraded.measure(args.budget, todo[0].tests)
     _report(experiments, args)
 
 
+def _jobs(experiments: Experiments, args: argparse.Namespace) -> list[runs.Job]:
+    args.data = runs.data_folder(experiments, args.budget, args.data)
+    table = RESULT_FIGURES.get(args.what, args.what)
+    return runs.jobs(experiments, table, args.budget, args.seeds, args.data)
+
+
 def _report(experiments: Experiments, args: argparse.Namespace) -> None:
     features, results = _drawing()
     picture = runs.FOLDER / f'{args.what}_{args.budget}.png'
+    if args.what not in FEATURE_FIGURES:
+        todo = _jobs(experiments, args)
+        for job in todo:
+            runs.refuse_stale(job.name, job.tests, since=job.checkpoint)
+        runs.refuse_stale(degraded.folder_name(args.budget), todo[0].tests)
     if args.what in FEATURE_FIGURES:
         size = experiments.budgets[args.budget]
         encoder = training_options(experiments.runs['dinoir'], size, 'figure', seed=0)['network_g']['encoder']

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def count() -> int:
@@ -35,3 +36,16 @@ def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
     tensor = torch.tensor(flags, dtype=torch.uint8, device=device)
     distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
     return [bool(flag) for flag in tensor.tolist()]
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Give all ranks the first one's running statistics of batch norms, which each takes over its own samples.
+
+    All ranks call this together. Without it they would validate different networks.
+    """
+    if count() == 1:
+        return
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            for statistics in module.buffers(recurse=False):
+                distributed.broadcast(statistics, 0)

@@ -65,6 +65,9 @@ class Validation:
         many pictures it has. FID too is the mean of the tasks' FIDs, not that of all pictures together. Pictures count
         in the data set's order on any number of ranks, so that figures are the same to the last digit.
         """
+        model = self.model
+        for network in (model.net_g, *([model.net_g_ema] if hasattr(model, 'net_g_ema') else [])):
+            ranks.share_statistics(network)
         own = self._measure()
         (stopped,) = ranks.on_any([self.model.stop_request.came], self.model.device)
         pictures = sorted((picture for part in ranks.gather(own) for picture in part), key=lambda entry: entry.number)

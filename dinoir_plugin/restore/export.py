@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dinoir_plugin import network_file
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.errors import nearest
-from dinoir_plugin.modules.padding import size_multiple
+from dinoir_plugin.modules.padding import any_size, size_multiple
 from dinoir_plugin.restore.building import build, build_network
 from dinoir_plugin.whole_files import write_whole
 
@@ -154,4 +154,4 @@ def _explained(network: nn.Module) -> Iterator[None]:
 def _largest_difference(network: nn.Module, run: Callable[[Tensor], Tensor]) -> float:
     generator = torch.Generator().manual_seed(0)
     images = [torch.rand(1, 3, *size, generator=generator) for size in CHECKED]
-    return max(float((run(image) - network(image)).abs().max()) for image in images)
+    return max(float((run(image) - any_size(network, image)).abs().max()) for image in images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from scripts.machine import machine
 from scripts.paper import degraded
 from scripts.paper.runs import FOLDER, Figure, figures
-from scripts.paper.variants import HERE, Experiments, folder_name, read_yaml
+from scripts.paper.variants import HERE, TASKS, Experiments, folder_name, read_yaml
 
 NOT_BUILT = 'not built here'
 NOTHING = '–'
@@ -30,12 +30,14 @@ class Row:
         label: What the table calls it.
         run: Its run; None: not built.
         names: The run's folders, one for each seed.
+        untrained: Tests of tasks that its training did not have.
     """
 
     def __init__(self, cells: Sequence[str | None], budget: str, seeds: int) -> None:
         *labels, self.run = cells
         self.label = ', '.join(str(label) for label in labels)
         self.names = folders(self.run, budget, seeds)
+        self.untrained: Collection[str] = ()
 
     def cell(self, test: str, metric: str) -> Figure | None:
         """The measured figure; None where there is none."""
@@ -68,6 +70,9 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
     inputs.names = [degraded.folder_name(budget)]
     tests = [test for test in about['tests'] if test in size['tests']]
     left_out = [test for test in about['tests'] if test not in size['tests']]
+    for row in rows:
+        trained = set(experiments.runs.get(str(row.run), {}).get('tasks', TASKS))
+        row.untrained = [test for test in tests if not trained & set(size['tests'][test])]
     published = read_yaml(HERE / 'published.yml').get(table) or {}
     parts = [
         f'# {table}: {about["title"]}\n',
@@ -103,7 +108,11 @@ def _overview(rows: Sequence[Row], tests: Sequence[str], metrics: Sequence[str])
             lines.append(f'| {row.label} | {NOT_BUILT} ' + '| ' * len(tests) + '|')
             continue
         cells = [' / '.join(_text(row.cell(test, metric), metric) for metric in metrics) for test in tests]
-        lines.append(f'| {row.label} | {" | ".join(cells)} | {_mean(row, tests, metrics)} |')
+        cells = [f'({cell})' if test in row.untrained else cell for test, cell in zip(tests, cells)]
+        trained = [test for test in tests if test not in row.untrained]
+        lines.append(f'| {row.label} | {" | ".join(cells)} | {_mean(row, trained, metrics)} |')
+    if any(row.untrained for row in rows):
+        lines.append('\nIn brackets: tasks that the network was not trained for, left out of its mean.')
     return '\n'.join(lines) + '\n'
 
 
@@ -156,6 +165,8 @@ def _side_by_side(
     """For each test ours, the published figure and the difference, each in a column of its own."""
     known = published.get('figures') or {}
     parts = ['## Beside what was published\n', f'Published: {published["source"]}.']
+    if 'note' in published:
+        parts.append(published['note'])
     if not known:
         parts.append('Its figures have not been entered in `scripts/paper/published.yml`, so those columns are empty.')
     if not comparable:

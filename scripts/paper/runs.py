@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dinoir_plugin.whole_files import write_whole
 from scripts.paper.variants import (
     ROOT,
     Experiments,
@@ -45,6 +47,11 @@ class Job(NamedTuple):
     training: dict[str, Any]
     tests: dict[str, Any]
 
+    @property
+    def checkpoint(self) -> Path:
+        """The trained network."""
+        return Path('experiments') / self.name / 'models' / 'net_g_latest.pth'
+
 
 class Figure(NamedTuple):
     """Mean over seeds, and the standard deviation where there are several."""
@@ -55,7 +62,7 @@ class Figure(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
         """From the values of each seed, at least one."""
-        return cls(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None)
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> list[Job]:
@@ -70,8 +77,26 @@ def _jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: s
         for run in dict.fromkeys(experiments.runs_of(table)):
             name = folder_name(budget, run, seed)
             training = training_options(experiments.runs[run], size, name, seed, data)
-            tests = filled({test: size['tests'][test] for test in wanted}, data or size.get('data'))
+            tests = filled({test: size['tests'][test] for test in wanted}, data)
             yield Job(run, seed, name, training, tests)
+
+
+def data_folder(experiments: Experiments, budget: str, data: str | None) -> str | None:
+    """The folder that ``--data`` names, absolute, where the budget asks for one.
+
+    Raises:
+        RunError: It asks for one and there is none, or the other way about.
+    """
+    layout = experiments.budgets[budget].get('layout')
+    if layout is None:
+        if data is not None:
+            raise RunError(f'--data: the budget {budget} has its own pictures; leave it out')
+        return None
+    missing = [part for part in layout if data is None or not (Path(data) / part).is_dir()]
+    if missing:
+        raise RunError(f'--data: the budget {budget} needs a folder with {", ".join(layout)}; '
+                       f'{f"{data} lacks {missing[0]}" if data else "none was named"}')  # fmt: skip
+    return str(Path(str(data)).resolve())
 
 
 def prepare(experiments: Experiments, budget: str) -> None:
@@ -81,7 +106,7 @@ def prepare(experiments: Experiments, budget: str) -> None:
         RunError: That failed.
     """
     size = experiments.budgets[budget]
-    if 'prepare' in size and not Path(size['prepared']).is_dir():
+    if 'prepare' in size:
         script, *words = size['prepare']
         _start([str(ROOT / script), *words])
 
@@ -92,28 +117,32 @@ def do(job: Job, place: str) -> None:
     Raises:
         RunError: A program failed, or the folder holds a run with other options.
     """
-    checkpoint = Path('experiments') / job.name / 'models' / 'net_g_latest.pth'
+    checkpoint = job.checkpoint
     options = FOLDER / f'{job.name}.yml'
-    if options.is_file() and read_yaml(options) != job.training and checkpoint.parent.exists():
+    _write(options, job.training)
+    # the trainer puts a copy of the options that it was given beside the networks
+    own = sorted(checkpoint.parents[1].glob('*.yml'))
+    if checkpoint.parent.exists() and (not own or any(read_yaml(path) != job.training for path in own)):
         raise RunError(
             f'experiments/{job.name} was trained with other options than are asked for now (those are in {options}). '
-            'Remove that folder and the file, or work in another folder'
+            'Remove that folder, or work in another one'
         )
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    options.write_text(as_yaml(job.training), encoding='utf-8')
     if not checkpoint.is_file():
         say(f'{place} {job.name}: training')
         _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
-    missing = not_measured(job.name, job.tests, since=checkpoint)
-    if not missing:
+    if not not_measured(job.name, job.tests, since=checkpoint):
         say(f'{place} {job.name}: there already')
         return
-    say(f'{place} {job.name}: measuring {", ".join(missing)}')
-    tests = FOLDER / f'{job.name}_test.yml'
-    opt = test_options(job.training, missing, job.name, checkpoint)
-    tests.write_text(as_yaml(opt), encoding='utf-8')
-    _start(['-m', 'basicsr.test', '-opt', str(tests)])
-    remember(job.name, missing)
+    # the tester puts earlier results aside: what other tables need is measured again, too
+    wanted = {**_recorded(job.name), **job.tests}
+    say(f'{place} {job.name}: measuring {", ".join(wanted)}')
+    options = FOLDER / f'{job.name}_test.yml'
+    _write(options, test_options(job.training, wanted, job.name, checkpoint))
+    _start(['-m', 'basicsr.test', '-opt', str(options)])
+    lacking = [test for test in wanted if not result_file(job.name, test).is_file()]
+    if lacking:
+        raise RunError(f'results/{job.name} has no figures of {", ".join(lacking)}, though the tester ended well')
+    remember(job.name, wanted)
 
 
 def not_measured(name: str, tests: dict[str, Any], since: Path | None = None) -> dict[str, Any]:
@@ -124,9 +153,8 @@ def not_measured(name: str, tests: dict[str, Any], since: Path | None = None) ->
         tests: Name of each test to its tasks.
         since: The network's file.
     """
-    record = _record(name)
-    known = read_yaml(record) if record.is_file() else {}
-    earliest = since.stat().st_mtime if since else 0
+    known = _recorded(name)
+    earliest = since.stat().st_mtime if since and since.is_file() else 0
 
     def there(test: str) -> bool:
         path = result_file(name, test)
@@ -137,14 +165,31 @@ def not_measured(name: str, tests: dict[str, Any], since: Path | None = None) ->
 
 def remember(name: str, tests: dict[str, Any]) -> None:
     """Write down of which pictures the figures in ``results/<name>`` are."""
-    record = _record(name)
-    known = read_yaml(record) if record.is_file() else {}
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(as_yaml({**known, **tests}), encoding='utf-8')
+    _write(FOLDER / f'{name}_measured.yml', {**_recorded(name), **tests})
 
 
-def _record(name: str) -> Path:
-    return FOLDER / f'{name}_measured.yml'
+def refuse_stale(name: str, tests: dict[str, Any], since: Path | None = None) -> None:
+    """Arguments as :func:`not_measured`.
+
+    Raises:
+        RunError: There are figures that a report must not show.
+    """
+    stale = [test for test in not_measured(name, tests, since) if result_file(name, test).is_file()]
+    if stale:
+        raise RunError(
+            f'results/{name}: the figures of {", ".join(stale)} are of other pictures or of an earlier network. `run` '
+            'in place of `report` measures them again'
+        )
+
+
+def _recorded(name: str) -> dict[str, Any]:
+    record = FOLDER / f'{name}_measured.yml'
+    return read_yaml(record) if record.is_file() else {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, as_yaml(content).encode())
 
 
 def count_done(experiments: Experiments, table: str, budget: str) -> int:
@@ -165,7 +210,8 @@ def figures(names: Sequence[str], test: str, metric: str) -> Figure | None:
         path = result_file(name, test)
         if not path.is_file():
             return None
-        values.append(json.loads(path.read_text(encoding='utf-8'))['means']['average'][metric])
+        value = json.loads(path.read_text(encoding='utf-8'))['means']['average'][metric]
+        values.append(math.inf if value is None else value)  # JSON has no number for the PSNR of equal pictures
     return Figure.of(values)
 
 

@@ -56,7 +56,7 @@ def training_options(
         budget: One of ``budgets.yml``.
         name: The run's folder in ``experiments/``.
         seed: Of initial weights, patches and degradations.
-        data: Folder that stands for ``{data}``; None: the budget's own.
+        data: Folder that stands for ``{data}``; None: that stays as it is.
     """
     opt = read_yaml(ROOT / budget['base'])
     opt['name'] = name
@@ -66,7 +66,7 @@ def training_options(
     tasks = run.get('tasks', TASKS)
     _keep_tasks(opt, tasks)
     _set_network(opt, run, budget)
-    return filled(opt, data or budget.get('data'))
+    return filled(opt, data)
 
 
 def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path) -> dict[str, Any]:
@@ -88,12 +88,12 @@ def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, che
 
 
 def filled(content: Any, data: str | None) -> Any:
-    """``content`` with the folder ``data`` in place of ``{data}``."""
+    """``content`` with the folder ``data``, where there is one, in place of ``{data}``."""
     if isinstance(content, dict):
         return {key: filled(value, data) for key, value in content.items()}
     if isinstance(content, list):
         return [filled(value, data) for value in content]
-    return content.replace('{data}', str(data)) if isinstance(content, str) else content
+    return content.replace('{data}', data) if isinstance(content, str) and data else content
 
 
 def as_yaml(opt: dict[str, Any]) -> str:

@@ -134,6 +134,13 @@ def test_gains_are_those_of_pairs(experiments):
     assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
 
 
+def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments):
+    for test, psnr in (('noise25', 30.0), ('rain', 20.0), ('blur', 22.0), ('haze', 10.0)):
+        made_up('full_dinoir_2_tasks_seed0', test, psnr)
+    row = rows_of(report.markdown(experiments, 'table6', 'full', seeds=1), '## Ours')['DINO-IR, noise + rain']
+    assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(22.00 / 0.2200)', '(10.00 / 0.1000)', '25.00 / 0.2500']
+
+
 def test_report_says_that_figures_have_not_been_entered(experiments):
     text = report.markdown(experiments, 'table3', 'full', seeds=1)
     assert 'Published: DINO-IR (arXiv 2312.01677), Table 3.' in text and 'have not been entered' in text
@@ -163,15 +170,37 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     assert runs.not_measured(job.name, job.tests, since=checkpoint) == job.tests
     others = {'noise25': {'denoise': {**job.tests['noise25']['denoise'], 'dataroot_gt': 'elsewhere'}}}
     assert runs.not_measured(job.name, others) == others
+    with pytest.raises(runs.RunError, match='the figures of noise25 are of other pictures or of an earlier network'):
+        runs.refuse_stale(job.name, others)
+    # another table asks for another test of the same network: both are there afterwards
+    noise50 = {'denoise': {**job.tests['noise25']['denoise'], 'degradation': {'type': 'gaussian_noise', 'sigma': 50}}}
+    runs.do(job._replace(tests={'noise50': noise50}), '[1/1]')
+    assert not runs.not_measured(job.name, {**job.tests, 'noise50': noise50}, since=checkpoint)
     degraded.measure('tiny', job.tests)
     (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
                                        'tasks': job.tests['noise25']})  # fmt: skip
     image, target = (np.rint(item[key].numpy() * 255) for key in ('lq', 'gt'))
     expected = peak_signal_noise_ratio(target, image, data_range=255)
     assert runs.figures(['tiny_degraded'], 'noise25', 'psnr').mean == pytest.approx(expected, abs=1e-6)
+    # trained by hand, from the same options or from others
+    (folder / 'experiments' / 'reproduce' / f'{job.name}.yml').unlink()
+    runs.do(job, '[1/1]')
     job.training['train']['total_iter'] = 3
     with pytest.raises(runs.RunError, match=f'experiments/{job.name} was trained with other options'):
         runs.do(job, '[1/1]')
+
+
+@pytest.mark.parametrize(
+    ('budget', 'data', 'message'),
+    [
+        ('tiny', '.', 'tiny has its own pictures'),
+        ('mini', None, 'needs a folder with bsd400, cbsd68, .* none was named'),
+        ('mini', '.', r'\. lacks bsd400'),
+    ],
+)
+def test_the_folder_of_pictures_is_checked_first(experiments, budget, data, message):
+    with pytest.raises(runs.RunError, match=message):
+        runs.data_folder(experiments, budget, data)
 
 
 def reproduce(*words):
