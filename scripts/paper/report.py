@@ -78,7 +78,7 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
         f'# {table}: {about["title"]}\n',
         f'{size["note"]} {CONVENTIONS[metrics[0]]} Mean over {seeds} seed{"s" if seeds > 1 else ""}'
         f'{", ± the standard deviation between them" if seeds > 1 else ""}.\n',
-        _circumstances(table, budget, seeds),
+        _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
         '## Ours\n',
         _overview([inputs, *rows], tests, metrics),
     ]
@@ -91,9 +91,10 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
     return '\n'.join(parts)
 
 
-def _circumstances(table: str, budget: str, seeds: int) -> str:
+def _circumstances(table: str, budget: str, seeds: int, data: str) -> str:
     where = machine()
-    command = f'python scripts/reproduce.py run {table} --budget {budget}' + (f' --seeds {seeds}' if seeds > 1 else '')
+    command = f'python scripts/reproduce.py run {table} --budget {budget}{data}'
+    command += f' --seeds {seeds}' if seeds > 1 else ''
     return (
         f'`{command}`, reported on {where["cores"]} cores of {where["cpu"]}, Python {where["python"]}, '
         f'PyTorch {where["torch"]}, BasicSR {version("basicsr")}.\n'
