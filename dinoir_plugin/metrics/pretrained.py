@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.modules.encoder_weights import first_line
 
 EXTRA = 'dinoir_plugin[metrics]'
 CPU = torch.device('cpu')
@@ -58,7 +59,7 @@ def weight_file(url: str, option: str, path: str | None = None, check_hash: bool
         state = 'cannot be read' if file.is_file() else 'is not there'
         if path is None and state == 'is not there':
             state += ' and cannot be downloaded'
-        reason = '' if path and not file.is_file() else f' ({_first_line(error)})'
+        reason = '' if path and not file.is_file() else f' ({first_line(error)})'
         remedy = f'Fetch {url} on a machine with network access and put it there'
         raise OptionsError(option, f"expected weights in '{file}', which {state}{reason}", remedy) from error
     return file
@@ -74,7 +75,7 @@ def built(build: Callable[[], nn.Module], file: Path, option: str) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             return build().eval().requires_grad_(False)
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        problem = f"'{file}' does not hold the weights of this metric's network ({_first_line(error)})"
+        problem = f"'{file}' does not hold the weights of this metric's network ({first_line(error)})"
         raise OptionsError(option, problem, 'Remove it, or name the right one') from error
 
 
@@ -95,10 +96,3 @@ def to_rgb(image: ByteArray, device: torch.device) -> Tensor:
         raise ValueError(f'expected a picture of 8 bits, (height, width, 3), got {image.shape} {image.dtype}')
     rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
     return torch.from_numpy(rgb)[None].to(device)
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):
-        return 'not a file of tensors written by torch.save'  # torch's own text is about its change of defaults
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__

@@ -121,7 +121,7 @@ def _download(model: Any, name: str) -> dict[str, Tensor]:
     # the hub's client raises its own and its transport's errors, none of which share a base narrower than this
     except Exception as error:
         raise OptionsError(
-            'weights', f"'auto' could not download the weights of '{name}' ({_first_line(error)})", where_to_get(model)
+            'weights', f"'auto' could not download the weights of '{name}' ({first_line(error)})", where_to_get(model)
         ) from error
 
 
@@ -135,7 +135,8 @@ def _require_network() -> None:
         socket.getaddrinfo(host, 443)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What went wrong with a file of weights, in one line."""
     if isinstance(error, pickle.UnpicklingError):
         return "not a file of tensors written by torch.save"  # torch's own text is about its change of defaults
     text = str(error).strip()
@@ -158,7 +159,7 @@ def _read(path: Path, model: Any) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location='cpu', weights_only=True)
     except unreadable as error:
-        problem = f"{expected}, but '{path}' cannot be read ({_first_line(error)})"
+        problem = f"{expected}, but '{path}' cannot be read ({first_line(error)})"
         raise OptionsError('weights', problem, where_to_get(model)) from error
     for key in ('model', 'state_dict', 'teacher'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
