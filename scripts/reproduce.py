@@ -36,6 +36,9 @@ def main() -> int:
     except (runs.RunError, OptionsError) as error:
         sys.stderr.write(f'reproduce: {error}\n')
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write('reproduce: stopped; the same command goes on from the last checkpoint\n')
+        return 130
     return 0
 
 

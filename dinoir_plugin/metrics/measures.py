@@ -25,6 +25,7 @@ Pair = Mapping[str, Picture]
 NOT_ARGUMENTS = ('type', 'better')
 # what BasicSR's own do not say of themselves
 LOWER_IS_BETTER = ('calculate_niqe',)
+HIGHER_IS_BETTER = ('calculate_psnr', 'calculate_ssim', 'calculate_psnr_all_in_one', 'calculate_ssim_all_in_one')
 NEEDS = {'calculate_niqe': 'NIQE needs a picture with texture, of at least two blocks of 96x96 pixels'}
 
 
@@ -106,6 +107,8 @@ def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key not in NOT_ARGUMENTS}
 
 
-def lower_is_better(kind: Any) -> bool:
-    """Whether a registered metric is one where less is better."""
-    return kind.__name__ in LOWER_IS_BETTER or bool(getattr(kind, 'lower_is_better', False))
+def better_value(kind: Any) -> str | None:
+    """Which value of a registered metric is the better one, higher or lower; None for somebody else's, not known."""
+    if kind.__name__ in LOWER_IS_BETTER or getattr(kind, 'lower_is_better', False):
+        return 'lower'
+    return 'higher' if kind.__name__ in HIGHER_IS_BETTER else None

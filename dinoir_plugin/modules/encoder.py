@@ -86,6 +86,10 @@ class Encoder(nn.Module):
             )
         return tuple(layers)
 
+    def taken_side(self, side: int) -> int:
+        """What a picture's side is resized to, in pixels."""
+        return max(1, (side + self.unit // 2) // self.unit) * self.unit
+
     def forward(self, image: Tensor, layers: Sequence[int] | None = None) -> dict[int, Tensor]:
         """Encode a batch.
 
@@ -98,7 +102,7 @@ class Encoder(nn.Module):
         """
         wanted = sorted(set(self.layers if layers is None else layers))
         image = (image - self.mean) / self.std
-        size = [max(1, (side + self.unit // 2) // self.unit) * self.unit for side in image.shape[-2:]]
+        size = [self.taken_side(side) for side in image.shape[-2:]]
         # an exported graph holds all sizes, and resizing to the same size changes nothing
         if torch.compiler.is_exporting() or size != list(image.shape[-2:]):
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)

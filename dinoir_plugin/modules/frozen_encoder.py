@@ -47,6 +47,10 @@ class FrozenEncoder:
         """``layers`` as a tuple, or an OptionsError that says the valid range."""
         return self._net.check_layers(layers, path)
 
+    def taken_side(self, side: int) -> int:
+        """What a picture's side is resized to, in pixels."""
+        return self._net.taken_side(side)
+
     def follow(self, move: Callable[[Tensor], Tensor]) -> None:
         """Go to the device where an owner's ``_apply(move)`` takes its tensors; a change of type alone moves nothing.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
 from dinoir_plugin.preflight.metric_options import check_metrics
 
 TRIAL_SIDE = 64
+# by how much patches may be enlarged or made smaller for the encoder, which sees test pictures nearly as they are
+PATCH_SCALE = 1.2
 HOST_LOSSES = ('pixel_opt', 'perceptual_opt')
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
@@ -108,6 +111,9 @@ def network_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
     parts = _path_parts(opt)
     if any(options.get('type') == MixedDegradationDataset.__name__ for options in opt['datasets'].values()):
         parts.append(Part('network_g: output size', _check_scale))
+    if is_train and (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
+        data = opt['datasets']['train']
+        parts.append(Part('datasets.train.gt_size', lambda network: _check_patches(data, network)))
     if is_ours(opt) and is_train:
         train = opt.get('train') or {}
         if train.get('dpc_opt') is not None:
@@ -187,6 +193,19 @@ def _check_scale(network: nn.Module) -> str:
             'network_g', f'{problem}, but MixedDegradationDataset wants the same size', 'Set its upscale to 1'
         )
     return f'a trial run on {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
+
+
+def _check_patches(data: Mapping[str, Any], network: Any) -> str:
+    """Warns where the encoder meets things in another size in training than in tests."""
+    sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
+    found = []
+    for side in sorted(size for size in sizes if isinstance(size, int)):
+        taken = network.encoder.taken_side(side)
+        found.append(f'{side} px' if taken == side else f'{side} px, {taken} px for the encoder')
+        if max(side, taken) > PATCH_SCALE * min(side, taken):
+            problem = f'the encoder takes patches of {side} px as {taken} px, and whole pictures nearly as they are'
+            warnings.warn(f'datasets.train.gt_size: {problem}. {taken} suits it better', stacklevel=2)
+    return '; '.join(found)
 
 
 def _path_parts(opt: Mapping[str, Any]) -> list[Part]:

@@ -9,7 +9,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 from dinoir_plugin.construct import check_arguments, construct, registered
 from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.metrics.measures import arguments, lower_is_better
+from dinoir_plugin.metrics.measures import arguments, better_value
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> None:
@@ -29,15 +29,18 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
         given = arguments(options)
         # BasicSR's metrics take any keyword, and would leave a misspelt one without effect
         check_arguments(kind, path, given, swallows=False, img=None, img2=None, device=None)
-        _check_better(options, path, lower_is_better(kind))
+        _check_better(options, path, better_value(kind))
         if hasattr(kind, 'prepare'):
             construct(kind.prepare, path, given)
 
 
-def _check_better(options: Mapping[str, Any], path: str, lower: bool) -> None:
+def _check_better(options: Mapping[str, Any], path: str, known: str | None) -> None:
     """BasicSR takes any text but `higher` for `lower`, and the highest for the best where nothing is said."""
     better = options.get('better', 'higher')
     if better not in ('higher', 'lower'):
         raise OptionsError(f'{path}.better', f'expected higher or lower, got {better!r}')
-    if lower and better != 'lower':
-        raise OptionsError(f'{path}.better', f'less is better for {options["type"]}', 'Write better: lower')
+    if known is not None and better != known:
+        less_or_more = 'less' if known == 'lower' else 'more'
+        raise OptionsError(
+            f'{path}.better', f'{less_or_more} is better for {options["type"]}', f'Write better: {known}'
+        )

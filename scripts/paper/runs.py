@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import statistics
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dinoir_plugin.models.step_checks import REQUEUE
 from dinoir_plugin.whole_files import write_whole
 from scripts.paper.variants import (
     ROOT,
@@ -222,7 +224,17 @@ def say(text: str) -> None:
 
 
 def _start(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, *words], check=False)
-    if done.returncode:
-        raise RunError(f'`python {" ".join(words)}` failed with status {done.returncode}; what went wrong stands above')
-
+    """Run a program to its end. Asked to stop, it stops first: the trainer saves its iteration."""
+    with subprocess.Popen([sys.executable, *words]) as program:
+        earlier = signal.signal(signal.SIGTERM, lambda number, frame: program.terminate())
+        try:
+            status = program.wait()
+        except KeyboardInterrupt:  # which the terminal sent to the program, too
+            program.wait()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, earlier)
+    if status in (REQUEUE, -signal.SIGTERM):
+        raise RunError('stopped; the same command goes on from here')
+    if status:
+        raise RunError(f'`python {" ".join(words)}` failed with status {status}; what went wrong stands above')

@@ -74,6 +74,8 @@ def test_means_are_of_pictures_and_sets_are_judged_whole(weights, photos):
         ({'type': 'calculate_niqe', 'crop_border': 0}, 'val.metrics.x.better: less is better for calculate_niqe'),
         ({'type': 'calculate_lpips', 'better': 'higher'}, 'Write better: lower'),
         ({'type': 'calculate_psnr', 'crop_border': 0, 'better': 'Higher'}, 'expected higher or lower'),
+        ({'type': 'calculate_psnr', 'crop_border': 0, 'better': 'lower'}, 'more is better for calculate_psnr'),
+        ({'type': 'calculate_ssim_all_in_one', 'better': 'lower'}, 'Write better: higher'),
         ({'type': 'calculate_lpips', 'better': 'lower', 'nett': 'vgg'}, "did you mean 'net'?"),
         ({'type': 'calculate_lpips', 'better': 'lower', 'net': 'vgg19'}, 'val.metrics.x.net: there is no LPIPS'),
         ({'type': 'calculate_fid', 'better': 'lower', 'device': 'cuda'}, 'val.metrics.x.device: unknown option'),

@@ -194,6 +194,20 @@ def test_pairs_that_are_the_same_are_worth_a_warning(project, check):
     assert 'degraded and target are equal in 3 samples' in result.out
 
 
+def test_patches_that_the_encoder_takes_in_another_size_are_worth_a_warning(project, check):
+    row = 'datasets.train.gt_size'
+    assert check().rows[row] == ('ok', '32 px, 28 px for the encoder; 64 px, 70 px for the encoder')
+    encoder = project.options['network_g']['encoder']
+    encoder.update(name='test_efficientnet', layers={'shallow': 1, 'medium': 2, 'deep': 4})
+    encoder.pop('model_args', None)
+    project.options['train'].pop('dpc_opt')
+    assert check().rows[row] == ('ok', '32 px; 64 px')
+    project.train['stages'][0]['gt_size'] = 48
+    result = check()
+    assert result.rows[row][0] == 'warning' and result.status == GOOD
+    assert 'the encoder takes patches of 48 px as 64 px' in result.out and '. 64 suits it better\n' in result.out
+
+
 def test_one_fault_does_not_hide_the_next(project, check):
     project.options['train']['ema_deacy'] = 0.9
     project.options['logger']['print_freq'] = 'often'

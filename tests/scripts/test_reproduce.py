@@ -190,6 +190,26 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
         runs.do(job, '[1/1]')
 
 
+def test_a_stop_reaches_the_trainer_which_saves(experiments, folder):
+    photos = folder / 'datasets' / 'quickstart' / 'train'
+    photos.mkdir(parents=True)
+    imsave(photos / '1.png', data.coffee()[:72, :80], check_contrast=False)
+    job = next(job for job in runs.jobs(experiments, 'table3', 'tiny', seeds=1, data=None) if job.run == 'restormer')
+    job.training['logger']['print_freq'] = 1
+    program = f'from scripts.paper import runs; runs.do(runs.Job(*{tuple(job)!r}), "[1/1]")'
+    with subprocess.Popen([sys.executable, '-c', program], env={**os.environ, 'PYTHONPATH': str(ROOT)},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:  # fmt: skip
+        said = []
+        for line in run.stdout:
+            said.append(line)
+            if 'iter:       2' in line:
+                run.terminate()
+    assert 'RunError: stopped; the same command goes on from here' in said[-1], ''.join(said)
+    assert any('Stopped by SIGTERM after iteration' in line for line in said)
+    (state,) = (folder / 'experiments' / job.name / 'training_states').iterdir()
+    assert 2 <= int(state.stem) < 150
+
+
 @pytest.mark.parametrize(
     ('budget', 'data', 'message'),
     [
