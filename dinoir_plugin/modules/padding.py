@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# tried in this order with networks that do not say themselves what sizes they take
-MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+# tried in this order with networks that do not say themselves what sizes they take: halvings, then windows of any size
 TRIAL_SIDE = 64
+MULTIPLES = sorted(range(1, TRIAL_SIDE + 1), key=lambda number: (number.bit_count() > 1, number))
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

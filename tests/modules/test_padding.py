@@ -23,8 +23,13 @@ class Fixed(nn.Linear):
     """Takes 10 columns only."""
 
 
+def blocks_of(side):
+    return nn.Sequential(nn.PixelUnshuffle(side), nn.PixelShuffle(side))
+
+
 @pytest.mark.parametrize(('network', 'multiple'), [(nn.Conv2d(3, 3, 3, padding=1), 1), (UNet(), 4), (UNet(3), 4),
-                                                   (nn.Sequential(nn.PixelUnshuffle(16), nn.PixelShuffle(16)), 16),
+                                                   (blocks_of(16), 16), (blocks_of(7), 7), (blocks_of(12), 12),
+                                                   (nn.Sequential(UNet(), blocks_of(7)), 28),
                                                    (Fixed(10, 10), 1)])  # fmt: skip
 def test_what_a_network_takes_is_found_by_trial(network, multiple):
     assert size_multiple(network) == multiple
@@ -40,6 +45,7 @@ def test_any_size_is_taken_and_kept(size, scale):
     assert restored.shape == (2, 3, size[0] * scale, size[1] * scale)
     if size == (8, 12):
         assert torch.equal(restored, net(image))
+    assert torch.equal(any_size(blocks_of(7), image), image)
 
 
 def test_networks_that_pad_themselves_are_left_to_it():
