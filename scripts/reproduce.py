@@ -123,14 +123,14 @@ def _options(experiments: Experiments, args: argparse.Namespace) -> None:
 
 
 def _list(experiments: Experiments, args: argparse.Namespace) -> None:
+    lines = []
     for name, about in experiments.tables.items():
         wanted = list(dict.fromkeys(experiments.runs_of(name)))
         done = [f'{budget} {runs.count_done(experiments, name, budget)}' for budget in experiments.budgets]
-        sys.stdout.write(f'{name:10} {about["title"]}\n{"":10} runs: {", ".join(wanted)}\n'
-                         f'{"":10} done: of {len(wanted)}, {", ".join(done)}\n')  # fmt: skip
-    sys.stdout.write('\nbudgets\n')
-    for name, size in experiments.budgets.items():
-        sys.stdout.write(f'{name:10} {size["note"]}\n')
+        lines += [f'{name:10} {about["title"]}', f'{"":10} runs: {", ".join(wanted)}',
+                  f'{"":10} done: of {len(wanted)}, {", ".join(done)}']  # fmt: skip
+    lines += ['', 'budgets', *(f'{name:10} {size["note"]}' for name, size in experiments.budgets.items())]
+    sys.stdout.write('\n'.join(lines) + '\n')
 
 
 if __name__ == '__main__':
