@@ -8,19 +8,23 @@
 
 A run that was stopped goes on where it was. Reports and figures come into experiments/reproduce/, trained networks into
 experiments/, restored pictures and figures of single pictures into results/, all under the folder that it is run in.
+Training takes one process, on one GPU where there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dinoir_plugin.errors import OptionsError, under
 from scripts.paper import degraded, report, runs
+from scripts.paper.measured import RunError, refuse_stale
 from scripts.paper.variants import ROOT, Experiments, flat_files, training_options
 
 RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
@@ -33,7 +37,7 @@ def main() -> int:
     args = _arguments(experiments)
     try:
         args.command(experiments, args)
-    except (runs.RunError, OptionsError) as error:
+    except (RunError, OptionsError) as error:
         sys.stderr.write(f'reproduce: {error}\n')
         return 1
     except KeyboardInterrupt:
@@ -54,7 +58,7 @@ def _arguments(experiments: Experiments) -> argparse.Namespace:
         chosen.add_argument('what', choices=[*experiments.tables, *figures], metavar='TABLE|FIGURE',
                             help=f'{", ".join(experiments.tables)}, {", ".join(figures)}')  # fmt: skip
         chosen.add_argument('--budget', choices=list(experiments.budgets), default='full',
-                            help='how large (default: full, the paper\'s setting)')  # fmt: skip
+                            help='how large (default: full, the paper\'s setting where it gives one)')  # fmt: skip
         chosen.add_argument('--seeds', type=_count, default=1, help='trainings of each network (default: 1)')
         chosen.add_argument('--data', help='folder of the pictures, for budgets that ask for one')
     return parser.parse_args()
@@ -71,6 +75,7 @@ def _run(experiments: Experiments, args: argparse.Namespace) -> None:
     if args.what not in FEATURE_FIGURES:
         todo = _jobs(experiments, args)
         runs.prepare(experiments, args.budget)
+        degraded.check(todo[0].tests)
         for number, job in enumerate(todo, start=1):
             runs.do(job, f'[{number}/{len(todo)}]')
         degraded.measure(args.budget, todo[0].tests)
@@ -85,23 +90,32 @@ def _jobs(experiments: Experiments, args: argparse.Namespace) -> list[runs.Job]:
 
 def _report(experiments: Experiments, args: argparse.Namespace) -> None:
     features, results = _drawing()
-    picture = runs.FOLDER / f'{args.what}_{args.budget}.png'
-    if args.what not in FEATURE_FIGURES:
-        todo = _jobs(experiments, args)
-        for job in todo:
-            runs.refuse_stale(job.name, job.tests, since=job.checkpoint)
-        runs.refuse_stale(degraded.folder_name(args.budget), todo[0].tests)
+    picture = report.path_of(args.what, args.budget, args.seeds, '.png')
     if args.what in FEATURE_FIGURES:
-        size = experiments.budgets[args.budget]
-        encoder = training_options(experiments.runs['dinoir'], size, 'figure', seed=0)['network_g']['encoder']
-        with under('network_g.encoder'):
-            getattr(features, args.what)(encoder, picture)
-    elif args.what in RESULT_FIGURES:
+        _feature_figure(experiments, args, getattr(features, args.what), picture)
+        return
+    todo = _jobs(experiments, args)
+    for job in todo:
+        runs.refuse_stale_results(job)
+    refuse_stale(degraded.folder_name(args.budget), todo[0].tests)
+    if args.what in RESULT_FIGURES:
         getattr(results, args.what)(experiments, args.budget, args.seeds, picture)
     else:
         path = report.write(experiments, args.what, args.budget, args.seeds)
         sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
         results.rows(experiments, args.what, args.budget, picture, args.data)
+    sys.stdout.write(f'{picture}\n')
+
+
+def _feature_figure(
+    experiments: Experiments, args: argparse.Namespace, draw: Callable[[Mapping[str, Any], Path], None], picture: Path
+) -> None:
+    if args.seeds > 1 or args.data is not None:
+        raise RunError(f'{args.what} is drawn of photographs of scikit-image, without training: no --seeds, no --data')
+    size = experiments.budgets[args.budget]
+    encoder = training_options(experiments.runs['dinoir'], size, 'figure', seed=0)['network_g']['encoder']
+    with under('network_g.encoder'):
+        draw(encoder, picture)
     sys.stdout.write(f'{picture}\n')
 
 
@@ -111,7 +125,7 @@ def _drawing() -> tuple[ModuleType, ModuleType]:
         from scripts.paper import feature_figures, result_figures
     except ImportError as error:
         remedy = 'pip install "dinoir_plugin[figures]"'
-        raise runs.RunError(f'pictures need one more package ({error}): {remedy}') from error
+        raise RunError(f'pictures need one more package ({error}): {remedy}') from error
     return feature_figures, result_figures
 
 
@@ -126,9 +140,12 @@ def _list(experiments: Experiments, args: argparse.Namespace) -> None:
     lines = []
     for name, about in experiments.tables.items():
         wanted = list(dict.fromkeys(experiments.runs_of(name)))
-        done = [f'{budget} {runs.count_done(experiments, name, budget)}' for budget in experiments.budgets]
+        budgets = [budget for budget in experiments.budgets if experiments.allows(name, budget)]
+        done = [f'{budget} {runs.count_done(experiments, name, budget)}' for budget in budgets]
         lines += [f'{name:10} {about["title"]}', f'{"":10} runs: {", ".join(wanted)}',
                   f'{"":10} done: of {len(wanted)}, {", ".join(done)}']  # fmt: skip
+    lines += [f'{name:10} drawn from {table}' for name, table in RESULT_FIGURES.items()]
+    lines += [f'{name:10} drawn without training' for name in FEATURE_FIGURES]
     lines += ['', 'budgets', *(f'{name:10} {size["note"]}' for name, size in experiments.budgets.items())]
     sys.stdout.write('\n'.join(lines) + '\n')
 

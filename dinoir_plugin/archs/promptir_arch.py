@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from dinoir_plugin.errors import OptionsError
 from dinoir_plugin.modules.local_statistics import UsesStatistics
 from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.restormer_blocks import Levels, RestormerEncoder, upsample
+from dinoir_plugin.modules.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
 
 
 class PromptGenerator(UsesStatistics):
@@ -97,6 +97,7 @@ class PromptIR(RestormerEncoder):
         prompt_sizes: Sequence[int] = (64, 32, 16),
         prompt_len: int = 5,
     ) -> None:
+        check_residual(inp_channels, out_channels)
         _check(decoder, prompt_dims, prompt_sizes, prompt_len)
         levels = Levels(num_blocks, heads, ffn_expansion_factor, bias, LayerNorm_type)
         super().__init__(inp_channels, dim, levels)

@@ -12,7 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.restormer_blocks import Levels, RestormerEncoder, upsample
+from dinoir_plugin.modules.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
 
 
 @ARCH_REGISTRY.register()
@@ -48,6 +48,8 @@ class Restormer(RestormerEncoder):
         LayerNorm_type: str = 'WithBias',
         dual_pixel_task: bool = False,
     ) -> None:
+        if not dual_pixel_task:
+            check_residual(inp_channels, out_channels)
         levels = Levels(num_blocks, heads, ffn_expansion_factor, bias, LayerNorm_type)
         super().__init__(inp_channels, dim, levels)
         self.up4_3 = upsample(dim * 8)

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from dinoir_plugin.data.image_check import check_tasks
 from dinoir_plugin.data.option_checks import choice, flag, integer, mapping, positive
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
-from dinoir_plugin.data.task import Sample, Task
+from dinoir_plugin.data.task import AVERAGE, Sample, Task
 from dinoir_plugin.decoding import Array, FloatArray
 from dinoir_plugin.errors import OptionsError, is_folder_name, reject_unknown
 
@@ -216,6 +216,8 @@ def _read_tasks(options: object) -> list[Task]:
     if not isinstance(options, Mapping) or not options:
         raise OptionsError('tasks', f'expected at least one task, a name and its block of options, got {options!r}')
     for name in options:
+        if name == AVERAGE:
+            raise OptionsError(f'tasks.{name}', 'figures of all tasks together have this name', 'Rename it')
         if not is_folder_name(str(name)):
             raise OptionsError(f'tasks.{name}', 'a task gives a folder its name: expected no path', 'Rename it')
     return [Task(str(name), mapping(block, f'tasks.{name}')) for name, block in options.items()]

@@ -17,6 +17,7 @@ from dinoir_plugin.data.sources import Source, folder_path, open_source, read_me
 from dinoir_plugin.decoding import Array, FloatArray, decode_image, to_rgb_float
 from dinoir_plugin.errors import OptionsError, reject_unknown
 
+AVERAGE = 'average'  # of figures over all tasks; none is called so
 TASK_KEYS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file', 'filename_tmpl', 'pairing', 'degradation', 'weight',
              'repeat', 'dataroot_depth', 'depth_kind')
 _PAIRED_KEYS = ('filename_tmpl', 'pairing')

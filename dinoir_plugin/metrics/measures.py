@@ -11,6 +11,7 @@ What is known of a metric beside its arguments stands in attributes of the regis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -80,6 +81,8 @@ class Measures:
                 else:
                     pair = floats if getattr(kind, 'takes_floats', False) else images
                     values[name] = float(kind(**pair, **self._arguments[name]))
+                    if math.isnan(values[name]):
+                        raise ValueError('the result is not a number')
             # whatever a metric raises, the user wants to know at which picture
             except Exception as error:
                 height, width = images['img'].shape[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,14 +115,32 @@ class Checkpoints(BaseModel):
                 f'has {ranks.count()}: samples go on where they stopped, but random numbers inside the network do not.'
             )
         self._remove_unfinished()
-        best = self._folder() / BEST
-        if best.is_file():
-            self.best_metric_results = json.loads(best.read_text())
+        if (self.opt.get('val') or {}).get('metrics'):
+            self._read_best(resume_state['iter'])
 
     @master_only
     def remember_best(self) -> None:
         """Write down which iterations were the best so far."""
-        write_whole(self._folder() / BEST, (json.dumps(self.best_metric_results, indent=1) + '\n').encode())
+        content = {
+            # JSON has no number for the PSNR of equal pictures
+            name: {metric: {**entry, 'val': entry['val'] if math.isfinite(entry['val']) else None}
+                   for metric, entry in record.items()}
+            for name, record in self.best_metric_results.items()
+        }  # fmt: skip
+        write_whole(self._folder() / BEST, (json.dumps(content, indent=1) + '\n').encode())
+
+    def _read_best(self, iteration: int) -> None:
+        """What was best up to an iteration, by the metrics that are taken now."""
+        path = self._folder() / BEST
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        names = {options['name'] for phase, options in self.opt['datasets'].items() if phase != 'train'}
+        for name in names.intersection(known):
+            self._initialize_best_metric_results(name)
+            for metric, entry in self.best_metric_results[name].items():
+                earlier = known[name].get(metric, {'iter': -1})
+                if 0 <= earlier['iter'] <= iteration and earlier['better'] == entry['better']:
+                    best_of_all = math.inf if entry['better'] == 'higher' else -math.inf
+                    entry.update(iter=earlier['iter'], val=best_of_all if earlier['val'] is None else earlier['val'])
 
     @master_only
     def _remove_unfinished(self) -> None:

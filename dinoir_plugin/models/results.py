@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dinoir_plugin.data.task import AVERAGE
 from dinoir_plugin.whole_files import write_whole
 
 if TYPE_CHECKING:
     from dinoir_plugin.models.validation import Measured
 
-AVERAGE = 'average'  # over the tasks, each of which counts the same
 WITHOUT_TASK = 'all'
+COLUMNS = ('iteration', 'task', 'name')  # beside the metrics
 
 
 def write(
@@ -28,8 +29,8 @@ def write(
 ) -> None:
     """Write ``metrics_<name>.json`` with every picture, and add the means to ``metrics_<name>.csv``.
 
-    A line of the CSV is an iteration, a task (or ``average``) and a column for each metric. Lines of this iteration and
-    of later ones, which a run that was resumed measures again, are replaced.
+    A line of the CSV is an iteration, a task (or ``average``) and a column for each metric, empty where it was not
+    taken. Lines of this iteration and of later ones, which a run that was resumed measures again, are replaced.
 
     Args:
         folder: Of the run.
@@ -50,10 +51,11 @@ def write(
     write_whole(folder / f'metrics_{name}.json', (json.dumps(content, indent=1) + '\n').encode())
 
     path = folder / f'metrics_{name}.csv'
-    columns = ['iteration', 'task', *metrics]
-    earlier = _earlier(path, columns, iteration)
+    earlier = _earlier(path, iteration)
+    # a run that goes on may have other metrics than before
+    columns = dict.fromkeys(['iteration', 'task', *(column for line in earlier[:1] for column in line), *metrics])
     stream = io.StringIO()
-    table = csv.DictWriter(stream, columns, lineterminator='\n')
+    table = csv.DictWriter(stream, list(columns), lineterminator='\n')
     table.writeheader()
     table.writerows([*earlier, *({'iteration': iteration, 'task': task, **row} for task, row in rows.items())])
     write_whole(path, stream.getvalue().encode())
@@ -64,14 +66,12 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {metric: value if math.isfinite(value) else None for metric, value in values.items()}
 
 
-def _earlier(path: Path, columns: list[str], iteration: int | str) -> list[dict[str, str]]:
-    """The lines to keep: those of iterations before this one, if they have the same columns."""
+def _earlier(path: Path, iteration: int | str) -> list[dict[str, str]]:
+    """The lines to keep: those of iterations before this one."""
     if not path.is_file():
         return []
     with path.open(newline='', encoding='utf-8') as file:
         table = csv.DictReader(file)
-        if table.fieldnames != columns:
-            return []
         if isinstance(iteration, str):
             return [line for line in table if line['iteration'] != iteration]
         return [line for line in table if line['iteration'].isdigit() and int(line['iteration']) < iteration]

@@ -53,6 +53,9 @@ class Validation:
         self.model = model
         self.dataloader = dataloader
         self.current_iter = current_iter
+        if model.is_train and isinstance(current_iter, int):
+            # BasicSR gives the last validation a number beyond the last iteration
+            self.current_iter = min(current_iter, model.opt['train']['total_iter'])
         self.save_img = save_img
         self.options = model.opt['val']
         self.name: str = dataloader.dataset.opt['name']
@@ -90,11 +93,7 @@ class Validation:
         model._log_validation_metric_values(self.current_iter, self.name, tb_logger)
         if len(means) > 1:
             self._report_tasks(means, tb_logger)
-        iteration = self.current_iter
-        if model.is_train and isinstance(iteration, int):
-            # BasicSR gives the last validation a number beyond the last iteration
-            iteration = min(iteration, model.opt['train']['total_iter'])
-        results.write(self._results_folder(), self.name, iteration, means, pictures)
+        results.write(self._results_folder(), self.name, self.current_iter, means, pictures)
 
     def _measure(self) -> list[Measured]:
         """Restore and measure this rank's share of the pictures: every ``ranks.count()``-th."""

@@ -128,6 +128,14 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
         model = _create(name, model_args)
+    # instance attributes shadow timm's methods; partial keeps them picklable and deep copies of them consistent
+    if 'dinov2' in name:
+        model._pos_embed = functools.partial(dinov2_positions, model)
+        _of_use(model, name)
+    notes = ' '.join(model.pretrained_cfg.get('notes') or ())
+    if 'quickgelu' in notes and 'quickgelu' not in name and weights != 'random':
+        problem = f"the weights of '{name}' were trained with QuickGELU, which timm's model of this name has not"
+        raise OptionsError('name', problem, f"Use '{name.replace('_clip_', '_clip_quickgelu_')}'")
     if weights == 'random':
         warnings.warn(
             f"The encoder '{name}' has random weights: good for trying things out, without meaning as guidance.",
@@ -135,9 +143,6 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
         )
     else:
         load_weights(model, name, weights)
-    # instance attributes shadow timm's methods; partial keeps them picklable and deep copies of them consistent
-    if 'dinov2' in name:
-        model._pos_embed = functools.partial(dinov2_positions, model)
     same: list[Any] = [module for module in model.modules() if isinstance(module, Conv2dSame)]
     for module in same:
         module.forward = functools.partial(_convolved, module)
@@ -154,7 +159,7 @@ def _create(name: str, model_args: dict[str, Any]) -> Any:
             return _of_use(timm.create_model(name, pretrained=False, dynamic_img_size=True, **arguments), name)
         except TypeError:  # not a transformer that resizes its positions
             return _of_use(timm.create_model(name, pretrained=False, **arguments), name)
-    except TypeError as error:
+    except (TypeError, ValueError, AssertionError) as error:
         problem = f"timm's '{name}' does not take these arguments ({error})"
         raise OptionsError('model_args', problem, 'Leave out those that it does not know') from error
 

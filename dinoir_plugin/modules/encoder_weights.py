@@ -177,6 +177,7 @@ def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
     if patches is not None and own is not None and 'register_tokens' not in state and patches.shape != own.shape:
         shapes = f'position embeddings {tuple(patches.shape)} in the file, {tuple(own.shape)} in the model'
         raise OptionsError('weights', f'{problem} ({shapes})', remedy)
+    _refuse_resampling(model, state, problem, remedy)
     try:
         classifier = model.pretrained_cfg.get('classifier') or 'head'
         heads = tuple(f'{head}.' for head in ([classifier] if isinstance(classifier, str) else classifier))
@@ -190,6 +191,15 @@ def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
             f"has an unknown '{k}'" for k in result.unexpected_keys[:2]
         ]
         raise OptionsError('weights', f'{problem}: the file {", ".join(found)}', remedy)
+
+
+def _refuse_resampling(model: Any, state: Mapping[str, Tensor], problem: str, remedy: str) -> None:
+    """Timm makes the weights of other patch sizes fit, which gives another network than the file's."""
+    name = 'patch_embed.proj.weight'
+    own = getattr(getattr(getattr(model, 'patch_embed', None), 'proj', None), 'weight', None)
+    if own is not None and name in state and state[name].shape[-2:] != own.shape[-2:]:
+        sizes = f'patches of {tuple(state[name].shape[-2:])} pixels in the file, {tuple(own.shape[-2:])} in the model'
+        raise OptionsError('weights', f'{problem} ({sizes})', remedy)
 
 
 def _timms_names(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:

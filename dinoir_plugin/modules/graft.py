@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.modules.padding import size_multiple
 from dinoir_plugin.modules.tiling import Window
 
 CHILD = 'guidance'
@@ -121,6 +122,8 @@ def _is_plain_sequential(module: nn.Module) -> bool:
 def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
     """Width of each named module's output, from one forward of a copy on the meta device (shapes, no numbers)."""
     twin = copy.deepcopy(network).to('meta')
+    multiple = size_multiple(network)
+    side = -(-PROBE_SIDE // multiple) * multiple
     shapes: dict[str, object] = {}
     for name in names:
         twin.get_submodule(name).register_forward_hook(
@@ -128,10 +131,10 @@ def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
         )
     try:
         with torch.no_grad():
-            twin(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE, device='meta'))
+            twin(torch.empty(1, 3, side, side, device='meta'))
     # a foreign network may raise anything; whatever it is, it cannot be guided
     except Exception as error:
-        problem = f'{type(network).__name__} does not take a trial input of shape (1, 3, {PROBE_SIDE}, {PROBE_SIDE})'
+        problem = f'{type(network).__name__} does not take a trial input of shape (1, 3, {side}, {side})'
         raise OptionsError('backbone', f'{problem} ({type(error).__name__}: {error})') from error
     for name in names:
         shape = shapes.get(name, 'nothing: it is not called')

@@ -228,6 +228,13 @@ class Levels(NamedTuple):
         return nn.Sequential(*[self.block(index, dim) for _ in range(count)])
 
 
+def check_residual(inp_channels: int, out_channels: int) -> None:
+    """The output is added to the input: OptionsError where the channels are not as many."""
+    if out_channels != inp_channels:
+        problem = f'expected {inp_channels} like inp_channels, as the output is added to the input, got {out_channels}'
+        raise OptionsError('out_channels', problem)
+
+
 class RestormerEncoder(nn.Module):
     """The way down, from the picture to the latent level; networks add the way up.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from basicsr.models import lr_scheduler
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
-    LOSS_REGISTRY,
     MODEL_REGISTRY,
 )
 from torch import nn
@@ -21,36 +20,18 @@ from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.construct import check_arguments, construct, look_up, registered
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.errors import OptionsError, nearest, under
-from dinoir_plugin.losses.dpc_loss import DPCLoss
-from dinoir_plugin.models.acceleration import prepare
-from dinoir_plugin.models.dinoir_model import DINOIRModel
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile
-from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
 from dinoir_plugin.preflight.metric_options import check_metrics
+from dinoir_plugin.preflight.network_parts import network_parts
+from dinoir_plugin.preflight.part import Part, check_loss, is_ours
 
-TRIAL_SIDE = 64
-# by how much patches may be enlarged or made smaller for the encoder, which sees test pictures nearly as they are
-PATCH_SCALE = 1.2
 HOST_LOSSES = ('pixel_opt', 'perceptual_opt')
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
     'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
     'CosineAnnealingRestartLR': lr_scheduler.CosineAnnealingRestartLR,
 }
-
-
-class Part(NamedTuple):
-    """One part of a run that can be checked by itself.
-
-    Attributes:
-        path: The options that it is about.
-        check: Raises an OptionsError where something is wrong; returns a few words on what it looked at. Those of
-            `network_parts` take the network.
-    """
-
-    path: str
-    check: Callable[..., str]
 
 
 def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
@@ -76,19 +57,18 @@ def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
             part.check(network)
 
 
-def is_ours(opt: Mapping[str, Any]) -> bool:
-    """Whether our model drives the run; what a model of somebody else's reads from its options is not known here."""
-    return opt.get('model_type') == DINOIRModel.__name__
-
-
 def builds_network(opt: Mapping[str, Any]) -> bool:
     """Whether the run's network is built for trial."""
     return is_ours(opt) or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__
 
 
 def host_parts(opt: Mapping[str, Any]) -> list[Part]:
-    """Which model drives the run, and the GPUs."""
-    return [Part('model_type', lambda: _check_model(opt)), Part('num_gpu', lambda: _check_devices(opt))]
+    """Which model drives the run, the GPUs, and the names of data sets."""
+    return [
+        Part('model_type', lambda: _check_model(opt)),
+        Part('num_gpu', lambda: _check_devices(opt)),
+        Part('datasets', lambda: _check_names(opt['datasets'])),
+    ]
 
 
 def plain_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
@@ -103,23 +83,20 @@ def plain_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
             Part('train.scheduler', lambda: _check_scheduler(train)),
         ]
         parts += [_loss_part(train, key) for key in HOST_LOSSES if train.get(key) is not None]
+        if (opt.get('logger') or {}).get('keep_last') and opt.get('val'):
+            parts.append(Part('logger.keep_last', lambda: _check_kept(opt['logger'], opt['val'])))
     return parts
 
 
-def network_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
-    """What depends on the network: checkpoints, its scale, the DPC loss, acceleration."""
-    parts = _path_parts(opt)
-    if any(options.get('type') == MixedDegradationDataset.__name__ for options in opt['datasets'].values()):
-        parts.append(Part('network_g: output size', _check_scale))
-    if is_train and (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
-        data = opt['datasets']['train']
-        parts.append(Part('datasets.train.gt_size', lambda network: _check_patches(data, network)))
-    if is_ours(opt) and is_train:
-        train = opt.get('train') or {}
-        if train.get('dpc_opt') is not None:
-            parts.append(Part('train.dpc_opt', lambda network: _check_dpc(dict(train['dpc_opt']), network)))
-        parts.append(Part('train', lambda network: _check_acceleration(train, network, opt['num_gpu'])))
-    return parts
+def _check_kept(logger: Mapping[str, Any], val: Mapping[str, Any]) -> str:
+    """Warns where iterations are judged that are not saved."""
+    validated, saved = val.get('val_freq'), logger.get('save_checkpoint_freq')
+    if validated and saved and validated % saved:
+        warnings.warn(
+            f'logger.keep_last: the best network is kept only where it was saved, and val.val_freq ({validated}) is no '
+            f'multiple of logger.save_checkpoint_freq ({saved})', stacklevel=2,
+        )  # fmt: skip
+    return f'the last {logger["keep_last"]}, and the best'
 
 
 def _check_model(opt: Mapping[str, Any]) -> str:
@@ -137,6 +114,19 @@ def _check_devices(opt: Mapping[str, Any]) -> str:
         problem = f'{opt["num_gpu"]} asked for, but {available} found'
         raise OptionsError('num_gpu', problem, 'Write num_gpu: auto, or 0 for the CPU')
     return f'{opt["num_gpu"]} asked for, {available} found'
+
+
+def _check_names(datasets: Mapping[str, Any]) -> str:
+    """Figures and pictures of validation go by the data set's name."""
+    named: dict[Any, str] = {}
+    for phase, options in datasets.items():
+        name = options.get('name')
+        if phase != 'train' and name in named:
+            problem = f'datasets.{named[name]} has this name, too, and one would overwrite the figures of the other'
+            raise OptionsError(f'datasets.{phase}.name', problem, 'Give it another')
+        if phase != 'train':
+            named[name] = phase
+    return ', '.join(datasets)
 
 
 def check_dataset(options: dict[str, Any], path: str) -> None:
@@ -182,53 +172,6 @@ def build_network(opt: Mapping[str, Any]) -> nn.Module:
         return construct(kind, 'network_g', {key: value for key, value in options.items() if key != 'type'})
 
 
-def _check_scale(network: nn.Module) -> str:
-    """Degraded and target of our data set have one size, so the network has to keep it."""
-    image = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
-    with torch.no_grad():
-        shape = network.eval()(image).shape
-    if shape != image.shape:
-        problem = f'the network turns {TRIAL_SIDE}x{TRIAL_SIDE} pixels into {tuple(shape)}'
-        raise OptionsError(
-            'network_g', f'{problem}, but MixedDegradationDataset wants the same size', 'Set its upscale to 1'
-        )
-    return f'a trial run on {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
-
-
-def _check_patches(data: Mapping[str, Any], network: Any) -> str:
-    """Warns where the encoder meets things in another size in training than in tests."""
-    sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
-    found = []
-    for side in sorted(size for size in sizes if isinstance(size, int)):
-        taken = network.encoder.taken_side(side)
-        found.append(f'{side} px' if taken == side else f'{side} px, {taken} px for the encoder')
-        if max(side, taken) > PATCH_SCALE * min(side, taken):
-            problem = f'the encoder takes patches of {side} px as {taken} px, and whole pictures nearly as they are'
-            warnings.warn(f'datasets.train.gt_size: {problem}. {taken} suits it better', stacklevel=2)
-    return '; '.join(found)
-
-
-def _path_parts(opt: Mapping[str, Any]) -> list[Part]:
-    paths = opt['path']
-    parts = []
-    if paths.get('resume_state') and not opt.get('auto_resume'):
-        parts.append(Part('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
-    # a resumed run takes its own network, not the pretrained one
-    if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
-        parts.append(Part('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
-    return parts
-
-
-def _check_resume_state(path: str) -> str:
-    return f'{path}, iteration {check_file(path, "path.resume_state").get("iter")}'
-
-
-def _check_pretrained(paths: Mapping[str, Any], network: nn.Module) -> str:
-    key, strict = paths.get('param_key_g', 'params'), paths.get('strict_load_g', True)
-    check_checkpoint(paths['pretrain_network_g'], key, strict, network)
-    return f'{paths["pretrain_network_g"]}, {key}{"" if strict else ", not strict"}'
-
-
 def _check_optimizer(train: Mapping[str, Any]) -> str:
     options = dict(train['optim_g'])
     if 'lr' not in options:
@@ -252,39 +195,11 @@ def _check_scheduler(train: Mapping[str, Any]) -> str:
     return kind
 
 
-def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> str:
-    on_gpu = num_gpu != 0 and torch.cuda.is_available()
-    if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
-        problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
-        raise OptionsError('train.amp', problem, 'Write amp: fp16')
-    with under('train'):
-        prepare(network, train)
-    # YAML reads a bare `off` as false
-    return f'{train["total_iter"]} iterations, amp {train.get("amp") or "off"}'
-
-
 def _loss_part(train: Mapping[str, Any], key: str) -> Part:
     path = f'train.{key}'
     # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
     check: Callable[..., Any] = check_arguments if key == 'perceptual_opt' else construct
-    return Part(path, lambda: _check_loss(dict(train[key]), path, check))
-
-
-def _check_loss(options: dict[str, Any], path: str, check: Callable[..., Any]) -> str:
-    kind = registered(LOSS_REGISTRY, options, path)
-    del options['type']
-    check(kind, path, options)
-    return str(kind.__name__)
-
-
-def _check_dpc(options: dict[str, Any], network: nn.Module) -> str:
-    path = 'train.dpc_opt'
-    kind = registered(LOSS_REGISTRY, options, path)
-    if kind is not DPCLoss:
-        raise OptionsError(f'{path}.type', f'expected DPCLoss, got {kind.__name__}')
-    if options.get('encoder') is None and isinstance(network, DINOIRArch):
-        options['encoder'] = network.encoder
-    return _check_loss(options, path, construct)
+    return Part(path, lambda: check_loss(dict(train[key]), path, check))
 
 
 def _check_validation(options: Mapping[str, Any]) -> str:

@@ -11,18 +11,12 @@ from torch import nn
 
 from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.compat.parse_options import read_options, with_forced
-from dinoir_plugin.preflight.builds import (
-    Part,
-    build_network,
-    builds_network,
-    host_parts,
-    is_ours,
-    network_parts,
-    plain_parts,
-)
+from dinoir_plugin.preflight.builds import build_network, builds_network, host_parts, plain_parts
 from dinoir_plugin.preflight.contact_sheet import SheetRow, write_sheet
 from dinoir_plugin.preflight.data_report import check_data
 from dinoir_plugin.preflight.disk import check_disk
+from dinoir_plugin.preflight.network_parts import network_parts
+from dinoir_plugin.preflight.part import Part, is_ours
 from dinoir_plugin.preflight.reading import is_training, parse_as_host
 from dinoir_plugin.preflight.report import ERROR, OK, Report, Row
 from dinoir_plugin.preflight.schema import schema_problems

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from dinoir_plugin.construct import check_arguments, construct, registered
 from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.metrics.measures import arguments, better_value
+from dinoir_plugin.metrics.measures import HIGHER_IS_BETTER, Measures, arguments, better_value
+from dinoir_plugin.models.results import COLUMNS
+
+OWN = ('basicsr.', 'dinoir_plugin.')  # all arguments of these metrics are known
+TRIAL_SIDE = 256
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> None:
@@ -23,15 +29,28 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
     """
     for name, options in metrics.items():
         path = f'val.metrics.{name}'
+        if not isinstance(name, str) or name in COLUMNS:
+            raise OptionsError(path, f'a metric gives a column its name: expected text other than {", ".join(COLUMNS)}')
         if not isinstance(options, Mapping):
             raise OptionsError(path, f'expected a block of options, got {options!r}')
         kind = registered(METRIC_REGISTRY, options, path)
         given = arguments(options)
         # BasicSR's metrics take any keyword, and would leave a misspelt one without effect
-        check_arguments(kind, path, given, swallows=False, img=None, img2=None, device=None)
+        swallows = not kind.__module__.startswith(OWN)
+        check_arguments(kind, path, given, swallows=swallows, img=None, img2=None, device=None)
         _check_better(options, path, better_value(kind))
         if hasattr(kind, 'prepare'):
             construct(kind.prepare, path, given)
+        if kind.__name__ in HIGHER_IS_BETTER:
+            _try(name, options)
+
+
+def _try(name: str, options: Mapping[str, Any]) -> None:
+    """Whether a quick metric gives a number."""
+    rng = np.random.default_rng(0)
+    images = {key: rng.integers(0, 256, (TRIAL_SIDE, TRIAL_SIDE, 3), np.uint8) for key in ('img', 'img2')}
+    floats = {key: image.astype(np.float32) / 255 for key, image in images.items()}
+    Measures({name: options}, torch.device('cpu')).of_picture('a trial picture', images, floats)
 
 
 def _check_better(options: Mapping[str, Any], path: str, known: str | None) -> None:

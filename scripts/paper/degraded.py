@@ -9,10 +9,12 @@ import torch
 from basicsr.utils import tensor2img
 
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.errors import under
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results
 from dinoir_plugin.models.validation import Measured
-from scripts.paper.runs import not_measured, remember, result_file, say
+from scripts.paper.measured import not_measured, record, recorded, result_file
+from scripts.paper.runs import say
 from scripts.paper.variants import METRICS, TEST_SEED
 
 LABEL = 'degraded'
@@ -33,9 +35,7 @@ def measure(budget: str, tests: dict[str, Any]) -> None:
     for test, tasks in not_measured(folder_name(budget), tests).items():
         say(f'measuring the degraded pictures of {test}')
         measures = Measures(METRICS, torch.device('cpu'))
-        dataset = MixedDegradationDataset(
-            {'name': test, 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': TEST_SEED, 'tasks': tasks}
-        )
+        dataset = _dataset(test, tasks)
         pictures = [_measured(number, dataset[number], measures) for number in range(len(dataset))]
         means = {
             task: measures.of_task([picture.values for picture in pictures if picture.task == task], [])
@@ -44,7 +44,23 @@ def measure(budget: str, tests: dict[str, Any]) -> None:
         folder = result_file(folder_name(budget), test).parent
         folder.mkdir(parents=True, exist_ok=True)
         results.write(folder, test, folder.name, means, pictures)
-        remember(folder.name, {test: tasks})
+        record(folder.name, {**recorded(folder.name), test: tasks})
+
+
+def check(tests: dict[str, Any]) -> None:
+    """Look at the headers of the pictures of tests, before networks are trained for days.
+
+    Raises:
+        OptionsError: There are none, or some that cannot be used.
+    """
+    for test, tasks in tests.items():
+        with under(f'datasets.test_{test}'):
+            _dataset(test, tasks).check_images()
+
+
+def _dataset(test: str, tasks: dict[str, Any]) -> MixedDegradationDataset:
+    options = {'name': test, 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': TEST_SEED, 'tasks': tasks}
+    return MixedDegradationDataset(options)
 
 
 def _measured(number: int, item: dict[str, Any], measures: Measures) -> Measured:

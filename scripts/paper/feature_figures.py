@@ -16,7 +16,8 @@ from dinoir_plugin.data.degradations import GaussianBlur, GaussianNoise, RainStr
 from dinoir_plugin.data.patches import Window, cut, trim
 from dinoir_plugin.decoding import Array, FloatArray
 from dinoir_plugin.modules.encoder import Encoder
-from scripts.paper.figure_style import encoder_text, new_figure, save, show, stroke
+from scripts.paper.figure_style import new_figure, save, show, stroke
+from scripts.paper.wording import encoder_text
 
 PHOTOGRAPHS = ('astronaut', 'chelsea', 'coffee', 'rocket')  # come with scikit-image, without a download
 SEED = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,6 @@ CAPTION_LETTERS = 145  # in a line of WIDTH
 COLOURS = ('#000000', '#E69F00', '#56B4E9', '#009E73', '#D55E00', '#0072B2', '#CC79A7')
 MARKERS = ('o', 's', '^', 'v', 'D', 'P', 'X')
 STROKES = ('-', '--', '-.', ':', '-', '--', '-.')
-
-# where encoder.weights is no file
-SOURCES = {
-    'auto': "timm's pretrained weights",
-    'installed': 'pretrained weights of an installed package',
-    'random': 'random weights: without meaning',
-}
-
-
-def encoder_text(options: Mapping[str, Any]) -> str:
-    """An encoder and its weights, for titles and captions; options as under ``network_g.encoder``."""
-    weights = options.get('weights', 'auto')
-    return f'{options["name"]}, {SOURCES.get(weights) or f"weights of {Path(weights).name}"}'
 
 
 def new_figure(height: float, title: str, caption: str) -> Figure:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from scripts.machine import machine
-from scripts.paper import degraded
-from scripts.paper.runs import FOLDER, Figure, figures
-from scripts.paper.variants import HERE, TASKS, Experiments, folder_name, read_yaml
+from scripts.paper import degraded, published
+from scripts.paper.measured import FOLDER, Figure, RunError, figures, result_file
+from scripts.paper.runs import jobs
+from scripts.paper.variants import TASKS, Experiments, folder_name
+from scripts.paper.wording import encoders, length
 
 NOT_BUILT = 'not built here'
 NOTHING = '–'
@@ -49,46 +50,67 @@ def folders(run: str | None, budget: str, seeds: int) -> list[str]:
     return [folder_name(budget, str(run), seed) for seed in range(seeds)]
 
 
+def path_of(what: str, budget: str, seeds: int, suffix: str) -> Path:
+    """Where the report or picture of a table or figure goes."""
+    return FOLDER / f'{what}_{budget}{f"_{seeds}seeds" if seeds > 1 else ""}{suffix}'
+
+
 def write(experiments: Experiments, table: str, budget: str, seeds: int) -> Path:
-    """Write ``<table>_<budget>.md`` from the figures that there are.
+    """Write a table's report from the figures that there are.
 
     Returns:
         Its path.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f'{table}_{budget}.md'
+    path = path_of(table, budget, seeds, '.md')
     path.write_text(markdown(experiments, table, budget, seeds), encoding='utf-8')
     return path
 
 
 def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> str:
-    """The report's text."""
+    """The report's text.
+
+    Raises:
+        RunError: Nothing has been measured, the table is not for this budget, or published figures do not fit it.
+    """
     about, size = experiments.tables[table], experiments.budgets[budget]
     metrics = about.get('metrics', DEFAULT_METRICS)
     rows = [Row(cells, budget, seeds) for cells in about['rows']]
     inputs = Row([degraded.LABEL, degraded.LABEL], budget, seeds=1)
     inputs.names = [degraded.folder_name(budget)]
     tests = [test for test in about['tests'] if test in size['tests']]
-    left_out = [test for test in about['tests'] if test not in size['tests']]
     for row in rows:
         trained = set(experiments.runs.get(str(row.run), {}).get('tasks', TASKS))
         row.untrained = [test for test in tests if not trained & set(size['tests'][test])]
-    published = read_yaml(HERE / 'published.yml').get(table) or {}
+    sources = published.read(table, about, metrics)
+    trainings = [job.training for job in jobs(experiments, table, budget, 1, None)]
+    over = 'one seed' if seeds == 1 else f'{seeds} seeds, ± the standard deviation between them'
     parts = [
         f'# {table}: {about["title"]}\n',
-        f'{size["note"]} {CONVENTIONS[metrics[0]]} Mean over {seeds} seed{"s" if seeds > 1 else ""}'
-        f'{", ± the standard deviation between them" if seeds > 1 else ""}.\n',
+        f'{size["note"]} {length(trainings[0])} {encoders(trainings)}\n',
+        f'{CONVENTIONS[metrics[0]]} Mean over {over}. The last column is the mean of the others.\n',
         _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
         '## Ours\n',
         _overview([inputs, *rows], tests, metrics),
+        *_gaps(table, budget, rows, tests),
     ]
     if 'against' in about:
         parts += _gains(rows, tests, metrics[0], about['against'], budget)
-    if left_out:
-        parts.append(f'Not measured, as this budget has no pictures for it: {", ".join(left_out)}.\n')
-    if published:
-        parts += _side_by_side(rows, tests, metrics, published, comparable=budget == 'full')
+    if len(tests) < len(about['tests']):
+        left_out = ', '.join(test for test in about['tests'] if test not in tests)
+        parts.append(f'Not measured, as this budget has no pictures for it: {left_out}.\n')
+    if sources:
+        parts += _side_by_side(rows, tests, metrics, sources, comparable=budget == 'full')
     return '\n'.join(parts)
+
+
+def _gaps(table: str, budget: str, rows: Sequence[Row], tests: Sequence[str]) -> list[str]:
+    """A sentence on runs that lack figures, where there are some."""
+    names = [name for row in rows if row.run is not None for name in row.names]
+    lacking = [name for name in names if not all(result_file(name, test).is_file() for test in tests)]
+    if not any(result_file(name, test).is_file() for name in names for test in tests):
+        raise RunError(f'{table}: nothing has been measured with budget {budget}. Run it first')
+    return [f'Without all figures, and so with dashes: {", ".join(lacking)}.\n'] if lacking else []
 
 
 def _circumstances(table: str, budget: str, seeds: int, data: str) -> str:
@@ -161,35 +183,43 @@ def _figure(values: Sequence[float | None]) -> Figure | None:
 
 
 def _side_by_side(
-    rows: Sequence[Row], tests: Sequence[str], metrics: Sequence[str], published: dict[str, Any], comparable: bool
+    rows: Sequence[Row],
+    tests: Sequence[str],
+    metrics: Sequence[str],
+    sources: Sequence[published.Source],
+    comparable: bool,
 ) -> list[str]:
     """For each test ours, the published figure and the difference, each in a column of its own."""
-    known = published.get('figures') or {}
-    parts = ['## Beside what was published\n', f'Published: {published["source"]}.']
-    if 'note' in published:
-        parts.append(published['note'])
-    if not known:
-        parts.append('Its figures have not been entered in `scripts/paper/published.yml`, so those columns are empty.')
+    parts = ['## Beside what was published\n']
+    for source in sources:
+        known = ', '.join(source.figures) or 'not entered in `scripts/paper/published.yml`'
+        parts.append(f'- {source.source}: {known}.{f" {source.note}" if source.note else ""}')
+    parts.append('')
     if not comparable:
-        parts.append('Other pictures, networks and trainings than the published: no differences are taken.')
-    parts[-1] += '\n'
+        parts.append('Other pictures, networks and trainings than the published: no differences are taken.\n')
     names = [metric.split('_')[0].upper() for metric in metrics]
     heads = [f'{name} {column}' for name in names for column in ('ours', 'published', 'difference')]
     for test in tests:
         lines = [f'### {test}\n', f'| | {" | ".join(heads)} |', '|---' * (len(heads) + 1) + '|']
         for row in rows:
-            theirs = (known.get(row.label) or {}).get(test)
-            cells = []
-            for place, metric in enumerate(metrics):
-                ours = row.cell(test, metric)
-                digits = DIGITS[metric]
-                cells.append(NOT_BUILT if row.run is None else _text(ours, metric))
-                cells.append(f'{theirs[place]:.{min(digits, 3)}f}' if theirs else NOTHING)
-                both = comparable and ours and theirs
-                cells.append(f'{ours.mean - theirs[place]:+.{min(digits, 3)}f}' if both and ours else NOTHING)
-            lines.append(f'| {row.label} | {" | ".join(cells)} |')
+            theirs = published.cell(sources, row.label, test) or [None] * len(metrics)
+            trios = (_trio(row, test, *pair, comparable) for pair in zip(metrics, theirs))
+            lines.append(f'| {row.label} | {" | ".join(cell for trio in trios for cell in trio)} |')
         parts.append('\n'.join(lines) + '\n')
     return parts
+
+
+def _trio(row: Row, test: str, metric: str, theirs: float | None, comparable: bool) -> tuple[str, str, str]:
+    """Ours, in brackets where it was not trained for that; published; the difference, where it says something."""
+    ours = row.cell(test, metric)
+    text = NOT_BUILT if row.run is None else _text(ours, metric)
+    digits = min(DIGITS[metric], 3)
+    both = comparable and ours is not None and theirs is not None and test not in row.untrained
+    return (
+        f'({text})' if test in row.untrained else text,
+        NOTHING if theirs is None else f'{theirs:.{digits}f}',
+        f'{ours.mean - theirs:+.{digits}f}' if both and ours and theirs is not None else NOTHING,
+    )
 
 
 def _text(figure: Figure | None, metric: str, sign: str = '') -> str:

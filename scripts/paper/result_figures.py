@@ -18,9 +18,11 @@ from matplotlib.axes import Axes
 
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.decoding import Array
-from scripts.paper.figure_style import WIDTH, encoder_text, new_figure, save, show, stroke
-from scripts.paper.runs import Figure, Job, RunError, figures, jobs, result_file
+from scripts.paper.figure_style import WIDTH, new_figure, save, show, stroke
+from scripts.paper.measured import Figure, RunError, figures, result_file
+from scripts.paper.runs import Job, jobs
 from scripts.paper.variants import TASKS, Experiments, folder_name, test_options
+from scripts.paper.wording import encoders
 
 BY_TASKS = 'table6'  # has runs with one task to four
 SHARED_TEST = 'noise25'  # of the one task that all of them train
@@ -67,7 +69,7 @@ def fig1b(experiments: Experiments, budget: str, seeds: int, out: Path) -> None:
         f'Mean PSNR on denoising ({Path(source["dataroot_gt"]).stem}, σ = 25 of 255) of networks that train this task '
         f'alone and with others; {_seeds(seeds)}{", bars: their standard deviation" if seeds > 1 else ""}. All train '
         'for the same number of iterations: with more tasks they see fewer noisy pictures. '
-        f'{_encoders(jobs(experiments, BY_TASKS, budget, 1, None))}'
+        f'{encoders(job.training for job in jobs(experiments, BY_TASKS, budget, 1, None))}'
     )
     figure = new_figure(5.4, f'Denoising against number of tasks, budget {budget}', caption)
     axes = figure.subplots()
@@ -231,7 +233,7 @@ def rows(
     caption = (
         'PSNR in dB of the whole picture. Of each test the picture with the median PSNR (mean over the methods), of it '
         f'the {CROP} x {CROP} pixels in which the target varies most. Seed {seed}. '
-        f'{_encoders([methods[method] for method in columns])}'
+        f'{encoders(methods[method].training for method in columns)}'
     )
     count = len(columns) + 2
     height = len(lines) * ((WIDTH - 0.7) / count + 0.3) + 1.4
@@ -257,10 +259,3 @@ def _draw_row(axes: Sequence[Axes], line: Shown, columns: Sequence[str], headed:
 
 def _seeds(seeds: int) -> str:
     return '1 training' if seeds == 1 else f'{seeds} trainings'
-
-
-def _encoders(chosen: Sequence[Job]) -> str:
-    """A sentence on the encoders that guide or judge."""
-    users = [user for job in chosen for user in (job.training['network_g'], job.training['train'].get('dpc_opt', {}))]
-    texts = dict.fromkeys(encoder_text(user['encoder']) for user in users if 'encoder' in user)
-    return f'Encoder: {"; ".join(texts)}.' if texts else ''

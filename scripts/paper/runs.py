@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import signal
-import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dinoir_plugin.models.step_checks import REQUEUE
-from dinoir_plugin.whole_files import write_whole
+from scripts.paper.measured import FOLDER, RunError, not_measured, record, recorded, refuse_stale, result_file, write
 from scripts.paper.variants import (
     ROOT,
     Experiments,
-    as_yaml,
     filled,
     folder_name,
     read_yaml,
     test_options,
     training_options,
 )
-
-FOLDER = Path('experiments/reproduce')  # options files, reports and figures
-
-
-class RunError(Exception):
-    """A run that cannot be done or went wrong; the text is for people."""
 
 
 class Job(NamedTuple):
@@ -55,20 +45,15 @@ class Job(NamedTuple):
         return Path('experiments') / self.name / 'models' / 'net_g_latest.pth'
 
 
-class Figure(NamedTuple):
-    """Mean over seeds, and the standard deviation where there are several."""
-
-    mean: float
-    spread: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
-        """From the values of each seed, at least one."""
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
-
-
 def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> list[Job]:
-    """What a table needs, seed by seed."""
+    """What a table needs, seed by seed.
+
+    Raises:
+        RunError: The table is not for this budget.
+    """
+    if not experiments.allows(table, budget):
+        fitting = ' or '.join(f'--budget {name}' for name in experiments.budgets if experiments.allows(table, name))
+        raise RunError(f'{table} is not for the budget {budget}: add {fitting}')
     return list(_jobs(experiments, table, budget, seeds, data))
 
 
@@ -119,102 +104,62 @@ def do(job: Job, place: str) -> None:
     Raises:
         RunError: A program failed, or the folder holds a run with other options.
     """
-    checkpoint = job.checkpoint
+    refuse_other_options(job)
     options = FOLDER / f'{job.name}.yml'
-    _write(options, job.training)
-    # the trainer puts a copy of the options that it was given beside the networks
-    own = sorted(checkpoint.parents[1].glob('*.yml'))
-    if checkpoint.parent.exists() and (not own or any(read_yaml(path) != job.training for path in own)):
-        raise RunError(
-            f'experiments/{job.name} was trained with other options than are asked for now (those are in {options}). '
-            'Remove that folder, or work in another one'
-        )
-    if not checkpoint.is_file():
+    write(options, job.training)
+    if not job.checkpoint.is_file():
         say(f'{place} {job.name}: training')
         _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
-    if not not_measured(job.name, job.tests, since=checkpoint):
+    if not not_measured(job.name, job.tests, job.checkpoint):
         say(f'{place} {job.name}: there already')
         return
     # the tester puts earlier results aside: what other tables need is measured again, too
-    wanted = {**_recorded(job.name), **job.tests}
+    wanted = {**recorded(job.name), **job.tests}
     say(f'{place} {job.name}: measuring {", ".join(wanted)}')
     options = FOLDER / f'{job.name}_test.yml'
-    _write(options, test_options(job.training, wanted, job.name, checkpoint))
+    write(options, test_options(job.training, wanted, job.name, job.checkpoint))
+    earlier = {test: tasks for test, tasks in recorded(job.name).items() if test not in job.tests}
+    record(job.name, earlier)
     _start(['-m', 'basicsr.test', '-opt', str(options)])
     lacking = [test for test in wanted if not result_file(job.name, test).is_file()]
     if lacking:
         raise RunError(f'results/{job.name} has no figures of {", ".join(lacking)}, though the tester ended well')
-    remember(job.name, wanted)
+    record(job.name, wanted)
 
 
-def not_measured(name: str, tests: dict[str, Any], since: Path | None = None) -> dict[str, Any]:
-    """The tests without figures, or with those of other pictures or of an earlier network.
-
-    Args:
-        name: Of the folder in ``results/``.
-        tests: Name of each test to its tasks.
-        since: The network's file.
-    """
-    known = _recorded(name)
-    earliest = since.stat().st_mtime if since and since.is_file() else 0
-
-    def there(test: str) -> bool:
-        path = result_file(name, test)
-        return path.is_file() and path.stat().st_mtime >= earliest and known.get(test) == tests[test]
-
-    return {test: tasks for test, tasks in tests.items() if not there(test)}
-
-
-def remember(name: str, tests: dict[str, Any]) -> None:
-    """Write down of which pictures the figures in ``results/<name>`` are."""
-    _write(FOLDER / f'{name}_measured.yml', {**_recorded(name), **tests})
-
-
-def refuse_stale(name: str, tests: dict[str, Any], since: Path | None = None) -> None:
-    """Arguments as :func:`not_measured`.
+def refuse_other_options(job: Job) -> None:
+    """Leave a run alone that was trained in another way than the job says.
 
     Raises:
-        RunError: There are figures that a report must not show.
+        RunError: There is one.
     """
-    stale = [test for test in not_measured(name, tests, since) if result_file(name, test).is_file()]
-    if stale:
-        raise RunError(
-            f'results/{name}: the figures of {", ".join(stale)} are of other pictures or of an earlier network. `run` '
-            'in place of `report` measures them again'
-        )
+    folder = job.checkpoint.parents[1]
+    # the trainer puts a copy of the options that it was given beside the networks
+    own = sorted(folder.glob('*.yml'))
+    remedy = f'Remove that folder and results/{job.name}, or work in another one'
+    if any(read_yaml(path) != job.training for path in own):
+        raise RunError(f'{folder} was trained with other options than are asked for now. {remedy}')
+    if not own and any(job.checkpoint.parent.glob('*')):
+        raise RunError(f'{folder} has networks, but no options file that says how they were trained. {remedy}')
 
 
-def _recorded(name: str) -> dict[str, Any]:
-    record = FOLDER / f'{name}_measured.yml'
-    return read_yaml(record) if record.is_file() else {}
+def refuse_stale_results(job: Job) -> None:
+    """Before a report.
 
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, as_yaml(content).encode())
+    Raises:
+        RunError: There are figures that it must not show: of other options, other pictures or an earlier network.
+    """
+    if any(result_file(job.name, test).is_file() for test in job.tests):
+        refuse_other_options(job)
+        refuse_stale(job.name, job.tests, job.checkpoint)
 
 
 def count_done(experiments: Experiments, table: str, budget: str) -> int:
-    """How many of a table's runs have all their figures, with seed 0."""
+    """How many of a table's runs have a network and all their figures, with seed 0."""
     todo = jobs(experiments, table, budget, seeds=1, data=None)
-    return sum(all(result_file(job.name, test).is_file() for test in job.tests) for job in todo)
-
-
-def result_file(name: str, test: str) -> Path:
-    """Where the figures of one test are."""
-    return Path('results') / name / f'metrics_{test}.json'
-
-
-def figures(names: Sequence[str], test: str, metric: str) -> Figure | None:
-    """One cell of a table: a test's mean over the seeds, whose runs ``names`` are; None where one is missing."""
-    values = []
-    for name in names:
-        path = result_file(name, test)
-        if not path.is_file():
-            return None
-        value = json.loads(path.read_text(encoding='utf-8'))['means']['average'][metric]
-        values.append(math.inf if value is None else value)  # JSON has no number for the PSNR of equal pictures
-    return Figure.of(values)
+    return sum(
+        job.checkpoint.is_file() and all(result_file(job.name, test).is_file() for test in job.tests) for job in todo
+    )
 
 
 def say(text: str) -> None:

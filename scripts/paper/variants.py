@@ -20,7 +20,6 @@ METRICS = {
 TEST_SEED = 0  # the same noise in the test pictures of all runs
 
 
-
 class Experiments:
     """What ``experiments.yml`` and ``budgets.yml`` hold.
 
@@ -39,6 +38,11 @@ class Experiments:
     def runs_of(self, table: str) -> list[str]:
         """The runs behind a table's rows, without those that are not built."""
         return [row[-1] for row in self.tables[table]['rows'] if row[-1] is not None]
+
+
+    def allows(self, table: str, budget: str) -> bool:
+        """Whether a table is for a budget; most are for all."""
+        return budget in self.tables[table].get('budgets', self.budgets)
 
 
 def read_yaml(path: Path) -> Any:
@@ -102,15 +106,17 @@ def as_yaml(opt: dict[str, Any]) -> str:
 
 
 def flat_files(experiments: Experiments) -> dict[Path, str]:
-    """The options files of the paper's runs, path to text; that of DINO-IR itself is the base file."""
+    """The options files of the runs in full, path to text."""
     budget = experiments.budgets['full']
-    sources = f'{budget["base"]} and scripts/paper/'
-    header = f'# Written by `python scripts/reproduce.py options` from {sources}: change those.\n'
+    header = (
+        f'# Written by `python scripts/reproduce.py options` from {budget["base"]} and scripts/paper/: change those.\n'
+        "# The first of them says what of it is the paper's and what is our choice.\n"
+    )
+    tables = [table for table in experiments.tables if experiments.allows(table, 'full')]
     files = {}
-    for name, run in experiments.runs.items():
-        if run:
-            opt = training_options(run, budget, folder_name('full', name, seed=0), seed=0)
-            files[ROOT / 'options' / 'paper' / f'train_{name}.yml'] = header + as_yaml(opt)
+    for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
+        opt = training_options(experiments.runs[name], budget, folder_name('full', name, seed=0), seed=0)
+        files[ROOT / 'options' / 'paper' / f'train_{name}.yml'] = header + as_yaml(opt)
     return files
 
 

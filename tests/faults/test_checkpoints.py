@@ -110,3 +110,28 @@ def test_the_last_and_the_best_are_kept(make_project):
     names = {path.name for path in project.models.glob('net_g_?.pth')}
     assert names == {f'net_g_{iteration}.pth' for iteration in {best, 5, 6}}
     assert {path.name for path in project.states.iterdir()} == {'5.state', '6.state'}
+
+
+def test_the_best_is_an_iteration_of_the_run_and_known_when_it_goes_on(make_project):
+    project = prepare(make_project(), iterations=4, save_every=2)
+    project.add_validation(val_freq=2, save_img=False)
+    project.train['optim_g']['lr'] = 0.0  # all iterations are as good
+    project.run()
+
+    def best():
+        return json.loads((project.models / 'best.json').read_text())['check']
+
+    assert best()['psnr']['iter'] == 4
+    known = best()
+    known['psnr'].update(iter=2, val=90.0)
+    (project.models / 'best.json').write_text(json.dumps({'check': known, 'gone': {'x': {'iter': 99}}}))
+    project.train['total_iter'] = 6
+    project.options['val']['metrics']['ssim'] = {'type': 'calculate_ssim', 'crop_border': 0}
+    project.run('--auto_resume')
+    assert best()['psnr'] == {'better': 'higher', 'val': 90.0, 'iter': 2} and best()['ssim']['iter'] == 6
+    # what comes after the iteration that a run goes on from does not count
+    known['psnr'].update(iter=5)
+    (project.models / 'best.json').write_text(json.dumps({'check': known}))
+    (project.states / '6.state').unlink()
+    project.run('--auto_resume')
+    assert best()['psnr']['iter'] == 6 and best()['psnr']['val'] < 90

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.metrics import calculate_metric
+from basicsr.utils.registry import METRIC_REGISTRY
 from skimage import data
 
 from dinoir_plugin.errors import OptionsError
@@ -87,6 +88,24 @@ def test_options_are_held_against_the_metric_before_a_run(options, said):
     with pytest.raises(OptionsError) as caught:
         check_metrics({'x': options})
     assert said in str(caught.value)
+
+
+def test_a_metric_of_somebody_else_takes_what_it_takes():
+    def loose(img, img2, **kwargs):
+        return kwargs['scale']
+
+    METRIC_REGISTRY._do_register('loose', loose)
+    try:
+        check_metrics({'x': {'type': 'loose', 'scale': 3, 'better': 'lower'}})
+    finally:
+        del METRIC_REGISTRY._obj_map['loose']
+
+
+def test_what_is_not_a_number_names_the_picture():
+    pair = {key: np.zeros((20, 20, 3), np.uint8) for key in ('img', 'img2')}
+    measures = Measures({'psnr': {'type': 'calculate_psnr', 'crop_border': 10}}, torch.device('cpu'))
+    with pytest.raises(OptionsError, match=r'val.metrics.psnr: cannot measure a.png, 20x20 pixels .*not a number'):
+        measures.of_picture('a.png', pair, pair)
 
 
 def test_missing_weights_are_said_before_a_run(tmp_path, monkeypatch):

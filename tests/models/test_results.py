@@ -51,7 +51,11 @@ def test_lines_of_a_resumed_run_are_replaced(tmp_path):
     assert len(write(20, 2.0)) == 4
     assert write(20, 3.0) == [('10', 'rain', 1.0), ('10', 'average', 1.0), ('20', 'rain', 3.0), ('20', 'average', 3.0)]
     assert len(write(5, 4.0)) == 2
-    # other metrics are another table
-    assert write(30, 4.0, 'ssim') == [('30', 'rain', 4.0), ('30', 'average', 4.0)]
+    # a run that goes on with another metric
+    results.write(tmp_path, 'set', 30, {'rain': {'ssim': 0.5}}, [Measured(0, 'rain', 'a.png', {'ssim': 0.5})])
+    lines = read(tmp_path / 'metrics_set.csv')
+    cells = [(line['iteration'], line['psnr'], line['ssim']) for line in lines[::2]]
+    assert cells == [('5', '4.0', ''), ('30', '', '0.5')]
+    assert len(write(30, 4.0)) == 4
     write('test', float('inf'))
     assert json.loads((tmp_path / 'metrics_set.json').read_text())['means']['rain'] == {'psnr': None}

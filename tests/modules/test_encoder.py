@@ -61,7 +61,7 @@ FAMILIES = {
     'DINOv2 with registers': ('vit_large_patch14_reg4_dinov2', TRANSFORMER),
     'DINOv3': ('vit_small_patch16_dinov3', TRANSFORMER),
     'DINOv3, convolutional': ('convnext_tiny.dinov3_lvd1689m', {'depths': [1, 1, 2, 1], 'dims': [8, 12, 16, 24]}),
-    'CLIP': ('vit_base_patch16_clip_224.openai', {**TRANSFORMER, 'img_size': 64}),
+    'CLIP': ('vit_base_patch16_clip_quickgelu_224.openai', {**TRANSFORMER, 'img_size': 64}),
     'CLIP, convolutional': ('resnet50_clip', {}),
     'EfficientNet': ('tf_efficientnet_lite0', {}),
 }
@@ -177,6 +177,11 @@ def test_errors_say_what_to_do(tmp_path, golden, encoder_options):
     assert 'not a file of tensors' in message(weights=str(tmp_path / 'words.pth'))
     assert 'no state dict' in message(weights=str(tmp_path / 'other.pth'))
     assert 'position embeddings' in message(weights=str(tmp_path / 'meta.pth'), model_args={**TINY, 'img_size': 98})
+    quick = message(name='vit_base_patch16_clip_224.openai', weights=str(tmp_path / 'meta.pth'))
+    assert "trained with QuickGELU" in quick and "Use 'vit_base_patch16_clip_quickgelu_224.openai'" in quick
+    twice = {**TINY, 'img_size': 2 * TINY['img_size'], 'patch_size': 28}
+    assert 'patches of (14, 14) pixels in the file' in message(weights=str(tmp_path / 'meta.pth'), model_args=twice)
+    assert 'does not take these arguments (Token pooling' in message(model_args={**args, 'class_token': False})
     assert "lacks 'blocks.6" in message(weights=str(tmp_path / 'meta.pth'), model_args={**TINY, 'depth': 7})
 
 

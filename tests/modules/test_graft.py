@@ -51,6 +51,22 @@ def test_guides_sequentials_and_other_modules_and_keeps_parameter_names():
         torch.testing.assert_close(net(x), expected)
 
 
+def test_networks_that_take_no_rgb_are_refused():
+    with pytest.raises(OptionsError, match=r'Sequential does not take a trial input of shape \(1, 3, 64, 64\)'):
+        graft(nn.Sequential(nn.Conv2d(4, 4, 1)), ['0'], AddMean)
+
+
+def test_networks_that_do_not_take_every_size_are_guided():
+    network = nn.Sequential(nn.PixelUnshuffle(12), nn.Conv2d(432, 432, 1), nn.PixelShuffle(12))
+    widths = []
+
+    def fusion(channels):
+        widths.append(channels)
+        return AddMean(channels)
+
+    assert graft(network, ['1'], fusion) == ['1'] and widths == [432]
+
+
 def test_copies_are_guided_by_themselves():
     net = Net()
     graft(net, ['stem'], AddMean)

@@ -98,7 +98,9 @@ TASKS = 'datasets.train.tasks'
         ('datasets.train.prefetch_mode', 'gpu', 'datasets.train.prefetch_mode: expected cpu, cuda or nothing'),
         ('path.pretrain_network_g', '{folder}/words.pth', 'path.pretrain_network_g: '),
         ('path.pretrain_network_g', '{folder}/other.pth', "path.pretrain_network_g: '{folder}/other.pth' does not fit"),
-        ('network_g.backbone.inp_channels', 4, 'network_g.backbone: Restormer does not take'),
+        ('network_g.backbone.out_channels', 4, 'network_g.backbone.out_channels: expected 3 like inp_channels'),
+        ('network_g', {'type': 'NAFNet', 'img_channel': 1}, 'network_g: the network does not take RGB pictures'),
+        ('network_g.guide_at', [], 'network_g.guide_at: expected names of modules, got none'),
         ('train.dpc_opt.type', 'L1Loss', 'train.dpc_opt.type: expected DPCLoss'),
         ('num_gpu', 64, 'num_gpu: 64 asked for'),
         ('model_type', 'DINOIRModle', "did you mean 'DINOIRModel'?"),
@@ -110,9 +112,13 @@ TASKS = 'datasets.train.tasks'
         ('train.amp', True, 'train.amp: expected off, bf16 or fp16, got True'),
         ('train.checkpointing', 'latent', 'train.checkpointing: expected a list of names'),
         ('train.checkpointing', ['latnet'], "train.checkpointing: the backbone Restormer has no module 'latnet'"),
+        ('val.metrics.task', {'type': 'calculate_psnr', 'crop_border': 0}, 'val.metrics.task: a metric gives a column'),
+        ('val.metrics.psnr.crop_border', 200, 'val.metrics.psnr: cannot measure a trial picture, 256x256 pixels'),
+        ('val.metrics.psnr.input_order', 'XYZ', 'val.metrics.psnr: cannot measure a trial picture'),
         ('val.tile', 100, 'val.tile_overlap: expected an overlap from 0 to half of the tile, got 64 of 100 pixels'),
         ('datasets.valid', {}, 'datasets.valid: expected train, val or val_<anything>'),
         # pictures
+        (f'{TASKS}.average', {'dataroot_gt': '{folder}/clean'}, f'{TASKS}.average: figures of all tasks together'),
         (f'{TASKS}.denoise.dataroot_gt', '/nowhere', f'{TASKS}.denoise.dataroot_gt: '),
         (f'{TASKS}.denoise.dataroot_gt', '{folder}/empty', f'{TASKS}.denoise.dataroot_gt: '),
         (f'{TASKS}.derain.dataroot_lq', '{folder}/shorter', '96x60'),
@@ -132,6 +138,22 @@ def test_one_error_with_the_options_full_path(path, value, said, options, folder
         value = value.format(folder=folder)
     put(options, path, value)
     assert said.format(folder=folder) in str(refusal(options))
+
+
+def test_two_validation_sets_of_one_name_are_refused(options, folder):
+    tasks = {'derain': {'dataroot_gt': str(folder / 'clean'), 'dataroot_lq': str(folder / 'rain')}}
+    for phase in ('val', 'val_2'):
+        options['datasets'][phase] = {'name': 'x', 'type': 'MixedDegradationDataset', 'tasks': tasks, 'phase': 'val'}
+    assert str(refusal(options)).startswith('datasets.val_2.name: datasets.val has this name, too')
+    options['datasets']['val_2']['name'] = 'y'
+    options['datasets']['train']['name'] = 'x'
+    check_builds(options, is_train=True)
+
+
+def test_the_best_is_kept_only_where_it_was_saved(options):
+    options['logger'].update(keep_last=2, save_checkpoint_freq=2)
+    with pytest.warns(UserWarning, match='val.val_freq .1. is no multiple of logger.save_checkpoint_freq .2.'):
+        check_builds(options, is_train=True)
 
 
 def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):

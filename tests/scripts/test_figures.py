@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.data.degradations import GaussianBlur, GaussianNoise
 from scripts.paper import feature_figures as figures
-from scripts.paper.figure_style import encoder_text
+from scripts.paper.wording import encoder_text
 from tests.conftest import TINY_ENCODER
 
 pytestmark = pytest.mark.filterwarnings('ignore:The encoder:UserWarning')

@@ -10,7 +10,8 @@ import pytest
 from skimage import data
 
 from scripts.paper import result_figures as figures
-from scripts.paper.runs import RunError, jobs, result_file
+from scripts.paper.measured import RunError, result_file
+from scripts.paper.runs import jobs
 from scripts.paper.variants import Experiments
 
 SIDE = 150

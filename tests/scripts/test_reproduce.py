@@ -17,7 +17,8 @@ from dinoir_plugin.compat.safe_yaml import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
-from scripts.paper import degraded, report, runs
+from scripts.paper import degraded, published, report, runs
+from scripts.paper.measured import RunError, figures, not_measured, refuse_stale, result_file
 from scripts.paper.variants import ROOT, TASKS, Experiments, flat_files, read_yaml, training_options
 
 
@@ -46,9 +47,11 @@ def test_the_paper_is_all_there(experiments):
     not_built = {row[0] for row in tables['table1']['rows'] if row[-1] is None}
     assert not_built == {'MPRNet', 'AirNet', 'WGWS-Net', 'DA-CLIP', 'Perceive-IR'}
     for name, about in tables.items():
-        for budget in ('full', 'mini'):
-            missing = set(about['tests']) - set(experiments.budgets[budget]['tests'])
-            assert not missing or budget == 'mini', (name, missing)
+        assert set(about['tests']) <= set(experiments.budgets['full']['tests'])
+        for budget in filter(lambda budget: experiments.allows(name, budget), experiments.budgets):
+            assert set(about['tests']) & set(experiments.budgets[budget]['tests']), (name, budget)
+    with pytest.raises(RunError, match='mini_all4 is not for the budget full: add --budget mini'):
+        runs.jobs(experiments, 'mini_all4', 'full', 1, None)
 
 
 def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
@@ -85,7 +88,7 @@ def test_runs_of_the_small_budgets_build(experiments, budget, run):
 
 
 def made_up(name, test, psnr):
-    path = runs.result_file(name, test)
+    path = result_file(name, test)
     path.parent.mkdir(parents=True, exist_ok=True)
     average = {'psnr': psnr, 'ssim': psnr / 100, 'psnr_all_in_one': psnr, 'ssim_all_in_one': psnr / 100}
     path.write_text(json.dumps({'means': {'denoise': average, 'average': average}}))
@@ -105,7 +108,13 @@ def test_report_keeps_ours_and_published_apart(experiments):
     assert row == ['31.50 ± 0.71', '31.23', '+0.27', '0.3150 ± 0.0071', '0.883', '-0.568']
     assert rows_of(text, '### noise15')['DnCNN'] == ['–', '33.89', '–', '–', '0.930', '–']
     assert rows_of(text, '### noise25')['AirNet'] == ['not built here', '31.48', '–', 'not built here', '0.893', '–']
-    assert 'Published: PromptIR (arXiv 2306.13090), Table 4.' in text
+    assert '- PromptIR (arXiv 2306.13090), Table 4: DnCNN, FFDNet, ' in text
+    assert '- DINO-IR (arXiv 2312.01677), Table 2: not entered in' in text
+    assert 'Each network is trained for 200000 iterations of 12 patches of 128 px, then ' in text
+    assert 'Encoder: vit_base_patch14_dinov2, ' in text
+    # what lacks figures is named
+    names = text.split('and so with dashes: ')[1]
+    assert names.startswith('full_dncnn_noise_seed0, full_dncnn_noise_seed1, full_ffdnet_noise_seed0')
     # one column a test, and no mean where some are missing
     assert rows_of(text, '## Ours')['DnCNN'][1] == '31.50 ± 0.71 / 0.3150 ± 0.0071'
     assert rows_of(text, '## Ours')['DnCNN'][-1] == '– / –'
@@ -134,16 +143,48 @@ def test_gains_are_those_of_pairs(experiments):
     assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
 
 
-def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments):
+def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, folder, monkeypatch):
     for test, psnr in (('noise25', 30.0), ('rain', 20.0), ('blur', 22.0), ('haze', 10.0)):
         made_up('full_dinoir_2_tasks_seed0', test, psnr)
-    row = rows_of(report.markdown(experiments, 'table6', 'full', seeds=1), '## Ours')['DINO-IR, noise + rain']
+    entered(folder, monkeypatch, {'source': 'X', 'figures': {
+        'DINO-IR, noise + rain': {'haze': [16, 0.6], 'rain': [19, None]}}})  # fmt: skip
+    text = report.markdown(experiments, 'table6', 'full', seeds=1)
+    row = rows_of(text, '## Ours')['DINO-IR, noise + rain']
     assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(22.00 / 0.2200)', '(10.00 / 0.1000)', '25.00 / 0.2500']
+    row = rows_of(text, '### haze')['DINO-IR, noise + rain']
+    assert row == ['(10.00)', '16.00', '–', '(0.1000)', '0.600', '–']
+    row = rows_of(text, '### rain')['DINO-IR, noise + rain']
+    assert row == ['20.00', '19.00', '+1.00', '0.2000', '–', '–']
 
 
-def test_report_says_that_figures_have_not_been_entered(experiments):
-    text = report.markdown(experiments, 'table3', 'full', seeds=1)
-    assert 'Published: DINO-IR (arXiv 2312.01677), Table 3.' in text and 'have not been entered' in text
+def entered(folder, monkeypatch, *sources):
+    """Published figures of table 6."""
+    (folder / 'published.yml').write_text(yaml.safe_dump({'table6': list(sources)}))
+    monkeypatch.setattr(published.read, '__defaults__', (folder / 'published.yml',))
+
+
+@pytest.mark.parametrize('table', Experiments().tables)
+def test_published_figures_fit_their_tables(experiments, table):
+    about = experiments.tables[table]
+    published.read(table, about, about.get('metrics', report.DEFAULT_METRICS))
+
+
+@pytest.mark.parametrize(
+    ('figures', 'said'),
+    [
+        ({'DINO-IR (noise)': {'haze': [1, 2]}}, 'the table has no such row or test. Its rows are DINO-IR, four tasks'),
+        ({'DINO-IR, noise': {'fog': [1, 2]}}, 'its tests noise25, rain, blur, haze'),
+        ({'DINO-IR, noise': {'haze': [1]}}, 'expected [psnr, ssim], ~ where there is none, got [1]'),
+        ({'DINO-IR, noise': {'haze': [1, 'x']}}, "got [1, 'x']"),
+        ({'DINO-IR, noise': {'rain': [1, 2]}}, 'another source has this figure, too'),
+    ],
+)
+def test_published_figures_that_do_not_fit_are_refused(experiments, folder, monkeypatch, figures, said):
+    first = {'source': 'X', 'figures': {'DINO-IR, noise': {'rain': [1, None]}}}
+    entered(folder, monkeypatch, first, {'source': 'Y', 'figures': figures})
+    with pytest.raises(RunError) as caught:
+        published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
+    assert said in str(caught.value) and 'published.yml: table6, Y: DINO-IR' in str(caught.value)
 
 
 def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experiments, folder, capfd):
@@ -155,39 +196,43 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
         imsave(folder / 'datasets' / 'quickstart' / part / '1.png', data.coffee()[:72, :80], check_contrast=False)
     job = next(job for job in runs.jobs(experiments, 'table3', 'tiny', seeds=1, data=None) if job.run == 'dpc')
     runs.do(job, '[1/1]')
-    content = json.loads(runs.result_file(job.name, 'noise25').read_text())
+    content = json.loads(result_file(job.name, 'noise25').read_text())
     assert content['means']['average']['psnr'] > 10
-    assert runs.figures([job.name], 'noise25', 'psnr').mean == content['means']['average']['psnr']
+    assert figures([job.name], 'noise25', 'psnr').mean == content['means']['average']['psnr']
     assert (folder / 'results' / job.name / 'visualization' / 'noise25' / 'denoise').is_dir()
-    before = runs.result_file(job.name, 'noise25').stat().st_mtime_ns
+    before = result_file(job.name, 'noise25').stat().st_mtime_ns
     capfd.readouterr()
     runs.do(job, '[1/1]')
     assert capfd.readouterr().err == f'reproduce: [1/1] {job.name}: there already\n'
-    assert runs.result_file(job.name, 'noise25').stat().st_mtime_ns == before
-    assert not runs.not_measured(job.name, job.tests)
+    assert result_file(job.name, 'noise25').stat().st_mtime_ns == before
+    assert not not_measured(job.name, job.tests, job.checkpoint)
+    runs.refuse_stale_results(job)
     os.utime(folder / 'experiments' / job.name / 'models' / 'net_g_latest.pth')  # trained anew
     checkpoint = Path('experiments') / job.name / 'models' / 'net_g_latest.pth'
-    assert runs.not_measured(job.name, job.tests, since=checkpoint) == job.tests
+    assert not_measured(job.name, job.tests, checkpoint) == job.tests
+    assert not_measured(job.name, job.tests, Path('gone.pth')) == job.tests
     others = {'noise25': {'denoise': {**job.tests['noise25']['denoise'], 'dataroot_gt': 'elsewhere'}}}
-    assert runs.not_measured(job.name, others) == others
-    with pytest.raises(runs.RunError, match='the figures of noise25 are of other pictures or of an earlier network'):
-        runs.refuse_stale(job.name, others)
+    assert not_measured(job.name, others) == others
+    with pytest.raises(RunError, match='the figures of noise25 are of other pictures, or of an earlier network'):
+        refuse_stale(job.name, others)
     # another table asks for another test of the same network: both are there afterwards
     noise50 = {'denoise': {**job.tests['noise25']['denoise'], 'degradation': {'type': 'gaussian_noise', 'sigma': 50}}}
     runs.do(job._replace(tests={'noise50': noise50}), '[1/1]')
-    assert not runs.not_measured(job.name, {**job.tests, 'noise50': noise50}, since=checkpoint)
+    assert not not_measured(job.name, {**job.tests, 'noise50': noise50}, checkpoint)
     degraded.measure('tiny', job.tests)
     (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
                                        'tasks': job.tests['noise25']})  # fmt: skip
     image, target = (np.rint(item[key].numpy() * 255) for key in ('lq', 'gt'))
     expected = peak_signal_noise_ratio(target, image, data_range=255)
-    assert runs.figures(['tiny_degraded'], 'noise25', 'psnr').mean == pytest.approx(expected, abs=1e-6)
+    assert figures(['tiny_degraded'], 'noise25', 'psnr').mean == pytest.approx(expected, abs=1e-6)
     # trained by hand, from the same options or from others
     (folder / 'experiments' / 'reproduce' / f'{job.name}.yml').unlink()
     runs.do(job, '[1/1]')
     job.training['train']['total_iter'] = 3
-    with pytest.raises(runs.RunError, match=f'experiments/{job.name} was trained with other options'):
-        runs.do(job, '[1/1]')
+    for asked in (lambda: runs.do(job, '[1/1]'), lambda: runs.refuse_stale_results(job)):
+        with pytest.raises(RunError, match=f'experiments/{job.name} was trained with other options'):
+            asked()
+    assert read_yaml(folder / 'experiments' / 'reproduce' / f'{job.name}.yml')['train']['total_iter'] == 2
 
 
 def test_a_stop_reaches_the_trainer_which_saves(experiments, folder):
@@ -219,7 +264,7 @@ def test_a_stop_reaches_the_trainer_which_saves(experiments, folder):
     ],
 )
 def test_the_folder_of_pictures_is_checked_first(experiments, budget, data, message):
-    with pytest.raises(runs.RunError, match=message):
+    with pytest.raises(RunError, match=message):
         runs.data_folder(experiments, budget, data)
 
 
@@ -231,12 +276,16 @@ def reproduce(*words):
 def test_commands_say_what_there_is_and_what_is_missing(folder):
     listed = reproduce('list')
     assert listed.returncode == 0 and 'done: of 4, full 0, mini 0, tiny 0' in listed.stdout
+    assert 'fig1b      drawn from table6' in listed.stdout
     drawn = reproduce('run', 'fig5', '--budget', 'tiny')
     assert drawn.returncode == 0 and drawn.stdout == 'experiments/reproduce/fig5_tiny.png\n'
     assert (folder / 'experiments' / 'reproduce' / 'fig5_tiny.png').stat().st_size > 10_000
     empty = reproduce('report', 'table3', '--budget', 'tiny')
     assert empty.returncode == 1
-    assert 'table3: nothing has been measured with seed 0 and budget tiny. Run it first' in empty.stderr
+    assert 'table3: nothing has been measured with budget tiny. Run it first' in empty.stderr
+    assert not list((folder / 'experiments' / 'reproduce').glob('table3*'))
     absent = reproduce('run', 'table3')
-    assert absent.returncode == 1 and 'no such folder: datasets/bsd400_wed.lmdb' in absent.stdout + absent.stderr
-    assert 'what went wrong stands above' in absent.stderr
+    assert absent.returncode == 1 and 'reproduce: datasets.test_noise25.tasks.denoise.dataroot_gt: ' in absent.stderr
+    assert 'no such folder: datasets/cbsd68.lmdb' in absent.stderr
+    drawn = reproduce('report', 'fig3b', '--budget', 'tiny', '--seeds', '2')
+    assert drawn.returncode == 1 and 'no --seeds, no --data' in drawn.stderr

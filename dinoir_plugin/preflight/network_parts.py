@@ -1,0 +1,114 @@
+"""Building for trial what depends on the network: checkpoints, output size, patches, the DPC loss, acceleration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import nn
+
+from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.construct import construct, registered
+from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.errors import OptionsError, under
+from dinoir_plugin.losses.dpc_loss import DPCLoss
+from dinoir_plugin.models.acceleration import prepare
+from dinoir_plugin.modules.encoder_weights import first_line
+from dinoir_plugin.modules.padding import any_size
+from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
+from dinoir_plugin.preflight.part import Part, check_loss, is_ours
+
+TRIAL_SIDE = 64
+# by how much patches may be enlarged or made smaller for the encoder, which sees test pictures nearly as they are
+PATCH_SCALE = 1.2
+
+
+def network_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
+    """What depends on the network: checkpoints, its scale, the DPC loss, acceleration."""
+    parts = _path_parts(opt)
+    if any(options.get('type') == MixedDegradationDataset.__name__ for options in opt['datasets'].values()):
+        parts.append(Part('network_g: output size', _check_scale))
+    if is_train and (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
+        data = opt['datasets']['train']
+        parts.append(Part('datasets.train.gt_size', lambda network: _check_patches(data, network)))
+    if is_ours(opt) and is_train:
+        train = opt.get('train') or {}
+        if train.get('dpc_opt') is not None:
+            parts.append(Part('train.dpc_opt', lambda network: _check_dpc(dict(train['dpc_opt']), network)))
+        parts.append(Part('train', lambda network: _check_acceleration(train, network, opt['num_gpu'])))
+    return parts
+
+
+def _check_scale(network: nn.Module) -> str:
+    """Degraded and target of our data set have one size, so the network has to keep it."""
+    image = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
+    try:
+        with torch.no_grad():
+            shape = any_size(network.eval(), image).shape
+    except Exception as error:  # a foreign network may raise anything
+        problem = f'the network does not take RGB pictures, {TRIAL_SIDE}x{TRIAL_SIDE} pixels ({first_line(error)})'
+        raise OptionsError('network_g', problem, 'Look at its numbers of channels') from error
+    if shape != image.shape:
+        problem = f'the network turns {TRIAL_SIDE}x{TRIAL_SIDE} pixels into {tuple(shape)}'
+        raise OptionsError(
+            'network_g', f'{problem}, but MixedDegradationDataset wants the same size', 'Set its upscale to 1'
+        )
+    return f'a trial run on {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
+
+
+def _check_patches(data: Mapping[str, Any], network: Any) -> str:
+    """Warns where the encoder meets things in another size in training than in tests."""
+    sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
+    found = []
+    for side in sorted(size for size in sizes if isinstance(size, int)):
+        taken = network.encoder.taken_side(side)
+        found.append(f'{side} px' if taken == side else f'{side} px, {taken} px for the encoder')
+        if max(side, taken) > PATCH_SCALE * min(side, taken):
+            problem = f'the encoder takes patches of {side} px as {taken} px, and whole pictures nearly as they are'
+            warnings.warn(f'datasets.train.gt_size: {problem}. {taken} suits it better', stacklevel=2)
+    return '; '.join(found)
+
+
+def _path_parts(opt: Mapping[str, Any]) -> list[Part]:
+    paths = opt['path']
+    parts = []
+    if paths.get('resume_state') and not opt.get('auto_resume'):
+        parts.append(Part('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
+    # a resumed run takes its own network, not the pretrained one
+    if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
+        parts.append(Part('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
+    return parts
+
+
+def _check_resume_state(path: str) -> str:
+    return f'{path}, iteration {check_file(path, "path.resume_state").get("iter")}'
+
+
+def _check_pretrained(paths: Mapping[str, Any], network: nn.Module) -> str:
+    key, strict = paths.get('param_key_g', 'params'), paths.get('strict_load_g', True)
+    check_checkpoint(paths['pretrain_network_g'], key, strict, network)
+    return f'{paths["pretrain_network_g"]}, {key}{"" if strict else ", not strict"}'
+
+
+def _check_dpc(options: dict[str, Any], network: nn.Module) -> str:
+    path = 'train.dpc_opt'
+    kind = registered(LOSS_REGISTRY, options, path)
+    if kind is not DPCLoss:
+        raise OptionsError(f'{path}.type', f'expected DPCLoss, got {kind.__name__}')
+    if options.get('encoder') is None and isinstance(network, DINOIRArch):
+        options['encoder'] = network.encoder
+    return check_loss(options, path, construct)
+
+
+def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> str:
+    on_gpu = num_gpu != 0 and torch.cuda.is_available()
+    if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
+        raise OptionsError('train.amp', problem, 'Write amp: fp16')
+    with under('train'):
+        prepare(network, train)
+    # YAML reads a bare `off` as false
+    return f'{train["total_iter"]} iterations, amp {train.get("amp") or "off"}'

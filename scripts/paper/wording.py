@@ -1,0 +1,38 @@
+"""What options say, in words for reports and captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+# where encoder.weights is no file
+SOURCES = {
+    'auto': "timm's pretrained weights",
+    'installed': 'pretrained weights of an installed package',
+    'random': 'random weights: without meaning',
+}
+
+
+def encoder_text(options: Mapping[str, Any]) -> str:
+    """An encoder and its weights; options as under ``network_g.encoder``."""
+    weights = options.get('weights', 'auto')
+    return f'{options["name"]}, {SOURCES.get(weights) or f"weights of {Path(weights).name}"}'
+
+
+def encoders(trainings: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence on the encoders that guide or judge in trainings with these options."""
+    users = [user for training in trainings for user in (training['network_g'], training['train'].get('dpc_opt', {}))]
+    texts = dict.fromkeys(encoder_text(user['encoder']) for user in users if 'encoder' in user)
+    return f'Encoder: {"; ".join(texts)}.' if texts else ''
+
+
+def length(training: Mapping[str, Any]) -> str:
+    """A sentence on how long is trained, and on what patches."""
+    data = training['datasets']['train']
+    stages = data.get('stages') or [{'iters': training['train']['total_iter']}]
+    parts = [
+        f'{stage["iters"]} iterations of {stage.get("batch_size_per_gpu", data["batch_size_per_gpu"])} patches of '
+        f'{stage.get("gt_size", data["gt_size"])} px' for stage in stages
+    ]  # fmt: skip
+    return f'Each network is trained for {", then ".join(parts)}.'
