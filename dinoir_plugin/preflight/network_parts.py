@@ -16,7 +16,6 @@ from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.errors import OptionsError, under
 from dinoir_plugin.losses.dpc_loss import DPCLoss
 from dinoir_plugin.models.acceleration import prepare
-from dinoir_plugin.modules.encoder_weights import first_line
 from dinoir_plugin.modules.padding import any_size
 from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
 from dinoir_plugin.preflight.part import Part, check_loss, is_ours
@@ -49,8 +48,8 @@ def _check_scale(network: nn.Module) -> str:
         with torch.no_grad():
             shape = any_size(network.eval(), image).shape
     except Exception as error:  # a foreign network may raise anything
-        problem = f'the network does not take RGB pictures, {TRIAL_SIDE}x{TRIAL_SIDE} pixels ({first_line(error)})'
-        raise OptionsError('network_g', problem, 'Look at its numbers of channels') from error
+        problem = f'the network does not take RGB pictures, {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
+        raise OptionsError('network_g', f'{problem} ({type(error).__name__}: {error})') from error
     if shape != image.shape:
         problem = f'the network turns {TRIAL_SIDE}x{TRIAL_SIDE} pixels into {tuple(shape)}'
         raise OptionsError(

@@ -87,13 +87,13 @@ def refuse_stale(name: str, tests: dict[str, Any], network: Path | None = None) 
 
 def recorded(name: str) -> dict[str, Any]:
     """Of which pictures the figures in ``results/<name>`` are: name of each test to its tasks."""
-    record = _record(name)
-    return read_yaml(record) if record.is_file() else {}
+    path = _record_path(name)
+    return read_yaml(path) if path.is_file() else {}
 
 
 def record(name: str, tests: dict[str, Any]) -> None:
     """Write down of which pictures the figures in ``results/<name>`` are, for :func:`recorded`."""
-    write(_record(name), tests)
+    write(_record_path(name), tests)
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -102,5 +102,5 @@ def write(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, as_yaml(content).encode())
 
 
-def _record(name: str) -> Path:
+def _record_path(name: str) -> Path:
     return FOLDER / f'{name}_measured.yml'
