@@ -14,6 +14,7 @@ Training takes one process, on one GPU where there is one.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +38,9 @@ def main() -> int:
     args = _arguments(experiments)
     try:
         args.command(experiments, args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; what Python still wants to write goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RunError, OptionsError) as error:
         sys.stderr.write(f'reproduce: {error}\n')
         return 1
@@ -102,8 +106,8 @@ def _report(experiments: Experiments, args: argparse.Namespace) -> None:
         getattr(results, args.what)(experiments, args.budget, args.seeds, picture)
     else:
         path = report.write(experiments, args.what, args.budget, args.seeds)
-        sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
         results.rows(experiments, args.what, args.budget, picture, args.data)
+        sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
     sys.stdout.write(f'{picture}\n')
 
 

@@ -84,11 +84,11 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
         row.untrained = [test for test in tests if not trained & set(size['tests'][test])]
     sources = published.read(table, about, metrics)
     trainings = [job.training for job in jobs(experiments, table, budget, 1, None)]
-    over = 'one seed' if seeds == 1 else f'{seeds} seeds, ± the standard deviation between them'
+    over = 'One seed' if seeds == 1 else f'Mean over {seeds} seeds, ± the standard deviation between them'
     parts = [
         f'# {table}: {about["title"]}\n',
         f'{size["note"]} {length(trainings[0])} {encoders(trainings)}\n',
-        f'{CONVENTIONS[metrics[0]]} Mean over {over}. The last column is the mean of the others.\n',
+        f'{CONVENTIONS[metrics[0]]} {over}. The last column is the mean of the others.\n',
         _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
         '## Ours\n',
         _overview([inputs, *rows], tests, metrics),
