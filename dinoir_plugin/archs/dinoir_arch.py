@@ -60,8 +60,6 @@ class DINOIRArch(nn.Module):
         widths = [self.encoder.widths[layer] for layer in self.layers.values()]
         self.psf = construct(PixelSemanticFusion, 'psf', dict(psf or {}), in_channels=widths)
         guide_channels = self.psf.dim
-        if not guide_at:
-            raise OptionsError('guide_at', 'expected names of modules, got none', 'A baseline is the backbone itself')
         self.guided = graft(
             self.backbone,
             guide_at,

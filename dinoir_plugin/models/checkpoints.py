@@ -16,7 +16,7 @@ from torch import nn
 
 from dinoir_plugin import network_file
 from dinoir_plugin.compat.resume import PASSED_OVER
-from dinoir_plugin.models import random_state, ranks
+from dinoir_plugin.models import random_state, ranks, results
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.modules.frozen_encoder import FrozenEncoder
 from dinoir_plugin.whole_files import UNFINISHED, save_whole, write_whole
@@ -122,11 +122,9 @@ class Checkpoints(BaseModel):
     def remember_best(self) -> None:
         """Write down which iterations were the best so far."""
         content = {
-            # JSON has no number for the PSNR of equal pictures
-            name: {metric: {**entry, 'val': entry['val'] if math.isfinite(entry['val']) else None}
-                   for metric, entry in record.items()}
+            name: {metric: {**entry, **results.for_json({'val': entry['val']})} for metric, entry in record.items()}
             for name, record in self.best_metric_results.items()
-        }  # fmt: skip
+        }
         write_whole(self._folder() / BEST, (json.dumps(content, indent=1) + '\n').encode())
 
     def _read_best(self, iteration: int) -> None:

@@ -45,8 +45,8 @@ def write(
     rows = {task or WITHOUT_TASK: dict(table) for task, table in means.items()}
     metrics = list(next(iter(means.values())))
     rows[AVERAGE] = {metric: sum(table[metric] for table in means.values()) / len(means) for metric in metrics}
-    per_picture = [{'task': picture.task, 'name': picture.name, **_finite(picture.values)} for picture in pictures]
-    finite = {task: _finite(row) for task, row in rows.items()}
+    per_picture = [{'task': picture.task, 'name': picture.name, **for_json(picture.values)} for picture in pictures]
+    finite = {task: for_json(row) for task, row in rows.items()}
     content = {'iteration': iteration, 'means': finite, 'pictures': per_picture}
     write_whole(folder / f'metrics_{name}.json', (json.dumps(content, indent=1) + '\n').encode())
 
@@ -61,7 +61,7 @@ def write(
     write_whole(path, stream.getvalue().encode())
 
 
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+def for_json(values: Mapping[str, float]) -> dict[str, float | None]:
     """The PSNR of equal pictures is infinite, for which JSON has no number."""
     return {metric: value if math.isfinite(value) else None for metric, value in values.items()}
 

@@ -128,10 +128,6 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_WEIGHTS_SEED)
         model = _create(name, model_args)
-    # instance attributes shadow timm's methods; partial keeps them picklable and deep copies of them consistent
-    if 'dinov2' in name:
-        model._pos_embed = functools.partial(dinov2_positions, model)
-        _of_use(model, name)
     notes = ' '.join(model.pretrained_cfg.get('notes') or ())
     if 'quickgelu' in notes and 'quickgelu' not in name and weights != 'random':
         problem = f"the weights of '{name}' were trained with QuickGELU, which timm's model of this name has not"
@@ -165,7 +161,10 @@ def _create(name: str, model_args: dict[str, Any]) -> Any:
 
 
 def _of_use(model: Any, name: str) -> Any:
-    """The model, if it gives feature maps of a picture that is small and no square."""
+    """The model, DINOv2 with Meta's positions, if it gives feature maps of a small picture that is no square."""
+    # instance attributes shadow timm's methods; partial keeps them picklable and deep copies of them consistent
+    if 'dinov2' in name:
+        model._pos_embed = functools.partial(dinov2_positions, model)
     try:
         side = _unit(model)
         with torch.no_grad():

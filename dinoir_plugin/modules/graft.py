@@ -57,8 +57,10 @@ def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[in
         The names guided, in the order of the network.
 
     Raises:
-        OptionsError: A name that no submodule has, or a submodule whose output is no (B, C, H, W) tensor.
+        OptionsError: No name, one that no submodule has, or a submodule whose output is no (B, C, H, W) tensor.
     """
+    if not guide_at:
+        raise OptionsError('guide_at', 'expected names of modules, got none', 'A baseline is the backbone itself')
     names = resolve_names(network, guide_at, 'guide_at')
     widths = _probe_widths(network, names)
     for name in names:

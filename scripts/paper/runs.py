@@ -114,12 +114,12 @@ def do(job: Job, place: str) -> None:
         say(f'{place} {job.name}: there already')
         return
     # the tester puts earlier results aside: what other tables need is measured again, too
-    wanted = {**recorded(job.name), **job.tests}
+    known = recorded(job.name)
+    wanted = {**known, **job.tests}
     say(f'{place} {job.name}: measuring {", ".join(wanted)}')
     options = FOLDER / f'{job.name}_test.yml'
     write(options, test_options(job.training, wanted, job.name, job.checkpoint))
-    earlier = {test: tasks for test, tasks in recorded(job.name).items() if test not in job.tests}
-    record(job.name, earlier)
+    record(job.name, {test: tasks for test, tasks in known.items() if test not in job.tests})
     _start(['-m', 'basicsr.test', '-opt', str(options)])
     lacking = [test for test in wanted if not result_file(job.name, test).is_file()]
     if lacking:
