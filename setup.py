@@ -66,7 +66,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dinoir_plugin*']),
-    entry_points={'console_scripts': ['dinoir = dinoir_plugin.__main__:main']},
+    entry_points={'console_scripts': ['dinoir = dinoir_plugin.cli:main']},
     cmdclass={'build_py': BuildWithAutoload},
     # BasicSR 1.4.2 does not build on Python 3.13.
     python_requires='>=3.10,<3.13',

@@ -1,21 +1,30 @@
-"""DINO-IR as an extension of BasicSR.
+"""All-in-one image restoration as an extension of BasicSR.
 
 Importing the package costs next to nothing, since every start of the interpreter does it: it arms the hook that
 registers the plugin with BasicSR once BasicSR is imported, or registers at once where BasicSR is imported already.
 """
 
-from dinoir_plugin import _autoload
+from dinoir_plugin.plugin import autoload
 
-__all__ = ['Restorer', '__version__']
 __version__ = '0.1.0'
 
-_autoload.arm()
+# The public names and the modules that define them, loaded when first asked for.
+_PUBLIC = {
+    'DINOIRArch': 'dinoir_plugin.methods.dinoir',
+    'DPCLoss': 'dinoir_plugin.methods.dinoir',
+    'MixedDegradationDataset': 'dinoir_plugin.data.mixed_degradation_dataset',
+    'RestorationModel': 'dinoir_plugin.models.restoration_model',
+    'Restorer': 'dinoir_plugin.restore.restorer',
+}
+__all__ = ['DINOIRArch', 'DPCLoss', 'MixedDegradationDataset', 'RestorationModel', 'Restorer', '__version__']
+
+autoload.arm()
 
 
 def __getattr__(name: str) -> object:
-    """Load what is not needed at every start of the interpreter when it is first asked for."""
-    if name == 'Restorer':
-        from dinoir_plugin.restore.restorer import Restorer
+    """Load a public name when it is first asked for."""
+    if name not in _PUBLIC:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    import importlib
 
-        return Restorer
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

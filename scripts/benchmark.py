@@ -31,14 +31,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.code import device, forward, loading, profiles, restoring, sizes, training  # noqa: E402
+from benchmarks.code.measure import Result, keeping_memory  # noqa: E402
+from dinoir_plugin.core.machine import machine  # noqa: E402
 from dinoir_plugin.models.acceleration import has_bf16  # noqa: E402
-from scripts.benchmarks import device, forward, loading, pictures, profiles, restoring, training  # noqa: E402
-from scripts.benchmarks.measure import Result, keeping_memory  # noqa: E402
-from scripts.machine import machine  # noqa: E402
 
 
 @dataclass(frozen=True)
-class Row:
+class Benchmark:
     """What is measured, what is aimed at, how, and whether it needs a processor with units for bf16."""
 
     title: str
@@ -50,51 +50,51 @@ class Row:
 TRAIN, MEMORY = training.training, training.memory
 FULL_SIZE = ['encoder_level1', 'decoder_level1', 'refinement']
 ROWS = {
-    'restormer': Row('Restormer forward, 256 px, fp32 eager; x textbook', '>= 2.3', forward.restormer),
-    'compiled': Row('the same, compiled', '>= 3.0', partial(forward.restormer, form='compiled')),
-    'bf16': Row('the same, compiled, bf16', '>= 5.5', partial(forward.restormer, form='bf16'), needs_bf16=True),
-    'peak': Row('share of the matrix peak, fp32 compiled', '>= 0.60', forward.peak),
-    'guidance256': Row('guided over plain, 256 px, encoder apart', '<= 1.03', partial(forward.guidance, side=256)),
-    'guidance512': Row('guided over plain, 512 px, encoder apart', '<= 1.03', partial(forward.guidance, side=512)),
-    'whole': Row('DINO-IR with ViT-S/14 over plain backbone, 256 px', '<= 1.08', forward.whole),
-    'nafnet': Row('NAFNet forward, 256 px, fp32 eager; x textbook', '>= 1.5', forward.nafnet),
-    'training': Row('training step, fp32 eager; x textbook', '>= 2.2', TRAIN),
-    'training-compiled': Row('training step, fp32 compiled; x textbook', '>= 2.2', partial(TRAIN, compile=True)),
-    'training-bf16': Row(
+    'restormer': Benchmark('Restormer forward, 256 px, fp32 eager; x textbook', '>= 2.3', forward.restormer),
+    'compiled': Benchmark('the same, compiled', '>= 3.0', partial(forward.restormer, form='compiled')),
+    'bf16': Benchmark('the same, compiled, bf16', '>= 5.5', partial(forward.restormer, form='bf16'), needs_bf16=True),
+    'peak': Benchmark('share of the matrix peak, fp32 compiled', '>= 0.60', forward.peak),
+    'guidance256': Benchmark('guided over plain, 256 px, encoder apart', '<= 1.03', partial(forward.guidance, side=256)),
+    'guidance512': Benchmark('guided over plain, 512 px, encoder apart', '<= 1.03', partial(forward.guidance, side=512)),
+    'whole': Benchmark('DINO-IR with ViT-S/14 over plain backbone, 256 px', '<= 1.08', forward.whole),
+    'nafnet': Benchmark('NAFNet forward, 256 px, fp32 eager; x textbook', '>= 1.5', forward.nafnet),
+    'training': Benchmark('training step, fp32 eager; x textbook', '>= 2.2', TRAIN),
+    'training-compiled': Benchmark('training step, fp32 compiled; x textbook', '>= 2.2', partial(TRAIN, compile=True)),
+    'training-bf16': Benchmark(
         'training step, bf16 eager; x textbook fp32', '>= 4.5', partial(TRAIN, amp='bf16'), needs_bf16=True
     ),
-    'memory': Row("peak memory of the step, fp32 eager; of textbook's", '-', MEMORY),
-    'memory-bf16': Row(
+    'memory': Benchmark("peak memory of the step, fp32 eager; of textbook's", '-', MEMORY),
+    'memory-bf16': Benchmark(
         "peak memory of the step, bf16 eager; of textbook's", '<= 0.45', partial(MEMORY, amp='bf16'), needs_bf16=True
     ),
-    'bf16-product': Row("matrix product of 1024 in bf16; x fp32's time", '-', forward.bf16_product),
-    'checkpoint-some': Row(
+    'bf16-product': Benchmark("matrix product of 1024 in bf16; x fp32's time", '-', forward.bf16_product),
+    'checkpoint-some': Benchmark(
         'step with the full-size levels checkpointed; x without', '-', partial(training.checkpointing, levels=FULL_SIZE)
     ),
-    'checkpoint-all': Row(
+    'checkpoint-all': Benchmark(
         'step with all levels checkpointed; x without', '-', partial(training.checkpointing, levels=training.LEVELS)
     ),
-    'restormer-kept': Row(
+    'restormer-kept': Benchmark(
         'the forward of row restormer, memory kept by the allocator', '-', keeping_memory(forward.restormer)
     ),
-    'guidance256-kept': Row(
+    'guidance256-kept': Benchmark(
         'the forwards of row guidance256, memory kept by the allocator',
         '<= 1.03',
         keeping_memory(partial(forward.guidance, side=256)),
     ),
-    'training-kept': Row('the step of row training, memory kept by the allocator', '-', keeping_memory(TRAIN)),
-    'ema': Row("EMA update; x BasicSR's loop", '>= 10', training.ema),
-    'tiled': Row('time a pixel, 4K over 1080p, tiles of 512', '1', pictures.tiled),
-    'loader': Row("a sample of the data set; x PairedImageDataset's time", '-', pictures.loader),
-    'drawing': Row('choosing a training sample; share of making it (PNG)', '<= 0.02', pictures.drawing),
-    'saving': Row('a checkpoint every 5,000 steps; share of their time', '<= 0.01', training.saving),
-    'local-restormer': Row(
+    'training-kept': Benchmark('the step of row training, memory kept by the allocator', '-', keeping_memory(TRAIN)),
+    'ema': Benchmark("EMA update; x BasicSR's loop", '>= 10', training.ema),
+    'tiled': Benchmark('time a pixel, 4K over 1080p, tiles of 512', '1', sizes.tiled),
+    'loader': Benchmark("a sample of the data set; x PairedImageDataset's time", '-', sizes.loader),
+    'drawing': Benchmark('choosing a training sample; share of making it (PNG)', '<= 0.02', sizes.drawing),
+    'saving': Benchmark('a checkpoint every 5,000 steps; share of their time', '<= 0.01', training.saving),
+    'local-restormer': Benchmark(
         'Restormer, 256 px, statistics over windows of 192; x whole',
         '-',
         partial(restoring.local_cost, name='restormer'),
     ),
-    'local-nafnet': Row('the same for NAFNet', '-', partial(restoring.local_cost, name='nafnet')),
-    'channels_last': Row('EDSR in NHWC; x NCHW', '-', forward.channels_last),
+    'local-nafnet': Benchmark('the same for NAFNet', '-', partial(restoring.local_cost, name='nafnet')),
+    'channels_last': Benchmark('EDSR in NHWC; x NCHW', '-', forward.channels_last),
 }
 # what a loss of speed would show in first, and the least (or most) that it may come to on a busy machine
 GUARD_ATTEMPTS = 3
@@ -182,8 +182,8 @@ def main() -> None:
     parser.add_argument('--guard', action='store_true', help='measure a few rows quickly; exit status 1 where one fell')
     parser.add_argument('--profile', action='store_true', help='print where the time goes')
     parser.add_argument('--device', help='measure the table of variants on this device, e.g. cuda')
-    parser.add_argument('--loading', type=Path, metavar='DATA', help='measure patches a second from real pictures')
-    parser.add_argument('--restoring', type=Path, metavar='NET', help='measure tiles and a large picture')
+    parser.add_argument('--loading', type=Path, metavar='DATA', help='measure patches a second from real images')
+    parser.add_argument('--restoring', type=Path, metavar='NET', help='measure tiles and a large image')
     args = parser.parse_args()
     warnings.filterwarnings('ignore', message='The encoder .* has random weights')
     if args.list:

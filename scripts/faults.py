@@ -26,18 +26,18 @@ sys.path.insert(0, str(ROOT))
 from scripts.benchmark import machine  # noqa: E402
 from tests.conftest import TINY_NETWORK  # noqa: E402
 from tests.faults import trials  # noqa: E402
-from tests.project import Project, make_pictures  # noqa: E402
+from tests.project import Project, make_images  # noqa: E402
 
 TWO_RANKS = {'more': trials.LAUNCHER, 'command': trials.TORCHRUN}
 
 
 class Workshop:
-    """Pictures, and a fresh project for each fault."""
+    """Images, and a fresh project for each fault."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
         self.seed = seed
-        self.pictures = make_pictures(folder / 'pictures')
+        self.images = make_images(folder / 'images')
         self._made = 0
 
     def project(self, suffix: str = '', **data: Any) -> Project:
@@ -45,7 +45,7 @@ class Workshop:
         self._made += 1
         folder = self.folder / f'project{self._made}'
         folder.mkdir()
-        project = trials.prepare(Project(folder, self.pictures, copy.deepcopy(TINY_NETWORK), suffix))
+        project = trials.prepare(Project(folder, self.images, copy.deepcopy(TINY_NETWORK), suffix))
         project.data.update(data)
         project.add_validation(val_freq=5, save_img=False)
         return project
@@ -88,7 +88,7 @@ def every_fault(workshop: Workshop, count: int) -> dict[str, Callable[[], Iterab
         'newest network or state cut at every 1/16 of its length': lambda: cut_checkpoints(workshop),
         'disk full while a network is written': lambda: full_disks(workshop),
         'a page of an LMDB (PNG) overwritten with noise': lambda: trials.damaged_lmdbs(
-            workshop.pictures, workshop.folder, 30, workshop.seed
+            workshop.images, workshop.folder, 30, workshop.seed
         ),
         'a loader worker killed': lambda: [trials.killed_worker(workshop.project(num_worker_per_gpu=1))],
         'a rank killed': lambda: [trials.killed_rank(workshop.project())],

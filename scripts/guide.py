@@ -1,4 +1,4 @@
-"""The pictures of docs/restore.md, made from the quickstart's photographs with the quickstart's network.
+"""The images of docs/restore.md, made from the quickstart's photographs with the quickstart's network.
 
 python scripts/guide.py                        after `make quickstart`
 python scripts/guide.py --checkpoint NET.pth --out docs
@@ -16,9 +16,9 @@ from PIL import Image
 from skimage import data
 
 from dinoir_plugin import Restorer
+from dinoir_plugin.core.atomic_files import write_atomic
+from dinoir_plugin.imaging.image_file import DecodedImage
 from dinoir_plugin.restore.comparison import comparison
-from dinoir_plugin.restore.pictures import Picture
-from dinoir_plugin.whole_files import write_whole
 
 CHECKPOINT = Path('experiments/dinoir_quickstart/models/net_g_latest.pth')
 NOISE = 25
@@ -28,7 +28,7 @@ PORT = 7861
 
 
 def main() -> None:
-    """Write the before/after picture, and a screenshot of the web page where there is a browser."""
+    """Write the before/after image, and a screenshot of the web page where there is a browser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--checkpoint', type=Path, default=CHECKPOINT)
     parser.add_argument('--out', type=Path, default=Path('docs'))
@@ -40,13 +40,13 @@ def main() -> None:
     restored = Restorer.from_checkpoint(args.checkpoint).restore(noisy)
     print(f'PSNR: {cv2.PSNR(clean, noisy):.2f} dB before, {cv2.PSNR(clean, restored):.2f} dB after')
     args.out.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out / 'restore.jpg', comparison(Picture(noisy), Picture(restored)))
+    write_atomic(args.out / 'restore.jpg', comparison(DecodedImage(noisy), DecodedImage(restored)))
     if args.browser:
         screenshot(args.browser, args.checkpoint, noisy, args.out / 'demo.png')
 
 
-def screenshot(browser: str, checkpoint: Path, picture: np.ndarray, path: Path) -> None:
-    """The web page with a restored picture."""
+def screenshot(browser: str, checkpoint: Path, image: np.ndarray, path: Path) -> None:
+    """The web page with a restored image."""
     from playwright.sync_api import sync_playwright
 
     from dinoir_plugin.restore.demo import build_page
@@ -55,7 +55,7 @@ def screenshot(browser: str, checkpoint: Path, picture: np.ndarray, path: Path) 
     page.queue().launch(server_port=PORT, prevent_thread_lock=True, quiet=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         upload = Path(folder, 'holiday.png')
-        Image.fromarray(picture).save(upload)
+        Image.fromarray(image).save(upload)
         tab = playwright.chromium.launch(executable_path=browser, args=['--no-sandbox']).new_page(
             viewport={'width': 1100, 'height': 720}
         )

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import lmdb
 
-from dinoir_plugin.preparation.catalogue import CATALOGUE, DataSet
-from dinoir_plugin.preparation.errors import PreparationError
-from dinoir_plugin.preparation.pictures import ENCODINGS, Recipe
-from dinoir_plugin.preparation.prepare import Request, Row, prepare
-from dinoir_plugin.preparation.protocols import PROTOCOLS, fragment
+from dinoir_plugin.datasets.catalogue import CATALOGUE, DataSet
+from dinoir_plugin.datasets.errors import PreparationError
+from dinoir_plugin.datasets.image_files import ENCODINGS, Recipe
+from dinoir_plugin.datasets.prepare import Prepared, Request, prepare
+from dinoir_plugin.datasets.protocols import PROTOCOLS, fragment
 
-HEADINGS = ('set', 'split', 'role', 'pictures', 'sub-images', 'MB', 'root')
+HEADINGS = ('set', 'split', 'role', 'images', 'sub-images', 'MB', 'root')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 def description(dataset: DataSet) -> str:
     """What a sub-command's help says of its data set."""
     counts = '; '.join(f'{split.name} {" + ".join(map(str, split.counts))}' for split in dataset.splits if split.counts)
-    return (f'{dataset.title}. From {dataset.origin} ({dataset.terms}). Pictures ({", ".join(dataset.roles)}): '
+    return (f'{dataset.title}. From {dataset.origin} ({dataset.terms}). Images ({", ".join(dataset.roles)}): '
             f'{counts}. Not checked: {dataset.unchecked}.')
 
 
@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='archive (.zip .tar .tar.gz .tgz) or folder of the release; all its parts at once')
     parser.add_argument('--out', type=Path, default=Path('datasets'), help='folder of all data sets')
     parser.add_argument('--sub-images', type=int, nargs=2, metavar=('SIZE', 'STEP'),
-                        help='cut pictures into overlapping squares, for instance 256 192; default: whole pictures')
+                        help='cut images into overlapping squares, for instance 256 192; default: whole images')
     parser.add_argument('--encoding', choices=ENCODINGS, default=ENCODINGS[0],
                         help='bmp (default) decodes many times faster; png is smaller, and takes 16 bits')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='default: one for each core')
@@ -92,12 +92,12 @@ def read_request(parser: argparse.ArgumentParser, chosen: argparse.Namespace) ->
     return Request(chosen.source, chosen.out, recipe, chosen.workers, chosen.partial)
 
 
-def print_table(rows: Sequence[Row]) -> None:
+def print_table(rows: Sequence[Prepared]) -> None:
     """One line for every root; sets that share a root each have a line, with the size of the whole root."""
     lines = [HEADINGS]
     for row in rows:
         pieces = '-' if row.sub_images is None else str(row.sub_images)
-        lines.append((row.dataset, row.split, row.role, str(row.pictures), pieces, f'{row.size / 1e6:.1f}',
+        lines.append((row.dataset, row.split, row.role, str(row.images), pieces, f'{row.size / 1e6:.1f}',
                       str(row.root)))
     widths = [max(map(len, column)) for column in zip(*lines)]
     for line in lines:

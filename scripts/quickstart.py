@@ -1,7 +1,7 @@
-"""The quickstart's two ends: make its pictures, and show what the trained network does with them.
+"""The quickstart's two ends: make its images, and show what the trained network does with them.
 
     python scripts/quickstart.py prepare     photographs of scikit-image into datasets/quickstart/
-    python scripts/quickstart.py report      table and picture from experiments/dinoir_quickstart/
+    python scripts/quickstart.py report      table and image from experiments/dinoir_quickstart/
 
 Between the two, BasicSR's own trainer runs options/train_dinoir_quickstart.yml.
 """
@@ -25,7 +25,7 @@ from dinoir_plugin import Restorer
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ROOT / 'options' / 'train_dinoir_quickstart.yml'
-PICTURES = Path('datasets/quickstart')
+IMAGES = Path('datasets/quickstart')
 EXPERIMENT = Path('experiments/dinoir_quickstart')
 TILE = 200
 CROP_HEIGHT, CROP_WIDTH = 144, 200
@@ -54,7 +54,7 @@ def prepare() -> int:
         # small files, because a patch costs the decoding of its whole file
         for top in range(0, image.shape[0] - TILE + 1, TILE):
             for left in range(0, image.shape[1] - TILE + 1, TILE):
-                write(PICTURES / 'train' / f'{name}_{top}_{left}.png', image[top : top + TILE, left : left + TILE])
+                write(IMAGES / 'train' / f'{name}_{top}_{left}.png', image[top : top + TILE, left : left + TILE])
                 tiles += 1
     for name, image in heldout.items():
         tops = (0, image.shape[0] - CROP_HEIGHT)
@@ -62,13 +62,13 @@ def prepare() -> int:
         corners = [(top, left) for top in tops for left in lefts]
         for number, (top, left) in enumerate(corners):
             crop = image[top : top + CROP_HEIGHT, left : left + CROP_WIDTH]
-            write(PICTURES / 'heldout' / f'{name}{number}.png', crop)
-    print(f'{PICTURES}/: {tiles} tiles of {len(training)} photographs, 8 held-out crops of {len(heldout)} others')
+            write(IMAGES / 'heldout' / f'{name}{number}.png', crop)
+    print(f'{IMAGES}/: {tiles} tiles of {len(training)} photographs, 8 held-out crops of {len(heldout)} others')
     return 0
 
 
 def write(path: Path, image: np.ndarray) -> None:
-    """Write an RGB or grey uint8 picture as a colour PNG."""
+    """Write an RGB or grey uint8 image as a colour PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     colour = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)
     if not cv2.imwrite(str(path), colour[..., ::-1]):
@@ -76,7 +76,7 @@ def write(path: Path, image: np.ndarray) -> None:
 
 
 def report() -> int:
-    """Restore the held-out pictures with the trained network; print the table, write the picture."""
+    """Restore the held-out images with the trained network; print the table, write the image."""
     options = yaml.safe_load(OPTIONS.read_text())
     restorer = Restorer.from_checkpoint(EXPERIMENT / 'models' / 'net_g_latest.pth')
     dataset = build_dataset({**options['datasets']['val'], 'phase': 'val'})
@@ -100,14 +100,14 @@ def report() -> int:
 
 
 def psnr(image: np.ndarray, target: np.ndarray) -> float:
-    """PSNR in dB of two uint8 pictures, RGB."""
+    """PSNR in dB of two uint8 images, RGB."""
     return float(calculate_psnr(image, target, crop_border=0))
 
 
 def print_table(scores: dict[str, list[tuple[float, float]]]) -> list[str]:
     """Print mean PSNR before and after of each task; return the tasks without a gain."""
     print('\nPSNR on held-out photographs (dB, mean)\n')
-    print(f'{"task":<10} {"pictures":>8} {"degraded":>9} {"restored":>9} {"gain":>7}')
+    print(f'{"task":<10} {"images":>8} {"degraded":>9} {"restored":>9} {"gain":>7}')
     failed = []
     for task, pairs in scores.items():
         before, after = np.mean(pairs, axis=0)
@@ -118,7 +118,7 @@ def print_table(scores: dict[str, list[tuple[float, float]]]) -> list[str]:
 
 
 def montage(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """Rows of equally large BGR pictures on white, headed degraded, restored, target."""
+    """Rows of equally large BGR images on white, headed degraded, restored, target."""
     height, width = rows[0][0].shape[:2]
     columns = len(rows[0])
     canvas_height = FIGURE_HEADER + len(rows) * (height + FIGURE_GAP)

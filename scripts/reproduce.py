@@ -7,7 +7,7 @@
     python scripts/reproduce.py options                        write options/paper/ anew
 
 A run that was stopped goes on where it was. Reports and figures come into experiments/reproduce/, trained networks into
-experiments/, restored pictures and figures of single pictures into results/, all under the folder that it is run in.
+experiments/, restored images and figures of single images into results/, all under the folder that it is run in.
 Training takes one process, on one GPU where there is one.
 """
 
@@ -23,10 +23,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dinoir_plugin.errors import OptionsError, under
-from scripts.paper import degraded, report, runs
-from scripts.paper.measured import RunError, refuse_stale
-from scripts.paper.variants import ROOT, Experiments, flat_files, training_options
+from dinoir_plugin.core.errors import OptionsError, under
+from dinoir_plugin.experiments import degraded, report, runs
+from dinoir_plugin.experiments.measured import RunError, refuse_stale
+from dinoir_plugin.experiments.variants import ROOT, Experiments, flat_files, training_options
 
 RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
 FEATURE_FIGURES = ('fig3a', 'fig3b', 'fig5')
@@ -64,7 +64,7 @@ def _arguments(experiments: Experiments) -> argparse.Namespace:
         chosen.add_argument('--budget', choices=list(experiments.budgets), default='full',
                             help='how large (default: full, the paper\'s setting where it gives one)')  # fmt: skip
         chosen.add_argument('--seeds', type=_count, default=1, help='trainings of each network (default: 1)')
-        chosen.add_argument('--data', help='folder of the pictures, for budgets that ask for one')
+        chosen.add_argument('--data', help='folder of the images, for budgets that ask for one')
     return parser.parse_args()
 
 
@@ -75,7 +75,7 @@ def _count(text: str) -> int:
 
 
 def _run(experiments: Experiments, args: argparse.Namespace) -> None:
-    _drawing()  # what is missing for the pictures is said before the trainings
+    _drawing()  # what is missing for the images is said before the trainings
     if args.what not in FEATURE_FIGURES:
         todo = _jobs(experiments, args)
         runs.prepare(experiments, args.budget)
@@ -94,42 +94,42 @@ def _jobs(experiments: Experiments, args: argparse.Namespace) -> list[runs.Job]:
 
 def _report(experiments: Experiments, args: argparse.Namespace) -> None:
     features, results = _drawing()
-    picture = report.path_of(args.what, args.budget, args.seeds, '.png')
+    image = report.path_of(args.what, args.budget, args.seeds, '.png')
     if args.what in FEATURE_FIGURES:
-        _feature_figure(experiments, args, getattr(features, args.what), picture)
+        _feature_figure(experiments, args, getattr(features, args.what), image)
         return
     todo = _jobs(experiments, args)
     for job in todo:
         runs.refuse_stale_results(job)
     refuse_stale(degraded.folder_name(args.budget), todo[0].tests)
     if args.what in RESULT_FIGURES:
-        getattr(results, args.what)(experiments, args.budget, args.seeds, picture)
+        getattr(results, args.what)(experiments, args.budget, args.seeds, image)
     else:
         path = report.write(experiments, args.what, args.budget, args.seeds)
-        results.rows(experiments, args.what, args.budget, picture, args.data)
+        results.rows(experiments, args.what, args.budget, image, args.data)
         sys.stdout.write(f'{path.read_text(encoding="utf-8")}\n{path}\n')
-    sys.stdout.write(f'{picture}\n')
+    sys.stdout.write(f'{image}\n')
 
 
 def _feature_figure(
-    experiments: Experiments, args: argparse.Namespace, draw: Callable[[Mapping[str, Any], Path], None], picture: Path
+    experiments: Experiments, args: argparse.Namespace, draw: Callable[[Mapping[str, Any], Path], None], image: Path
 ) -> None:
     if args.seeds > 1 or args.data is not None:
         raise RunError(f'{args.what} is drawn of photographs of scikit-image, without training: no --seeds, no --data')
     size = experiments.budgets[args.budget]
     encoder = training_options(experiments.runs['dinoir'], size, 'figure', seed=0)['network_g']['encoder']
     with under('network_g.encoder'):
-        draw(encoder, picture)
-    sys.stdout.write(f'{picture}\n')
+        draw(encoder, image)
+    sys.stdout.write(f'{image}\n')
 
 
 def _drawing() -> tuple[ModuleType, ModuleType]:
     """The modules that draw, which need matplotlib."""
     try:
-        from scripts.paper import feature_figures, result_figures
+        from dinoir_plugin.experiments import feature_figures, result_figures
     except ImportError as error:
         remedy = 'pip install "dinoir_plugin[figures]"'
-        raise RunError(f'pictures need one more package ({error}): {remedy}') from error
+        raise RunError(f'images need one more package ({error}): {remedy}') from error
     return feature_figures, result_figures
 
 

@@ -1,4 +1,4 @@
-"""Tiny models and real pictures that several tests use."""
+"""Tiny models and real images that several tests use."""
 
 import copy
 import os
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.project import Project, make_pictures
+from tests.project import Project, make_images
 
 # each worker of pytest-xdist has one core
 if 'PYTEST_XDIST_WORKER' in os.environ:
@@ -65,22 +65,22 @@ def network_options():
 
 
 @pytest.fixture(scope='session')
-def pictures(tmp_path_factory):
-    """See :func:`tests.project.make_pictures`."""
-    return make_pictures(tmp_path_factory.mktemp('pictures'))
+def images(tmp_path_factory):
+    """See :func:`tests.project.make_images`."""
+    return make_images(tmp_path_factory.mktemp('images'))
 
 
 @pytest.fixture
-def make_project(tmp_path, pictures, network_options):
+def make_project(tmp_path, images, network_options):
     def make(suffix=''):
-        return Project(tmp_path, pictures, network_options, suffix)
+        return Project(tmp_path, images, network_options, suffix)
 
     return make
 
 
 @pytest.fixture
 def tiny_run(network_options):
-    """From the folders of clean and rainy pictures to options that BasicSR trains with."""
+    """From the folders of clean and rainy images to options that BasicSR trains with."""
 
     def options(clean, rain):
         tasks = {

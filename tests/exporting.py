@@ -5,12 +5,12 @@ import io
 import onnxruntime
 import torch
 
-from dinoir_plugin import network_file
+from dinoir_plugin.core import network_file
 from dinoir_plugin.restore.export import export
 
 
 def exported(net, options, folder, ending):
-    """From a network, the options that build it and an ending to a function from picture to picture.
+    """From a network, the options that build it and an ending to a function from image to image.
 
     The export itself compares the file with the network and refuses one that differs by more than 1e-4.
     """

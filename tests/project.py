@@ -19,7 +19,7 @@ def write(folder, name, rgb):
     cv2.imwrite(str(folder / f'{name}.png'), rgb[..., ::-1])
 
 
-def make_pictures(root):
+def make_images(root):
     """Folders clean, rain, clear and hazy (many to one), 96x96, and the same as LMDBs."""
     for number, image in enumerate((data.astronaut(), data.coffee(), data.chelsea())):
         crop = image[100:196, 150:246]
@@ -40,9 +40,9 @@ def make_pictures(root):
 class Project:
     """A working directory with an options file."""
 
-    def __init__(self, folder, pictures, network, suffix=''):
+    def __init__(self, folder, images, network, suffix=''):
         self.folder = folder
-        roots = {name: str(pictures / f'{name}{suffix}') for name in ('clean', 'rain', 'clear', 'hazy')}
+        roots = {name: str(images / f'{name}{suffix}') for name in ('clean', 'rain', 'clear', 'hazy')}
         tasks = {
             'denoise': {'dataroot_gt': roots['clean'], 'degradation': {'type': 'gaussian_noise', 'sigma': [15, 50]}},
             'deblur': {

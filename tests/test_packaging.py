@@ -97,7 +97,7 @@ def test_installed_wheel_registers_and_leaves_nothing(environment, wheel):
     before = environment.names()
     environment.pip('install', '--no-deps', wheel)
     assert PTH in environment.names()
-    assert environment.run('-c', ARMED).stdout.split() == ['True', 'False', 'dinoir_plugin._autoload']
+    assert environment.run('-c', ARMED).stdout.split() == ['True', 'False', 'dinoir_plugin.plugin.autoload']
     assert environment.run('-c', ARMED, DINOIR_PLUGIN_AUTOLOAD='0').stdout.split()[0] == 'False'
 
     environment.see_outside()
@@ -124,7 +124,7 @@ def test_editable_install_arms_leaves_nothing_and_survives_a_moved_source(enviro
     arguments = ('--no-deps', '--no-build-isolation', '-e', checkout)
     environment.pip('install', *arguments, PYTHONPATH=str(tmp_path / 'build'))
     assert PTH in environment.names()
-    assert environment.run('-c', ARMED).stdout.split() == ['True', 'False', 'dinoir_plugin._autoload']
+    assert environment.run('-c', ARMED).stdout.split() == ['True', 'False', 'dinoir_plugin.plugin.autoload']
 
     checkout.rename(tmp_path / 'moved')
     done = environment.run('-c', ARMED)

@@ -10,8 +10,8 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.conv_stack import conv_stack
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.nn.conv_stack import conv_stack
 
 
 @ARCH_REGISTRY.register()

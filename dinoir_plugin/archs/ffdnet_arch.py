@@ -11,9 +11,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dinoir_plugin.modules.conv_stack import conv_stack
-from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.precision import full
+from dinoir_plugin.inference.padding import pad_to_multiple
+from dinoir_plugin.nn.conv_stack import conv_stack
+from dinoir_plugin.nn.precision import full
 
 # the median of |z| for a standard normal z
 NORMAL_MEDIAN = 0.6745
@@ -23,9 +23,9 @@ NORMAL_MEDIAN = 0.6745
 class FFDNet(nn.Module):
     """Convolutions at half the size that are told the noise level.
 
-    ``restored = shuffle(model([unshuffle(x), sigma]))``: the picture's four half-size parts and a map of the noise
+    ``restored = shuffle(model([unshuffle(x), sigma]))``: the image's four half-size parts and a map of the noise
     level go in, the four parts of the result come out. The defaults are the paper's network for colour; for grey
-    pictures it has ``in_nc: 1, out_nc: 1, nc: 64, nb: 15``.
+    images it has ``in_nc: 1, out_nc: 1, nc: 64, nb: 15``.
 
     Args:
         in_nc: Channels of the input.
@@ -52,8 +52,8 @@ class FFDNet(nn.Module):
             x: (B, in_nc, H, W), RGB in [0, 1]; any size. A side that is odd is mirrored by a pixel, like those of the
                 other networks here (KAIR repeats the border instead).
             sigma: Standard deviation of the noise on the scale of ``x`` (25 of 255 is 25 / 255), a number for all
-                pictures or (B,) one for each; None: what :func:`estimate_sigma` says of each picture, as trainers
-                and tools hand over pictures only.
+                images or (B,) one for each; None: what :func:`estimate_sigma` says of each image, as trainers
+                and tools hand over images only.
 
         Returns:
             (B, out_nc, H, W), not clipped.
@@ -71,7 +71,7 @@ class FFDNet(nn.Module):
 
 
 def estimate_sigma(image: Tensor) -> Tensor:
-    """The standard deviation of white noise in pictures (Donoho and Johnstone, Biometrika 1994, section 4.2).
+    """The standard deviation of white noise in images (Donoho and Johnstone, Biometrika 1994, section 4.2).
 
     ``median(|d|) / 0.6745`` over the diagonal details ``d = (a - b - c + e) / 2`` of the Haar transform, ``a, b``
     above ``c, e`` in squares of 2x2 pixels; the channels' values averaged. Few details come from edges, and the median
@@ -96,12 +96,12 @@ def estimate_sigma(image: Tensor) -> Tensor:
 
 
 def _for_each(sigma: float | Tensor, x: Tensor) -> Tensor:
-    """The noise level of each picture of ``x``, (B,)."""
+    """The noise level of each image of ``x``, (B,)."""
     if not isinstance(sigma, Tensor):
         if not 0 <= sigma <= 1:  # NaN is no level either
-            scale = f'the scale of the pictures (25 of 255 is {25 / 255:.3f})'
+            scale = f'the scale of the images (25 of 255 is {25 / 255:.3f})'
             raise ValueError(f'expected a sigma from 0 to 1, {scale}, got {sigma}')
         return x.new_full((len(x),), sigma)
     if sigma.shape != x.shape[:1]:
-        raise ValueError(f'expected a sigma for each of {len(x)} pictures, ({len(x)},), got {tuple(sigma.shape)}')
+        raise ValueError(f'expected a sigma for each of {len(x)} images, ({len(x)},), got {tuple(sigma.shape)}')
     return sigma.to(x.device)

@@ -14,9 +14,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.local_statistics import UsesStatistics
-from dinoir_plugin.modules.pixelwise import (
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.nn.local_statistics import UsesStatistics
+from dinoir_plugin.nn.pixelwise import (
     STRIP_ELEMENTS,
     convolved_strips,
     depthwise,
@@ -79,7 +79,7 @@ class NAFBlock(UsesStatistics):
         return F.linear(_gate(pointwise(self.conv4, self.norm2(x))), *_scaled(self.conv5, self.gamma))
 
     def _attended(self, gated: Tensor) -> Tensor:
-        """Beta * conv3(SCA(gated)), (B, H, W, C): the attention scales the columns of each picture's own weight."""
+        """Beta * conv3(SCA(gated)), (B, H, W, C): the attention scales the columns of each image's own weight."""
         batch, height, width, dim = gated.shape
         attention = F.linear(gated.mean(dim=(1, 2)), self.sca[1].weight.flatten(1), self.sca[1].bias)
         weight, bias = _scaled(self.conv3, self.beta)
@@ -117,7 +117,7 @@ class NAFNet(nn.Module):
 
     Attributes:
         size_multiple: Sides are padded to multiples of this, 2 for each level.
-        pads_with_zeros: What is added holds nothing; other networks mirror the picture.
+        pads_with_zeros: What is added holds nothing; other networks mirror the image.
 
     Raises:
         OptionsError: Encoder and decoder have different numbers of levels.

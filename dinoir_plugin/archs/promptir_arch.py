@@ -14,16 +14,16 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.local_statistics import UsesStatistics
-from dinoir_plugin.modules.padding import pad_to_multiple
-from dinoir_plugin.modules.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.inference.padding import pad_to_multiple
+from dinoir_plugin.nn.local_statistics import UsesStatistics
+from dinoir_plugin.nn.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
 
 
 class PromptGenerator(UsesStatistics):
     """A prompt for a feature: ``conv3x3(resize(sum_n w_n P_n))`` with ``w = softmax(linear(mean(x)))``.
 
-    With local statistics each window gets the prompt that a picture of its size would get, and the convolution sees
+    With local statistics each window gets the prompt that an image of its size would get, and the convolution sees
     them all.
 
     Args:

@@ -8,30 +8,30 @@ from typing import ClassVar
 
 import numpy as np
 
-from dinoir_plugin.decoding import FloatArray
+from dinoir_plugin.imaging.decoding import FloatArray
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a degradation may know beside the picture itself.
+    """What a degradation may know beside the image itself.
 
     Attributes:
-        depth: float32, shape (H, W) like the picture; distance from the camera divided by the largest distance in the
-            whole picture, so in [0, 1]. None unless the degradation has ``wants_depth``.
+        depth: float32, shape (H, W) like the image; distance from the camera divided by the largest distance in the
+            whole image, so in [0, 1]. None unless the degradation has ``wants_depth``.
     """
 
     depth: FloatArray | None = None
 
 
 class Degradation(ABC):
-    """One way to spoil a clean picture.
+    """One way to spoil a clean image.
 
     A subclass takes its parameters by keyword, checks them with `option_checks` under their plain names, and is
     entered in `degradations.DEGRADATIONS`.
 
     Attributes:
         margin: Pixels beyond each border that the result depends on. Whoever calls `apply` hands in that many more
-            (the picture's own; beyond its real borders what ``border`` says) and cuts them off afterwards.
+            (the image's own; beyond its real borders what ``border`` says) and cuts them off afterwards.
         border: One of `patches.BORDERS`; of use with a margin.
         wants_depth: Whether `apply` reads `Context.depth`.
     """
@@ -42,7 +42,7 @@ class Degradation(ABC):
 
     @abstractmethod
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
-        """Degrade a picture.
+        """Degrade an image.
 
         Args:
             image: float32, shape (H, W, 3), order RGB, range [0, 1]; not to be changed in place.
@@ -54,17 +54,17 @@ class Degradation(ABC):
         """
 
 
-# How a degraded picture becomes one that could have been read from a file.
+# How a degraded image becomes one that could have been read from a file.
 QUANTISE = ('round', 'truncate', 'none')
 
 
 def quantised(image: FloatArray, how: str) -> FloatArray:
-    """The picture with the 256 levels that an 8-bit file can hold.
+    """The image with the 256 levels that an 8-bit file can hold.
 
     Args:
         image: float32, any shape and order, meant to be in [0, 1].
         how: ``round`` clips and takes the nearest level; ``truncate`` clips and takes the level below, which darkens
-            by half a level; ``none`` returns the picture as it is, neither clipped nor rounded.
+            by half a level; ``none`` returns the image as it is, neither clipped nor rounded.
 
     Returns:
         Shape and order as they were.

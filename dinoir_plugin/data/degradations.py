@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from dinoir_plugin.construct import construct
+from dinoir_plugin.core.construct import construct
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.option_checks import choice, integer, join, mapping, number_range
 from dinoir_plugin.data.degradation_base import QUANTISE, Context, Degradation, quantised
-from dinoir_plugin.data.option_checks import choice, integer, join, mapping, number_range
 from dinoir_plugin.data.patches import BORDERS
 from dinoir_plugin.data.weather import Haze, RainStreaks
-from dinoir_plugin.decoding import FloatArray
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.imaging.decoding import FloatArray
 
 
 class GaussianNoise(Degradation):
@@ -24,8 +24,8 @@ class GaussianNoise(Degradation):
 
     Args:
         sigma: Standard deviation in 8-bit units (25 means 25/255), at least 0. A range ``[from, to]`` draws one sigma
-            a picture, uniformly.
-        quantise: ``round`` clips to [0, 1] and rounds to 8 bits, as if the noisy picture had been a file. ``truncate``
+            an image, uniformly.
+        quantise: ``round`` clips to [0, 1] and rounds to 8 bits, as if the noisy image had been a file. ``truncate``
             clips and cuts the fraction off, as the conversion to 8 bits in AirNet and PromptIR does: to compare with
             their figures. ``none`` leaves floats, not clipped: the range is then unbounded, as in Restormer and KAIR.
     """
@@ -48,13 +48,13 @@ class GaussianBlur(Degradation):
 
     Args:
         kernel_size: Side of the square kernel in pixels, odd; the Gaussian is cut there and made to sum to 1.
-        sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma a picture, uniformly.
-        quantise: ``round`` makes 8 bits of the result, as if the blurred picture had been a file; ``truncate`` and
+        sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma an image, uniformly.
+        quantise: ``round`` makes 8 bits of the result, as if the blurred image had been a file; ``truncate`` and
             ``none`` as for noise. Without that step the blur can be undone almost exactly, which no real blurred
-            picture can.
-        border: What the blur sees beyond the picture's borders: ``mirror`` (OpenCV's default, as GaussianBlur on a
-            whole picture gives), ``replicate``, or ``wrap``, the circular convolution of the deblurring literature
-            that works in the Fourier domain (KAIR: Zhang et al., USRNet, CVPR 2020). Inside a picture a patch is
+            image can.
+        border: What the blur sees beyond the image's borders: ``mirror`` (OpenCV's default, as GaussianBlur on a
+            whole image gives), ``replicate``, or ``wrap``, the circular convolution of the deblurring literature
+            that works in the Fourier domain (KAIR: Zhang et al., USRNet, CVPR 2020). Inside an image a patch is
             always blurred with its real surroundings.
     """
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dinoir_plugin.data.sources import IMAGE_SUFFIXES, FolderSource
-from dinoir_plugin.decoding import Array, FloatArray
+from dinoir_plugin.imaging.decoding import Array, FloatArray
 
 DEPTH_KINDS = ('depth', 'disparity')
 DEPTH_SUFFIXES = ('.npy', *IMAGE_SUFFIXES)
@@ -110,13 +110,13 @@ def _fill_from_nearest(values: FloatArray, known: Array) -> FloatArray:
 
 
 def made_up_depth(height: int, width: int, rng: np.random.Generator) -> FloatArray:
-    """Invent a smooth depth map: a ramp, far at the top as in most outdoor pictures, with gentle bumps.
+    """Invent a smooth depth map: a ramp, far at the top as in most outdoor images, with gentle bumps.
 
-    It is unrelated to what the picture shows; it only makes haze uneven.
+    It is unrelated to what the image shows; it only makes haze uneven.
 
     Args:
-        height: Rows of the whole picture.
-        width: Columns of the whole picture.
+        height: Rows of the whole image.
+        width: Columns of the whole image.
         rng: Random numbers; how many are used does not depend on the size.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Looks at every picture before a long run: by their headers in a moment, or decoded in full."""
+"""Looks at every image before a long run: by their headers in a moment, or decoded in full."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.depth import DepthSource
 from dinoir_plugin.data.sources import Source
 from dinoir_plugin.data.task import Task, size_text
-from dinoir_plugin.decoding import Array
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.imaging.decoding import Array
 
-# Above this many pictures the check takes long enough for people to wonder.
+# Above this many images the check takes long enough for people to wonder.
 SHOW_PROGRESS_ABOVE = 5000
 _THREADS = 8
 # Executor.map makes an object for each item before it begins; there may be a million items.
@@ -42,7 +42,7 @@ class Survey(NamedTuple):
     """What a look at all items of a task found.
 
     Attributes:
-        smallest, largest: Sizes of the clean pictures by their number of pixels; None where none can be read.
+        smallest, largest: Sizes of the clean images by their number of pixels; None where none can be read.
         bad_items: How many items cannot be used.
         problems: One sentence for each bad file or pair, each once, with the file's name.
     """
@@ -54,18 +54,18 @@ class Survey(NamedTuple):
 
 
 def check_tasks(tasks: Sequence[Task], least: int) -> None:
-    """Check the pictures of a data set by their headers, and decode the first ones of each task.
+    """Check the images of a data set by their headers, and decode the first ones of each task.
 
     Args:
         tasks: Its tasks.
-        least: The least height and width that a picture must have.
+        least: The least height and width that an image must have.
 
     Raises:
-        OptionsError: Names up to three pictures of a task that are too small, differ in size from their partner or
+        OptionsError: Names up to three images of a task that are too small, differ in size from their partner or
             cannot be read.
     """
     total = sum(len(task) for task in tasks)
-    with tqdm(total=total, desc='checking pictures', unit='picture', disable=total <= SHOW_PROGRESS_ABOVE) as bar:
+    with tqdm(total=total, desc='checking images', unit='image', disable=total <= SHOW_PROGRESS_ABOVE) as bar:
         for task in tasks:
             refuse_bad(task, survey(task, least, bar=bar))
             decode_first(task)
@@ -78,7 +78,7 @@ def survey(
 
     Args:
         task: The task.
-        least: The least height and width that a picture must have.
+        least: The least height and width that an image must have.
         look: From a file to its height and width, with OSError or ValueError where it cannot be used; by the header
             where None.
         bar: Counts the items.
@@ -104,7 +104,7 @@ def refuse_bad(task: Task, found: Survey) -> None:
     """Raise an OptionsError that names up to three of the problems, where there are any."""
     if found.problems:
         shown = '; '.join(found.problems[:3]) + ('; ...' if len(found.problems) > 3 else '')
-        raise OptionsError(task.path, f'{found.bad_items} of {len(task)} pictures cannot be used: {shown}')
+        raise OptionsError(task.path, f'{found.bad_items} of {len(task)} images cannot be used: {shown}')
 
 
 def decode_first(task: Task) -> list[Decoded]:
@@ -112,7 +112,7 @@ def decode_first(task: Task) -> list[Decoded]:
     try:
         return [_decode(source, number) for source, number in _files(task, 0)]
     except (OSError, ValueError) as error:
-        raise OptionsError(task.path, f'the first picture cannot be read: {error}') from error
+        raise OptionsError(task.path, f'the first image cannot be read: {error}') from error
 
 
 def decode_all(tasks: Iterable[Task]) -> dict[str, Decoded | str]:
@@ -126,7 +126,7 @@ def decode_all(tasks: Iterable[Task]) -> dict[str, Decoded | str]:
     results: dict[str, Decoded | str] = {}
     # The first file of each folder alone: an LMDB must not be opened by two threads at once.
     first = {source.root: path for path, (source, _) in files.items()}
-    with tqdm(total=len(files), desc='decoding pictures', unit='picture') as bar:
+    with tqdm(total=len(files), desc='decoding images', unit='image') as bar:
         for path in first.values():
             results[path] = _decode_or_say(files.pop(path))
             bar.update()
@@ -170,7 +170,7 @@ def _files(task: Task, item: int) -> list[tuple[Source, int]]:
 def _look_at(
     task: Task, item: int, least: int, look: Callable[[Source, int], Size]
 ) -> tuple[Size | None, list[str]]:
-    """Size of an item's clean picture, None where it cannot be read, and what is wrong with the item's files."""
+    """Size of an item's clean image, None where it cannot be read, and what is wrong with the item's files."""
     size: Size | None = None
     problems: list[str] = []
     gt_path = task.gt.path(task.pairs[item].gt)

@@ -16,12 +16,12 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
+from dinoir_plugin.core.errors import OptionsError, is_folder_name, reject_unknown
+from dinoir_plugin.core.option_checks import choice, flag, integer, mapping, positive
 from dinoir_plugin.data.image_check import check_tasks
-from dinoir_plugin.data.option_checks import choice, flag, integer, mapping, positive
-from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, picture_order, sample_rng
+from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, sample_rng, shuffled_order
 from dinoir_plugin.data.task import AVERAGE, Sample, Task
-from dinoir_plugin.decoding import Array, FloatArray
-from dinoir_plugin.errors import OptionsError, is_folder_name, reject_unknown
+from dinoir_plugin.imaging.decoding import Array, FloatArray
 
 # Some are read by BasicSR's loader and prefetchers only. io_backend and use_shuffle are accepted because BasicSR's own
 # files have them; the first says what the folders' names say already, the second is read by nobody in BasicSR either.
@@ -38,15 +38,15 @@ ON_ERROR = ('stop', 'skip')
 
 @DATASET_REGISTRY.register()
 class MixedDegradationDataset(Dataset[dict[str, Any]]):
-    """Pictures of several tasks, degraded on the way or read in pairs.
+    """Images of several tasks, degraded on the way or read in pairs.
 
     An item is a dict with ``lq`` and ``gt`` (float32 tensors of shape (3, H, W), order RGB, range [0, 1]; ``lq`` may
     leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name.
 
-    In training an item's number is its place in the whole run: task, picture, window, turn and degradation are a
+    In training an item's number is its place in the whole run: task, image, window, turn and degradation are a
     function of ``seed`` and that number alone, and numbers beyond ``len(dataset)`` go on to the next pass over the
-    pictures. Every picture of a task comes once in a pass, in an order that changes from pass to pass. In validation
-    and tests items come task by task as whole pictures, and random numbers follow from ``seed`` and file name.
+    images. Every image of a task comes once in a pass, in an order that changes from pass to pass. In validation
+    and tests items come task by task as whole images, and random numbers follow from ``seed`` and file name.
 
     Args:
         opt: The data set's options, not changed.
@@ -56,10 +56,10 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
                 ``pairing`` (``name`` or ``reside``) and ``filename_tmpl``; for haze ``dataroot_depth`` and
                 ``depth_kind`` (``depth`` or ``disparity``).
             sampling (str): ``balanced`` (default): every task has the same share of the samples, times its ``weight``.
-                ``proportional``: as many as its pictures, times its ``repeat`` (the literature's repeat factors) and
+                ``proportional``: as many as its images, times its ``repeat`` (the literature's repeat factors) and
                 ``weight``.
             on_error (str): What training does about a file that cannot be used: ``stop`` (default) or ``skip``, which
-                logs a line for it and takes the task's next picture instead.
+                logs a line for it and takes the task's next image instead.
             phase (str): ``train``, ``val`` or ``test``; set by BasicSR. Default ``train``.
             gt_size (int): Side of the training patches.
             use_hflip, use_rot (bool): BasicSR's turns, default true.
@@ -113,7 +113,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         self.stages = _read_stages(self.opt)
 
     def __len__(self) -> int:
-        """Items of a validation set; in training the least number of samples that show every picture."""
+        """Items of a validation set; in training the least number of samples that show every image."""
         return self._length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -151,23 +151,23 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
                     raise
                 self._report(task, item, error)
                 rng = sample_rng(self.seed, number)
-        raise ValueError(f'{task.path}: none of {len(task)} pictures can be used, so on_error: skip does not help.')
+        raise ValueError(f'{task.path}: none of {len(task)} images can be used, so on_error: skip does not help.')
 
     def choose(self, number: int) -> tuple[Task, Array, int, np.random.Generator]:
         """What training sample ``number`` is made of.
 
         Returns:
-            Its task, the order of the task's pictures in this pass, the place in that order, and its random numbers.
+            Its task, the order of the task's images in this pass, the place in that order, and its random numbers.
         """
         which, turn = self._cycle.locate(number)
         task = self._tasks[which]
         turn, place = divmod(turn, len(task))
-        return task, picture_order(self.seed, task.name, turn, len(task)), place, sample_rng(self.seed, number)
+        return task, shuffled_order(self.seed, task.name, turn, len(task)), place, sample_rng(self.seed, number)
 
     def _report(self, task: Task, item: int, error: Exception) -> None:
         if (task.name, item) not in self._reported:
             self._reported.add((task.name, item))
-            get_root_logger().warning(f'Skipped, and the next picture of task {task.name} taken: {error}')
+            get_root_logger().warning(f'Skipped, and the next image of task {task.name} taken: {error}')
 
     def _whole(self, number: int) -> tuple[Task, Sample]:
         which = bisect_right(self._ends, number)
@@ -193,17 +193,17 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier, self.opt.get('done_iters', 0))
 
     def summary(self) -> str:
-        """A table of the tasks: pictures, share of the samples, samples in an epoch."""
-        lines = [f'{"task":16} {"pictures":>9} {"share":>7} {"an epoch":>9}']
+        """A table of the tasks: images, share of the samples, samples in an epoch."""
+        lines = [f'{"task":16} {"images":>9} {"share":>7} {"an epoch":>9}']
         for task, share in zip(self._tasks, self._cycle.shares):
             lines.append(f'{task.name:16} {len(task):9} {share:7.1%} {round(share * len(self)):9}')
         return '\n'.join(lines)
 
     def check_images(self) -> None:
-        """Look at all pictures by their headers and decode one of each task; for once before a long run.
+        """Look at all images by their headers and decode one of each task; for once before a long run.
 
         Raises:
-            OptionsError: Names pairs of different sizes, pictures smaller than the largest patch of any stage, and
+            OptionsError: Names pairs of different sizes, images smaller than the largest patch of any stage, and
                 files that cannot be read.
         """
         sizes = [stage.gt_size for stage in self.stages]

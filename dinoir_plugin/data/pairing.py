@@ -1,22 +1,22 @@
-"""Which degraded picture belongs to which clean one."""
+"""Which degraded image belongs to which clean one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.sources import Source
-from dinoir_plugin.errors import OptionsError
 
 PAIRINGS = ('name', 'reside')
 
 
 class Pair(NamedTuple):
-    """One item of a task: numbers of the pictures in their sources.
+    """One item of a task: numbers of the images in their sources.
 
     Attributes:
-        gt: The clean picture.
-        lq: The degraded picture, None where it is made from the clean one.
+        gt: The clean image.
+        lq: The degraded image, None where it is made from the clean one.
         depth: The depth map, None without depth maps.
     """
 
@@ -26,14 +26,14 @@ class Pair(NamedTuple):
 
 
 def clean_only(gt: Source, listed: Sequence[str] | None, task: str) -> list[Pair]:
-    """Every clean picture, or those of a meta info file."""
+    """Every clean image, or those of a meta info file."""
     return [Pair(number) for number in _chosen(gt, listed, task, 'dataroot_gt')]
 
 
 def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[str] | None, task: str) -> list[Pair]:
-    """One degraded picture to each clean one; its key is the clean key put into ``template``.
+    """One degraded image to each clean one; its key is the clean key put into ``template``.
 
-    Degraded pictures without a clean one are an error too, unless a meta info file picks the pictures.
+    Degraded images without a clean one are an error too, unless a meta info file picks the images.
     """
     if '{}' not in template:
         raise OptionsError(f'{task}.filename_tmpl', f"expected a text with {{}} for the clean name, got {template!r}")
@@ -46,11 +46,11 @@ def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[str] | 
         else:
             pairs.append(Pair(number, partner))
     if missing:
-        raise _unmatched(f'{task}.dataroot_lq', missing, f'clean pictures of {gt.root} have no partner in {lq.root}')
+        raise _unmatched(f'{task}.dataroot_lq', missing, f'clean images of {gt.root} have no partner in {lq.root}')
     if listed is None and len(lq) > len(pairs):
         used = {pair.lq for pair in pairs}
         extra = [key for number, key in enumerate(lq.keys) if number not in used]
-        raise _unmatched(f'{task}.dataroot_gt', extra, f'degraded pictures of {lq.root} have no partner in {gt.root}')
+        raise _unmatched(f'{task}.dataroot_gt', extra, f'degraded images of {lq.root} have no partner in {gt.root}')
     return pairs
 
 
@@ -58,7 +58,7 @@ def pair_many_to_one(gt: Source, lq: Source, listed: Sequence[str] | None, task:
     """RESIDE's naming: ``1400_4.png`` and ``0001_0.8_0.2.jpg`` are hazy forms of ``1400`` and ``0001``.
 
     The clean key is what stands before the first underscore. Items, and the names of a meta info file, are the hazy
-    pictures; clean pictures that no hazy one asks for are left out.
+    images; clean images that no hazy one asks for are left out.
     """
     pairs, missing = [], []
     for number in _chosen(lq, listed, task, 'dataroot_lq'):
@@ -69,15 +69,15 @@ def pair_many_to_one(gt: Source, lq: Source, listed: Sequence[str] | None, task:
         else:
             pairs.append(Pair(clean, number))
     if missing:
-        raise _unmatched(f'{task}.dataroot_gt', missing, f'hazy pictures of {lq.root} have no partner in {gt.root}')
+        raise _unmatched(f'{task}.dataroot_gt', missing, f'hazy images of {lq.root} have no partner in {gt.root}')
     return pairs
 
 
 def add_depth(pairs: Sequence[Pair], gt: Source, depth: Source, task: str) -> list[Pair]:
-    """Attach to every pair the depth map of the clean picture's name."""
+    """Attach to every pair the depth map of the clean image's name."""
     missing = [gt.keys[pair.gt] for pair in pairs if depth.find(gt.keys[pair.gt]) is None]
     if missing:
-        raise _unmatched(f'{task}.dataroot_depth', missing, f'pictures of {gt.root} have no depth map in {depth.root}')
+        raise _unmatched(f'{task}.dataroot_depth', missing, f'images of {gt.root} have no depth map in {depth.root}')
     return [pair._replace(depth=depth.find(gt.keys[pair.gt])) for pair in pairs]
 
 

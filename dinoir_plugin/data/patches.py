@@ -1,4 +1,4 @@
-"""Cutting and turning pictures, the same way for a degraded picture, its clean one and its depth map."""
+"""Cutting and turning images, the same way for a degraded image, its clean one and its depth map."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dinoir_plugin.decoding import Array
+from dinoir_plugin.imaging.decoding import Array
 
 # mirror does not repeat the border pixel (OpenCV's own default); replicate repeats it; wrap goes on at the other side
 BORDERS = {'mirror': cv2.BORDER_REFLECT_101, 'replicate': cv2.BORDER_REPLICATE, 'wrap': cv2.BORDER_WRAP}
 
 
-class Window(NamedTuple):
-    """A rectangle of a picture, in pixels from its top left corner."""
+class Crop(NamedTuple):
+    """A rectangle of an image, in pixels from its top left corner."""
 
     top: int
     left: int
@@ -30,11 +30,11 @@ class Turn(NamedTuple):
     diagonal: bool = False
 
 
-def draw_window(height: int, width: int, size: int, rng: np.random.Generator) -> Window:
-    """A square window of side ``size`` at a uniformly drawn place of a picture that is large enough."""
+def draw_crop(height: int, width: int, size: int, rng: np.random.Generator) -> Crop:
+    """A square crop of side ``size`` at a uniformly drawn place of an image that is large enough."""
     top = int(rng.integers(height - size + 1))
     left = int(rng.integers(width - size + 1))
-    return Window(top, left, size, size)
+    return Crop(top, left, size, size)
 
 
 def draw_turn(use_hflip: bool, use_rot: bool, rng: np.random.Generator) -> Turn:
@@ -43,20 +43,20 @@ def draw_turn(use_hflip: bool, use_rot: bool, rng: np.random.Generator) -> Turn:
     return Turn(use_hflip and across, use_rot and down, use_rot and diagonal)
 
 
-def cut(image: Array, window: Window, margin: int, border: str = 'mirror') -> Array:
-    """Cut out a window and ``margin`` pixels on every side of it.
+def cut(image: Array, crop: Crop, margin: int, border: str = 'mirror') -> Array:
+    """Cut out a crop and ``margin`` pixels on every side of it.
 
     Args:
         image: Shape (H, W) or (H, W, C).
-        window: Inside the picture.
+        crop: Inside the image.
         margin: In pixels.
-        border: What stands beyond the picture's borders, see BORDERS.
+        border: What stands beyond the image's borders, see BORDERS.
 
     Returns:
         Shape (height + 2 margin, width + 2 margin) or with C; a view where nothing beyond the borders is needed.
     """
-    top, left = window.top - margin, window.left - margin
-    bottom, right = window.top + window.height + margin, window.left + window.width + margin
+    top, left = crop.top - margin, crop.left - margin
+    bottom, right = crop.top + crop.height + margin, crop.left + crop.width + margin
     height, width = image.shape[:2]
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
         return image[top:bottom, left:right]

@@ -1,4 +1,4 @@
-"""Which task and picture sample number g of a run is, and how samples are dealt out to iterations and ranks.
+"""Which task and image sample number g of a run is, and how samples are dealt out to iterations and ranks.
 
 A run is one endless row of samples g = 0, 1, 2, ... Everything about a sample follows from the run's seed and g, so
 neither the number of workers nor the place where a run was interrupted can change it.
@@ -17,7 +17,7 @@ import numpy as np
 from basicsr.data.data_sampler import EnlargedSampler
 from torch.utils.data import Sampler
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 
 LONGEST_CYCLE = 1000
 
@@ -31,13 +31,13 @@ def sample_rng(seed: int, number: int) -> np.random.Generator:
 
 
 def file_rng(seed: int, name: str) -> np.random.Generator:
-    """The random numbers of a picture in validation; ``name`` is its file name without folder and extension."""
+    """The random numbers of an image in validation; ``name`` is its file name without folder and extension."""
     return np.random.default_rng(np.random.SeedSequence([seed, _FILE, _digest(name)]))
 
 
 @lru_cache(maxsize=64)
-def picture_order(seed: int, task: str, turn: int, count: int) -> np.ndarray:
-    """The order in which a task shows its ``count`` pictures in its pass number ``turn``; do not change it in place.
+def shuffled_order(seed: int, task: str, turn: int, count: int) -> np.ndarray:
+    """The order in which a task shows its ``count`` images in its pass number ``turn``; do not change it in place.
 
     Cached because a pass asks for one entry at a time.
     """

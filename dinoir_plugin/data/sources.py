@@ -1,7 +1,7 @@
-"""Where pictures are read from: a folder of image files, or one of BasicSR's LMDB folders.
+"""Where images are read from: a folder of image files, or one of BasicSR's LMDB folders.
 
-Both list their pictures by key (the file name without its extension), sorted by key, so that a folder and the LMDB
-made from it hold the same pictures under the same numbers.
+Both list their images by key (the file name without its extension), sorted by key, so that a folder and the LMDB
+made from it hold the same images under the same numbers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import lmdb
 from basicsr.utils.file_client import FileClient
 from PIL import Image, UnidentifiedImageError
 
-from dinoir_plugin.decoding import SWAPS_SIDES, jpeg_orientation
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.imaging.decoding import SWAPS_SIDES, jpeg_orientation
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
@@ -31,7 +31,7 @@ def stem(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
 
 
 class Source(ABC):
-    """Pictures in a fixed order.
+    """Images in a fixed order.
 
     Args:
         root: The folder.
@@ -47,16 +47,16 @@ class Source(ABC):
         return len(self.keys)
 
     def find(self, key: str) -> int | None:
-        """The number of the picture called ``key``, None where there is none."""
+        """The number of the image called ``key``, None where there is none."""
         return self._numbers.get(key)
 
     @abstractmethod
     def read(self, number: int) -> bytes:
-        """The encoded bytes of a picture."""
+        """The encoded bytes of an image."""
 
     @abstractmethod
     def path(self, number: int) -> str:
-        """What to call a picture in errors and results: root and file name with extension."""
+        """What to call an image in errors and results: root and file name with extension."""
 
     @abstractmethod
     def size(self, number: int) -> tuple[int, int]:
@@ -78,7 +78,7 @@ class FolderSource(Source):
             key = stem(name, suffixes)
             if key in by_key:
                 raise OptionsError(option, f'{by_key[key]} and {name} in {root} share the name {key}',
-                                   'Pictures are matched by name without extension: keep one of them')
+                                   'Images are matched by name without extension: keep one of them')
             by_key[key] = name
         if not by_key:
             raise OptionsError(option, f'no image file in {root}', f'Looked for {" ".join(suffixes)}')
@@ -158,7 +158,7 @@ class LmdbSource(Source):
         return os.path.join(self.root, self._names[number])
 
     def read(self, number: int) -> bytes:
-        """The bytes stored under the picture's key.
+        """The bytes stored under the image's key.
 
         Raises:
             ValueError: The LMDB cannot be opened, or does not hold a key that meta_info.txt lists.
@@ -180,7 +180,7 @@ class LmdbSource(Source):
 class _LmdbClients:
     """BasicSR's LMDB readers of this process, one for each LMDB.
 
-    LMDB allows one handle on a file in a process (two tasks may share their clean pictures), and none that was
+    LMDB allows one handle on a file in a process (two tasks may share their clean images), and none that was
     inherited through fork; so the handles live here, outside the data sets, which also lets those be pickled.
     """
 
@@ -216,7 +216,7 @@ def folder_path(value: object, option: str) -> str:
 
 
 def open_source(value: object, option: str) -> Source:
-    """The pictures that a ``dataroot_*`` option names: an LMDB where the path ends in .lmdb, else a folder."""
+    """The images that a ``dataroot_*`` option names: an LMDB where the path ends in .lmdb, else a folder."""
     root = folder_path(value, option)
     return LmdbSource(root, option) if root.rstrip(os.sep).endswith('.lmdb') else FolderSource(root, option)
 
@@ -228,5 +228,5 @@ def read_meta_info(value: object, option: str) -> list[str]:
     with open(os.path.expanduser(value), encoding='utf-8') as file:
         keys = [stem(line.split()[0]) for line in file if line.strip()]
     if not keys:
-        raise OptionsError(option, f'{value} lists no picture')
+        raise OptionsError(option, f'{value} lists no image')
     return keys

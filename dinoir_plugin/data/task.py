@@ -1,4 +1,4 @@
-"""One task of a data set: its pictures, how they pair up, and what degrades them."""
+"""One task of a data set: its images, how they pair up, and what degrades them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dinoir_plugin.core.errors import OptionsError, reject_unknown
+from dinoir_plugin.core.option_checks import choice, integer, positive
 from dinoir_plugin.data.degradation_base import Context, Degradation
 from dinoir_plugin.data.degradations import build_degradations
 from dinoir_plugin.data.depth import DEPTH_KINDS, DepthSource, made_up_depth
-from dinoir_plugin.data.option_checks import choice, integer, positive
 from dinoir_plugin.data.pairing import PAIRINGS, Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
-from dinoir_plugin.data.patches import Turn, Window, cut, draw_turn, draw_window, trim, turn_image
+from dinoir_plugin.data.patches import Crop, Turn, cut, draw_crop, draw_turn, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source, read_meta_info
-from dinoir_plugin.decoding import Array, FloatArray, decode_image, to_rgb_float
-from dinoir_plugin.errors import OptionsError, reject_unknown
+from dinoir_plugin.imaging.decoding import Array, FloatArray, decode_image, to_rgb_float
 
 AVERAGE = 'average'  # of figures over all tasks; none is called so
 TASK_KEYS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file', 'filename_tmpl', 'pairing', 'degradation', 'weight',
@@ -24,12 +24,12 @@ _PAIRED_KEYS = ('filename_tmpl', 'pairing')
 
 
 class Sample(NamedTuple):
-    """A degraded picture or patch and its clean one.
+    """A degraded image or patch and its clean one.
 
     Attributes:
         lq: float32, shape (H, W, 3), order RGB, range [0, 1] unless the degradation says otherwise.
         gt: float32, shape (H, W, 3), order RGB, range [0, 1].
-        lq_path: The degraded file; the clean one's where the degraded picture is made.
+        lq_path: The degraded file; the clean one's where the degraded image is made.
         gt_path: The clean file.
     """
 
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class Task:
-    """The pictures of one task.
+    """The images of one task.
 
     Either paired (``dataroot_lq``) or clean only with a ``degradation``; both at once are refused, because real pairs
     with an extra synthetic degradation are a different task, and nothing would tell that it was meant.
@@ -55,12 +55,12 @@ class Task:
         self.path = f'tasks.{name}'
         reject_unknown(options, TASK_KEYS, self.path)
         if options.get('dataroot_gt') is None:
-            raise OptionsError(f'{self.path}.dataroot_gt', 'every task needs a folder of clean pictures')
+            raise OptionsError(f'{self.path}.dataroot_gt', 'every task needs a folder of clean images')
         paired = options.get('dataroot_lq') is not None
         if paired == (options.get('degradation') is not None):
             found = 'both' if paired else 'neither'
             raise OptionsError(self.path, f'expected either dataroot_lq or degradation, got {found}',
-                               'Pairs come from dataroot_lq; degradation makes them from clean pictures')
+                               'Pairs come from dataroot_lq; degradation makes them from clean images')
         self.weight = positive(options.get('weight', 1), f'{self.path}.weight')
         self.repeat = integer(options.get('repeat', 1), f'{self.path}.repeat', low=1)
         self.gt = open_source(options['dataroot_gt'], f'{self.path}.dataroot_gt')
@@ -109,42 +109,42 @@ class Task:
         return pair_by_name(self.gt, self.lq, options.get('filename_tmpl', '{}'), listed, self.path)
 
     def stem(self, number: int) -> str:
-        """Key of an item's clean picture: its name without root and extension, the same in a folder and an LMDB."""
+        """Key of an item's clean image: its name without root and extension, the same in a folder and an LMDB."""
         return self.gt.keys[self.pairs[number].gt]
 
     def patch(
         self, number: int, size: int, use_hflip: bool, use_rot: bool, rng: np.random.Generator
     ) -> Sample:
-        """A training patch of item ``number``: drawn window, drawn turn, then the degradation on the patch.
+        """A training patch of item ``number``: drawn crop, drawn turn, then the degradation on the patch.
 
         Raises:
-            ValueError: A picture is smaller than the patch, cannot be decoded, or differs in size from its partner.
+            ValueError: An image is smaller than the patch, cannot be decoded, or differs in size from its partner.
         """
         gt = self.decode(self.gt, self.pairs[number].gt)
         if min(gt.shape[:2]) < size:
             raise ValueError(f'{self.gt.path(self.pairs[number].gt)}: {size_text(gt.shape)} pixels are too few for '
-                             f'gt_size {size}. Lower gt_size or remove the picture.')
-        window = draw_window(gt.shape[0], gt.shape[1], size, rng)
-        return self._sample(number, gt, window, draw_turn(use_hflip, use_rot, rng), rng)
+                             f'gt_size {size}. Lower gt_size or remove the image.')
+        crop = draw_crop(gt.shape[0], gt.shape[1], size, rng)
+        return self._sample(number, gt, crop, draw_turn(use_hflip, use_rot, rng), rng)
 
     def whole(self, number: int, rng: np.random.Generator) -> Sample:
         """Item ``number`` uncut and unturned; errors as for `patch`."""
         gt = self.decode(self.gt, self.pairs[number].gt)
-        return self._sample(number, gt, Window(0, 0, gt.shape[0], gt.shape[1]), Turn(), rng)
+        return self._sample(number, gt, Crop(0, 0, gt.shape[0], gt.shape[1]), Turn(), rng)
 
-    def _sample(self, number: int, gt: Array, window: Window, turn: Turn, rng: np.random.Generator) -> Sample:
+    def _sample(self, number: int, gt: Array, crop: Crop, turn: Turn, rng: np.random.Generator) -> Sample:
         pair = self.pairs[number]
         gt_path = self.gt.path(pair.gt)
-        # Cut first, as stored: turning whole pictures into RGB floats costs more than decoding them.
-        clean = to_rgb_float(turn_image(cut(gt, window, self.margin, self.border), turn))
+        # Cut first, as stored: turning whole images into RGB floats costs more than decoding them.
+        clean = to_rgb_float(turn_image(cut(gt, crop, self.margin, self.border), turn))
         if self.lq is not None and pair.lq is not None:
             lq, lq_path = self.decode(self.lq, pair.lq), self.lq.path(pair.lq)
             _check_same_size(lq.shape, lq_path, gt.shape, gt_path)
-            return Sample(to_rgb_float(turn_image(cut(lq, window, 0), turn)), clean, lq_path, gt_path)
+            return Sample(to_rgb_float(turn_image(cut(lq, crop, 0), turn)), clean, lq_path, gt_path)
         context = Context()
         if self.wants_depth:
             depth = self._depth(number, gt, rng)
-            context = Context(turn_image(cut(depth, window, self.margin, self.border), turn))
+            context = Context(turn_image(cut(depth, crop, self.margin, self.border), turn))
         degraded = clean
         for degradation in self.chain:
             degraded = degradation.apply(degraded, rng, context)
@@ -160,7 +160,7 @@ class Task:
 
     @staticmethod
     def decode(source: Source, number: int) -> Array:
-        """A picture as stored, see `decode_image`."""
+        """An image as stored, see `decode_image`."""
         return decode_image(source.read(number), source.path(number))
 
 

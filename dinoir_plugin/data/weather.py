@@ -8,25 +8,25 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from dinoir_plugin.core.option_checks import choice, number_range
 from dinoir_plugin.data.degradation_base import QUANTISE, Context, Degradation, quantised
-from dinoir_plugin.data.option_checks import choice, number_range
-from dinoir_plugin.decoding import FloatArray
+from dinoir_plugin.imaging.decoding import FloatArray
 
 BLENDS = ('screen', 'add')
 
 
 class RainStreaks(Degradation):
-    """Synthetic rain streaks: random drops, drawn out into lines by motion blur, laid over the picture.
+    """Synthetic rain streaks: random drops, drawn out into lines by motion blur, laid over the image.
 
     The additive streak layer that most derain sets were made with (Li et al., CVPR 2016; Yang et al., Rain100L/H,
-    CVPR 2017). It has no far rain mist, no depth and no lens drops: use paired pictures where you have them.
+    CVPR 2017). It has no far rain mist, no depth and no lens drops: use paired images where you have them.
 
     Args:
         angle: Lean of the streaks in degrees, 0 falls straight down, positive leans to the right at the foot;
-            within [-90, 90]. All streaks of a picture lean alike. Each argument may be a number or ``[from, to]``.
+            within [-90, 90]. All streaks of an image lean alike. Each argument may be a number or ``[from, to]``.
         length: Length of a streak in pixels, at least 1.
         density: Drops to a pixel, in [0, 1].
-        strength: Brightness of a streak's middle, in [0, 1]; the drops of a picture vary between half and all of it.
+        strength: Brightness of a streak's middle, in [0, 1]; the drops of an image vary between half and all of it.
         width: Standard deviation across a streak in pixels, above 0.
         blend: ``screen`` is ``1 - (1 - image)(1 - rain)``, which keeps bright parts from burning out; ``add`` is the
             plain sum, clipped.
@@ -52,7 +52,7 @@ class RainStreaks(Degradation):
         self.quantise = choice(quantise, 'quantise', list(QUANTISE))
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
-        """Lay streaks over the picture; see `Degradation.apply`. Range [0, 1]."""
+        """Lay streaks over the image; see `Degradation.apply`. Range [0, 1]."""
         rain = self.layer(image.shape[0], image.shape[1], rng)[..., None]
         wet = image + rain if self.blend == 'add' else 1 - (1 - image) * (1 - rain)
         wet = np.clip(wet, 0, 1)
@@ -64,7 +64,7 @@ class RainStreaks(Degradation):
             rng.uniform(*limits) for limits in (self.angle, self.length, self.density, self.strength, self.width)
         )
         kernel = streak_kernel(angle, length, spread)
-        # Drops outside the picture reach into it: without this frame the rain would thin out at the borders.
+        # Drops outside the image reach into it: without this frame the rain would thin out at the borders.
         reach = kernel.shape[0] // 2
         shape = (height + 2 * reach, width + 2 * reach)
         drops = np.zeros(shape, np.float32)
@@ -76,7 +76,7 @@ class RainStreaks(Degradation):
 
 
 def streak_kernel(angle: float, length: float, width: float) -> FloatArray:
-    """The picture of one drop in motion.
+    """The image of one drop in motion.
 
     Args:
         angle: Degrees from straight down, positive to the right at the foot.
@@ -98,14 +98,14 @@ def streak_kernel(angle: float, length: float, width: float) -> FloatArray:
 class Haze(Degradation):
     """Homogeneous haze by the atmospheric scattering model (Koschmieder; Narasimhan and Nayar, IJCV 2002).
 
-    ``I = J t + A (1 - t)`` with ``t = exp(-beta d)``: J is the clean picture, A the airlight, d the distance divided
-    by the largest one in the picture, so beta is the optical depth of the farthest point. The defaults are those of
+    ``I = J t + A (1 - t)`` with ``t = exp(-beta d)``: J is the clean image, A the airlight, d the distance divided
+    by the largest one in the image, so beta is the optical depth of the farthest point. The defaults are those of
     RESIDE's indoor set (Li et al., IEEE TIP 2019). The distance comes from the task's ``dataroot_depth``; without one
     it is made up (`depth.made_up_depth`) and has nothing to do with the scene.
 
     Args:
-        beta: Optical depth, at least 0; a number or ``[from, to]``, one draw a picture.
-        airlight: A, grey, in [0, 1]; a number or ``[from, to]``, one draw a picture.
+        beta: Optical depth, at least 0; a number or ``[from, to]``, one draw an image.
+        airlight: A, grey, in [0, 1]; a number or ``[from, to]``, one draw an image.
         quantise: See `GaussianBlur`.
     """
 

@@ -1,4 +1,4 @@
-"""The processes that load training pictures."""
+"""The processes that load training images."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """PSNR and SSIM as the all-in-one papers take them: AirNet, PromptIR and those that compare with them.
 
-BasicSR's `calculate_psnr` and `calculate_ssim` look at pictures of 8 bits, in RGB or Y, and take SSIM over Gaussian
+BasicSR's `calculate_psnr` and `calculate_ssim` look at images of 8 bits, in RGB or Y, and take SSIM over Gaussian
 windows of 11 pixels (sigma 1.5), as Wang et al. do. The all-in-one papers look at floats, clipped to [0, 1] but
 not rounded, in RGB, and take scikit-image's SSIM with its defaults: uniform windows of 7 pixels, unbiased covariance.
-Their pictures are cropped about the centre to sides that 16 divides. Figures of the two conventions must not be mixed.
+Their images are cropped about the centre to sides that 16 divides. Figures of the two conventions must not be mixed.
 
-Here the picture is cropped after it was restored, and there before: pixels at the border have other surroundings.
+Here the image is cropped after it was restored, and there before: pixels at the border have other surroundings.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def calculate_psnr_all_in_one(img: FloatArray, img2: FloatArray, crop_multiple: 
         crop_multiple: Both are cropped about the centre to sides that it divides; 1: not at all.
 
     Raises:
-        ValueError: Pictures of other types or of different sizes, or none left after cropping.
+        ValueError: Images of other types or of different sizes, or none left after cropping.
     """
     restored, target = _cropped(img, img2, crop_multiple)
-    with np.errstate(divide='ignore'):  # equal pictures: infinite
+    with np.errstate(divide='ignore'):  # equal images: infinite
         return float(peak_signal_noise_ratio(target, restored, data_range=1))
 
 
@@ -44,7 +44,7 @@ def calculate_ssim_all_in_one(img: FloatArray, img2: FloatArray, crop_multiple: 
     return float(structural_similarity(target, restored, data_range=1, channel_axis=-1))
 
 
-# what Validation asks: BasicSR's own metrics get pictures of 8 bits, BGR
+# what Validation asks: BasicSR's own metrics get images of 8 bits, BGR
 for _metric in (calculate_psnr_all_in_one, calculate_ssim_all_in_one):
     _metric.takes_floats = True
 
@@ -52,7 +52,7 @@ for _metric in (calculate_psnr_all_in_one, calculate_ssim_all_in_one):
 def _cropped(img: FloatArray, img2: FloatArray, multiple: int) -> tuple[FloatArray, FloatArray]:
     if img.shape != img2.shape or img.dtype.kind != 'f' or img2.dtype.kind != 'f':
         shapes = f'{img.shape} {img.dtype} and {img2.shape} {img2.dtype}'
-        raise ValueError(f'expected two pictures of one size, floats in [0, 1], got {shapes}')
+        raise ValueError(f'expected two images of one size, floats in [0, 1], got {shapes}')
     height, width = (side // multiple * multiple for side in img.shape[:2])
     if not height or not width:
         raise ValueError(f'expected sides of at least {multiple} pixels, got {img.shape[:2]}; set crop_multiple to 1')

@@ -1,4 +1,4 @@
-"""FID: how far the restored pictures of a task, taken together, are from its targets (Heusel et al., NeurIPS 2017).
+"""FID: how far the restored images of a task, taken together, are from its targets (Heusel et al., NeurIPS 2017).
 
 The Inception network and its way of resizing to 299 pixels are torch-fidelity's (extra ``metrics``), who converted the
 authors' network of 2015. Its weights are downloaded when first asked for, into torch's cache
@@ -18,7 +18,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import nn
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.metrics.pretrained import CPU, ByteArray, built, from_extra, to_rgb, weight_file
 
 WIDTHS = (64, 192, 768, 2048)
@@ -30,7 +30,7 @@ class FID:
 
     Args:
         feature: How many features of the network: 2048, which is what FID means, or those of an earlier layer, 768,
-            192 or 64, for sets of few pictures. Figures of different features must not be mixed.
+            192 or 64, for sets of few images. Figures of different features must not be mixed.
         weights: The network's file; None: torch's cache, and the download.
         device: Where the network runs.
 
@@ -44,7 +44,7 @@ class FID:
         self.network = inception(feature, weights, device)
 
     def keep(self, img: ByteArray, img2: ByteArray) -> FloatArray:
-        """What counts of one picture.
+        """What counts of one image.
 
         Args:
             img: Restored, (H, W, 3), BGR, uint8, of any size.
@@ -58,7 +58,7 @@ class FID:
         return torch.stack(pair).cpu().numpy()
 
     def of(self, kept: Sequence[FloatArray]) -> float:
-        """FID of the pictures that were kept; not a number for less than two, whose spread nobody knows."""
+        """FID of the images that were kept; not a number for less than two, whose spread nobody knows."""
         if len(kept) <= self.feature:
             _warn(self.feature)
         if len(kept) < 2:
@@ -69,7 +69,7 @@ class FID:
 
 @METRIC_REGISTRY.register()
 def calculate_fid(feature: int = 2048, weights: str | None = None, device: torch.device = CPU) -> FID:
-    """FID of each task's pictures, arguments and errors as :class:`FID`."""
+    """FID of each task's images, arguments and errors as :class:`FID`."""
     return FID(feature, weights, device)
 
 
@@ -119,6 +119,6 @@ def inception(feature: int, weights: str | None = None, device: torch.device = C
 def _warn(feature: int) -> None:
     """Say it once in a process."""
     get_root_logger().warning(
-        f'FID: a task has no more pictures than FID has features ({feature}). Their covariance is singular and the '
-        'figure too high, the more so the fewer they are: compare it with figures of as many pictures only.'
+        f'FID: a task has no more images than FID has features ({feature}). Their covariance is singular and the '
+        'figure too high, the more so the fewer they are: compare it with figures of as many images only.'
     )

@@ -1,9 +1,9 @@
-"""The metrics of ``val.metrics``, of pictures and of sets, as a validation uses them.
+"""The metrics of ``val.metrics``, of images and of sets, as a validation uses them.
 
 What is known of a metric beside its arguments stands in attributes of the registered function; BasicSR's have none.
 
-- ``takes_floats``: it takes pictures in RGB, float32 in [0, 1], not rounded; the others take BGR, uint8.
-- ``of_set``: it takes no pictures, but makes a :class:`SetMetric`.
+- ``takes_floats``: it takes images in RGB, float32 in [0, 1], not rounded; the others take BGR, uint8.
+- ``of_set``: it takes no images, but makes a :class:`SetMetric`.
 - ``takes_device``: it has an argument ``device``, which is the model's.
 - ``prepare``: called with the options before a run, it raises an OptionsError where the metric could not be taken.
 - ``lower_is_better``: ``better: lower`` has to stand in the options.
@@ -19,25 +19,25 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 
-Picture = np.ndarray[Any, np.dtype[Any]]
-Pair = Mapping[str, Picture]
+DecodedImage = np.ndarray[Any, np.dtype[Any]]
+Pair = Mapping[str, DecodedImage]
 NOT_ARGUMENTS = ('type', 'better')
 # what BasicSR's own do not say of themselves
 LOWER_IS_BETTER = ('calculate_niqe',)
 HIGHER_IS_BETTER = ('calculate_psnr', 'calculate_ssim', 'calculate_psnr_all_in_one', 'calculate_ssim_all_in_one')
-NEEDS = {'calculate_niqe': 'NIQE needs a picture with texture, of at least two blocks of 96x96 pixels'}
+NEEDS = {'calculate_niqe': 'NIQE needs an image with texture, of at least two blocks of 96x96 pixels'}
 
 
 class SetMetric(Protocol):
-    """A metric of all pictures of a task together. Ranks look at different pictures, and the first one judges."""
+    """A metric of all images of a task together. Ranks look at different images, and the first one judges."""
 
-    def keep(self, img: Picture, img2: Picture) -> Any:
-        """What counts of one picture, restored and target, (H, W, 3), BGR, uint8; picklable."""
+    def keep(self, img: DecodedImage, img2: DecodedImage) -> Any:
+        """What counts of one image, restored and target, (H, W, 3), BGR, uint8; picklable."""
 
     def of(self, kept: Sequence[Any]) -> float:
-        """The figure of what was kept of a task's pictures, in the data set's order."""
+        """The figure of what was kept of a task's images, in the data set's order."""
 
 
 class Measures:
@@ -59,19 +59,19 @@ class Measures:
             name: kind(**self._arguments[name]) for name, kind in self._kinds.items() if getattr(kind, 'of_set', False)
         }
 
-    def of_picture(self, picture: str, images: Pair, floats: Pair) -> tuple[dict[str, float], dict[str, Any]]:
-        """Measure one picture.
+    def of_image(self, image: str, images: Pair, floats: Pair) -> tuple[dict[str, float], dict[str, Any]]:
+        """Measure one image.
 
         Args:
-            picture: Its name, for errors.
+            image: Its name, for errors.
             images: Restored (``img``) and, where known, target (``img2``), (H, W, 3), BGR, uint8.
             floats: The same in RGB, float32 in [0, 1].
 
         Returns:
-            The values of metrics of pictures, and what metrics of sets keep.
+            The values of metrics of images, and what metrics of sets keep.
 
         Raises:
-            OptionsError: A metric cannot take this picture.
+            OptionsError: A metric cannot take this image.
         """
         values, kept = {}, {}
         for name, kind in self._kinds.items():
@@ -83,19 +83,19 @@ class Measures:
                     values[name] = float(kind(**pair, **self._arguments[name]))
                     if math.isnan(values[name]):
                         raise ValueError('the result is not a number')
-            # whatever a metric raises, the user wants to know at which picture
+            # whatever a metric raises, the user wants to know at which image
             except Exception as error:
                 height, width = images['img'].shape[:2]
-                problem = f'cannot measure {picture}, {height}x{width} pixels ({type(error).__name__}: {error})'
+                problem = f'cannot measure {image}, {height}x{width} pixels ({type(error).__name__}: {error})'
                 raise OptionsError(f'val.metrics.{name}', problem, NEEDS.get(kind.__name__, '')) from error
         return values, kept
 
     def of_task(self, values: Sequence[Mapping[str, float]], kept: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """The figures of a task from those of its pictures, which :meth:`of_picture` gave: means, and those of the set.
+        """The figures of a task from those of its images, which :meth:`of_image` gave: means, and those of the set.
 
         Args:
-            values: Of each picture.
-            kept: Of each picture, in the same order.
+            values: Of each image.
+            kept: Of each image, in the same order.
         """
         return {
             name: self._sets[name].of([entry[name] for entry in kept])

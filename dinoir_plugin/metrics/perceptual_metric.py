@@ -1,8 +1,8 @@
-"""LPIPS and DISTS: how different two pictures look, by the features of a network trained on ImageNet.
+"""LPIPS and DISTS: how different two images look, by the features of a network trained on ImageNet.
 
-Both take what a picture file holds, 8 bits, as do the authors' own programs, BasicSR's script for LPIPS and all that
+Both take what an image file holds, 8 bits, as do the authors' own programs, BasicSR's script for LPIPS and all that
 measures folders of results; papers that take the network's floats find slightly other figures. Both look at the whole
-picture at its own size, as torchmetrics and pyiqa do. The authors of DISTS shrink it first, the shorter side to 256
+image at its own size, as torchmetrics and pyiqa do. The authors of DISTS shrink it first, the shorter side to 256
 pixels: figures of the two must not be mixed.
 
 The networks are those of torchmetrics (extra ``metrics``), which carries the authors' weights on top of torchvision's
@@ -20,7 +20,7 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.metrics.pretrained import CPU, ByteArray, built, from_extra, to_rgb, weight_file
 
 # name of the network in LPIPS: torchvision's weights, and the shortest side that its poolings leave anything of
@@ -42,7 +42,7 @@ def calculate_lpips(
 
     Raises:
         OptionsError: Another network, no extra ``metrics``, or weights that cannot be had.
-        ValueError: Pictures of other types, of different sizes, or too small for the network.
+        ValueError: Images of other types, of different sizes, or too small for the network.
     """
     network = lpips_network(net, device)
     restored, target = _pair(img, img2, crop_border, TRUNKS[net][1], device)
@@ -56,7 +56,7 @@ def calculate_dists(img: ByteArray, img2: ByteArray, crop_border: int = 0, devic
     network = dists_network(device)
     restored, target = _pair(img, img2, crop_border, 1, device)
     with torch.no_grad():
-        return max(0.0, float(network(restored, target)))  # rounding takes equal pictures below zero
+        return max(0.0, float(network(restored, target)))  # rounding takes equal images below zero
 
 
 @cache
@@ -103,9 +103,9 @@ def _url(net: str) -> str:
 def _pair(
     img: ByteArray, img2: ByteArray, crop_border: int, smallest: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Both pictures, (1, 3, H, W), RGB, float32 in [0, 1]."""
+    """Both images, (1, 3, H, W), RGB, float32 in [0, 1]."""
     if img.shape != img2.shape:
-        raise ValueError(f'expected two pictures of one size, got {img.shape} and {img2.shape}')
+        raise ValueError(f'expected two images of one size, got {img.shape} and {img2.shape}')
     height, width = (side - 2 * crop_border for side in img.shape[:2])
     if min(height, width) < smallest:
         cropped = f' after crop_border: {crop_border}' if crop_border else ''

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.encoder_weights import first_line
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.encoders.weights import first_line
 
 EXTRA = 'dinoir_plugin[metrics]'
 CPU = torch.device('cpu')
@@ -80,7 +80,7 @@ def built(build: Callable[[], nn.Module], file: Path, option: str) -> nn.Module:
 
 
 def to_rgb(image: ByteArray, device: torch.device) -> Tensor:
-    """A picture as BasicSR hands it to metrics, for a network.
+    """An image as BasicSR hands it to metrics, for a network.
 
     Args:
         image: (H, W, 3), BGR, uint8.
@@ -90,9 +90,9 @@ def to_rgb(image: ByteArray, device: torch.device) -> Tensor:
         (1, 3, H, W), RGB, uint8.
 
     Raises:
-        ValueError: A picture of another type.
+        ValueError: An image of another type.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f'expected a picture of 8 bits, (height, width, 3), got {image.shape} {image.dtype}')
+        raise ValueError(f'expected an image of 8 bits, (height, width, 3), got {image.shape} {image.dtype}')
     rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
     return torch.from_numpy(rgb)[None].to(device)

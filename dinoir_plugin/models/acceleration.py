@@ -10,8 +10,8 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.modules.checkpointing import checkpoint_modules
+from dinoir_plugin.guidance.recompute import recompute_modules
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 
 # YAML reads a bare `off` as false
 PRECISIONS: dict[object, torch.dtype | None] = {
@@ -103,7 +103,7 @@ def prepare(net: nn.Module, options: Mapping[str, Any]) -> nn.Module:
         net = net.to(memory_format=torch.channels_last)
     names = options.get('checkpointing')
     if names:
-        checkpoint_modules(backbone_of(net), names)
+        recompute_modules(backbone_of(net), names)
     return net
 
 
@@ -115,7 +115,7 @@ def backbone_of(net: nn.Module) -> nn.Module:
 def compiled(net: nn.Module, options: Mapping[str, Any]) -> Callable[..., Tensor]:
     """What a training step calls: ``net``, or its compiled form where ``train.compile`` asks for it.
 
-    Compiled for fixed sizes, so each stage of patch sizes compiles once; validation, whose pictures have many sizes,
+    Compiled for fixed sizes, so each stage of patch sizes compiles once; validation, whose images have many sizes,
     uses the network as it is.
     """
     if not options.get('compile'):

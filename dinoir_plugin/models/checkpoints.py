@@ -14,12 +14,12 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from dinoir_plugin import network_file
-from dinoir_plugin.compat.resume import PASSED_OVER
-from dinoir_plugin.models import random_state, ranks, results
+from dinoir_plugin.core import network_file, random_state, ranks
+from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomic
+from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.modules.frozen_encoder import FrozenEncoder
-from dinoir_plugin.whole_files import UNFINISHED, save_whole, write_whole
+from dinoir_plugin.plugin.resume import PASSED_OVER
 
 ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
 BEST = 'best.json'
@@ -69,7 +69,7 @@ class Checkpoints(BaseModel):
         }
         name = 'latest' if current_iter == -1 else current_iter
         path = Path(self.opt['path']['models'], f'{net_label}_{name}.pth')
-        save_whole(path, network_file.pack(states, self._describe(nets[0], net_label, current_iter)))
+        save_atomic(path, network_file.pack(states, self._describe(nets[0], net_label, current_iter)))
 
     def _describe(self, net: nn.Module, label: str, iteration: int) -> network_file.Description:
         encoder = getattr(self.get_bare_model(net), 'encoder', None)
@@ -96,7 +96,7 @@ class Checkpoints(BaseModel):
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'ranks': list(self._of_ranks),
         }
-        save_whole(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
+        save_atomic(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a training state; one of BasicSR's own has no random numbers, which a warning says."""
@@ -105,14 +105,14 @@ class Checkpoints(BaseModel):
         for message in resume_state.get(PASSED_OVER, ()):
             logger.warning(message)
         of_ranks = resume_state.get('ranks', ())
-        if len(of_ranks) == ranks.count():
-            own = of_ranks[ranks.number()]
+        if len(of_ranks) == ranks.world_size():
+            own = of_ranks[ranks.rank()]
             random_state.restore(own['random'])
             self._per_task.load(own['per_task'])
         else:
             logger.warning(
                 f'The training state was written by {len(of_ranks) or "an unknown number of"} processes, and this run '
-                f'has {ranks.count()}: samples go on where they stopped, but random numbers inside the network do not.'
+                f'has {ranks.world_size()}: samples go on where they stopped, but random numbers inside the network do not.'
             )
         self._remove_unfinished()
         if (self.opt.get('val') or {}).get('metrics'):
@@ -125,7 +125,7 @@ class Checkpoints(BaseModel):
             name: {metric: {**entry, **results.for_json({'val': entry['val']})} for metric, entry in record.items()}
             for name, record in self.best_metric_results.items()
         }
-        write_whole(self._folder() / BEST, (json.dumps(content, indent=1) + '\n').encode())
+        write_atomic(self._folder() / BEST, (json.dumps(content, indent=1) + '\n').encode())
 
     def _read_best(self, iteration: int) -> None:
         """What was best up to an iteration, by the metrics that are taken now."""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dinoir_plugin.construct import construct
-from dinoir_plugin.errors import OptionsError, nearest
+from dinoir_plugin.core.construct import construct
+from dinoir_plugin.core.errors import OptionsError, nearest
 
 PATH = 'train.optim_g'
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.data.task import AVERAGE
-from dinoir_plugin.whole_files import write_whole
 
 if TYPE_CHECKING:
     from dinoir_plugin.models.validation import Measured
@@ -25,9 +25,9 @@ def write(
     name: str,
     iteration: int | str,
     means: Mapping[str, Mapping[str, float]],
-    pictures: Sequence[Measured],
+    images: Sequence[Measured],
 ) -> None:
-    """Write ``metrics_<name>.json`` with every picture, and add the means to ``metrics_<name>.csv``.
+    """Write ``metrics_<name>.json`` with every image, and add the means to ``metrics_<name>.csv``.
 
     A line of the CSV is an iteration, a task (or ``average``) and a column for each metric, empty where it was not
     taken. Lines of this iteration and of later ones, which a run that was resumed measures again, are replaced.
@@ -37,7 +37,7 @@ def write(
         name: The data set's.
         iteration: The iteration, or in a test the run's name.
         means: Task to metric to its mean.
-        pictures: All that were measured.
+        images: All that were measured.
 
     Raises:
         FileError: A file cannot be written.
@@ -45,10 +45,10 @@ def write(
     rows = {task or WITHOUT_TASK: dict(table) for task, table in means.items()}
     metrics = list(next(iter(means.values())))
     rows[AVERAGE] = {metric: sum(table[metric] for table in means.values()) / len(means) for metric in metrics}
-    per_picture = [{'task': picture.task, 'name': picture.name, **for_json(picture.values)} for picture in pictures]
+    per_image = [{'task': image.task, 'name': image.name, **for_json(image.values)} for image in images]
     finite = {task: for_json(row) for task, row in rows.items()}
-    content = {'iteration': iteration, 'means': finite, 'pictures': per_picture}
-    write_whole(folder / f'metrics_{name}.json', (json.dumps(content, indent=1) + '\n').encode())
+    content = {'iteration': iteration, 'means': finite, 'images': per_image}
+    write_atomic(folder / f'metrics_{name}.json', (json.dumps(content, indent=1) + '\n').encode())
 
     path = folder / f'metrics_{name}.csv'
     earlier = _earlier(path, iteration)
@@ -58,11 +58,11 @@ def write(
     table = csv.DictWriter(stream, list(columns), lineterminator='\n')
     table.writeheader()
     table.writerows([*earlier, *({'iteration': iteration, 'task': task, **row} for task, row in rows.items())])
-    write_whole(path, stream.getvalue().encode())
+    write_atomic(path, stream.getvalue().encode())
 
 
 def for_json(values: Mapping[str, float]) -> dict[str, float | None]:
-    """The PSNR of equal pictures is infinite, for which JSON has no number."""
+    """The PSNR of equal images is infinite, for which JSON has no number."""
     return {metric: value if math.isfinite(value) else None for metric, value in values.items()}
 
 

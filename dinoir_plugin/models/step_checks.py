@@ -11,7 +11,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-from dinoir_plugin.models import ranks
+from dinoir_plugin.core import ranks
 
 # What sysexits.h calls a temporary failure: the same command with --auto_resume goes on.
 REQUEUE = 75
@@ -75,7 +75,7 @@ class Finite:
         message = f'iteration {iteration}: {what}'
         if not self.skips:
             raise TrainingError(f'{message}. The weights are as they were before this step, and the checkpoints whole. '
-                                'Look at these pictures, lower the learning rate, or set train.on_nonfinite: skip.')
+                                'Look at these images, lower the learning rate, or set train.on_nonfinite: skip.')
         if self.in_a_row >= SKIPPED_IN_A_ROW:
             raise TrainingError(f'{message}. {self.in_a_row} steps in a row were not finite: skipping does not help.')
         get_root_logger().warning(f'Step skipped ({self.skipped} so far), {message}')
@@ -95,4 +95,4 @@ def describe(values: dict[str, Tensor], tasks: Sequence[str], files: Sequence[st
         return False, 'another rank met a number that is not finite (see its message)'
     words = ', '.join(f'{name} is {number:g}' for name, number in zip(values, numbers.tolist()))
     samples = [f'{task}: {file}' for task, file in zip(tasks or [''] * len(files), files)]
-    return True, f'{words}; the batch of rank {ranks.number()}: {"; ".join(samples) or "without names"}'
+    return True, f'{words}; the batch of rank {ranks.rank()}: {"; ".join(samples) or "without names"}'

@@ -12,24 +12,25 @@ from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from dinoir_plugin.core import ranks
 from dinoir_plugin.metrics.measures import Measures
-from dinoir_plugin.models import ranks, results
+from dinoir_plugin.models import results
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dinoir_plugin.models.dinoir_model import DINOIRModel
+    from dinoir_plugin.models.restoration_model import DINOIRModel
 
 
 class Measured(NamedTuple):
-    """Metrics of a picture.
+    """Metrics of an image.
 
     Attributes:
         number: Its place in the data set.
         task: Its task, empty where the data set has none.
         name: Of its file.
         values: Metric to value.
-        kept: Metric of a set to what it keeps of the picture.
+        kept: Metric of a set to what it keeps of the image.
     """
 
     number: int
@@ -46,7 +47,7 @@ class Validation:
         model: Restores what it is fed.
         dataloader: Of a data set whose items have ``lq``, ``lq_path``, and optionally ``gt`` and ``task``.
         current_iter: The iteration, or the run's name in a test.
-        save_img: Whether the restored pictures are written to ``visualization/<data set>/<task>/``.
+        save_img: Whether the restored images are written to ``visualization/<data set>/<task>/``.
     """
 
     def __init__(self, model: DINOIRModel, dataloader: Any, current_iter: int | str, save_img: bool) -> None:
@@ -65,7 +66,7 @@ class Validation:
         """Restore, measure, report; all ranks call this together, and the first one reports.
 
         ``model.metric_results`` holds the average afterwards: over the tasks, each of which counts the same however
-        many pictures it has. FID too is the mean of the tasks' FIDs, not that of all pictures together. Pictures count
+        many images it has. FID too is the mean of the tasks' FIDs, not that of all images together. Images count
         in the data set's order on any number of ranks, so that figures are the same to the last digit.
         """
         model = self.model
@@ -73,16 +74,16 @@ class Validation:
             ranks.share_statistics(network)
         own = self._measure()
         (stopped,) = ranks.on_any([self.model.stop_request.came], self.model.device)
-        pictures = sorted((picture for part in ranks.gather(own) for picture in part), key=lambda entry: entry.number)
+        images = sorted((image for part in ranks.gather(own) for image in part), key=lambda entry: entry.number)
         if stopped:
             get_root_logger().warning(f'Validation {self.name} was broken off: the run has been told to stop.')
-        elif self.measures.names and ranks.number() == 0:
-            self._report(pictures, tb_logger)
+        elif self.measures.names and ranks.rank() == 0:
+            self._report(images, tb_logger)
 
-    def _report(self, pictures: list[Measured], tb_logger: Any) -> None:
+    def _report(self, images: list[Measured], tb_logger: Any) -> None:
         model = self.model
-        tasks = list(dict.fromkeys(picture.task for picture in pictures))
-        means = {task: self._of_task([picture for picture in pictures if picture.task == task]) for task in tasks}
+        tasks = list(dict.fromkeys(image.task for image in images))
+        means = {task: self._of_task([image for image in images if image.task == task]) for task in tasks}
         model._initialize_best_metric_results(self.name)
         names = self.measures.names
         model.metric_results = {metric: sum(m[metric] for m in means.values()) / len(means) for metric in names}
@@ -93,15 +94,15 @@ class Validation:
         model._log_validation_metric_values(self.current_iter, self.name, tb_logger)
         if len(means) > 1:
             self._report_tasks(means, tb_logger)
-        results.write(self._results_folder(), self.name, self.current_iter, means, pictures)
+        results.write(self._results_folder(), self.name, self.current_iter, means, images)
 
     def _measure(self) -> list[Measured]:
-        """Restore and measure this rank's share of the pictures: every ``ranks.count()``-th."""
+        """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th."""
         dataset = self.dataloader.dataset
-        numbers = range(ranks.number(), len(dataset), ranks.count())
-        # BasicSR's own loader of a validation set reads one picture at a time in this process, but all of them
+        numbers = range(ranks.rank(), len(dataset), ranks.world_size())
+        # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
         loader = DataLoader(Subset(dataset, list(numbers)), batch_size=1)
-        hidden = ranks.number() > 0 or not self.options.get('pbar', False)
+        hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
         measured = []
         for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
             if self.model.stop_request.came:
@@ -111,14 +112,14 @@ class Validation:
             images, floats = self._restore(batch)
             if self.save_img:
                 imwrite(images['img'], self._save_path(name, task))
-            measured.append(Measured(number, task, name, *self.measures.of_picture(name, images, floats)))
+            measured.append(Measured(number, task, name, *self.measures.of_image(name, images, floats)))
         return measured
 
-    def _of_task(self, pictures: list[Measured]) -> dict[str, float]:
-        return self.measures.of_task([picture.values for picture in pictures], [picture.kept for picture in pictures])
+    def _of_task(self, images: list[Measured]) -> dict[str, float]:
+        return self.measures.of_task([image.values for image in images], [image.kept for image in images])
 
     def _restore(self, batch: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The restored picture (``img``) and, where known, the target (``img2``), as metrics take them.
+        """The restored image (``img``) and, where known, the target (``img2``), as metrics take them.
 
         Returns:
             (H, W, 3), BGR, uint8, for BasicSR's metrics; and the same in RGB, float32 in [0, 1], not rounded.
@@ -158,6 +159,6 @@ class Validation:
 
 
 def _result_name(path: str) -> str:
-    """What to call a restored picture: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name."""
+    """What to call a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name."""
     _, root, below = path.rpartition('.lmdb/')
     return below.replace('/', '_') if root else osp.basename(path)

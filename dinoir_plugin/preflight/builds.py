@@ -16,15 +16,16 @@ from basicsr.utils.registry import (
 )
 from torch import nn
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.construct import check_arguments, construct, look_up, registered
+from dinoir_plugin.core.construct import check_arguments, construct, look_up, registered
+from dinoir_plugin.core.errors import OptionsError, nearest, under
+from dinoir_plugin.core.tiles import check_tile
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.errors import OptionsError, nearest, under
+from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.models.optimizer import make_optimizer
-from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile
+from dinoir_plugin.preflight.check_item import CheckItem, check_loss, is_ours
 from dinoir_plugin.preflight.metric_options import check_metrics
 from dinoir_plugin.preflight.network_parts import network_parts
-from dinoir_plugin.preflight.part import Part, check_loss, is_ours
 
 HOST_LOSSES = ('pixel_opt', 'perceptual_opt')
 SCHEDULERS = {
@@ -35,7 +36,7 @@ SCHEDULERS = {
 
 
 def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
-    """Build each part of a run and look at the headers of its pictures.
+    """Build each part of a run and look at the headers of its images.
 
     Args:
         opt: BasicSR's options, parsed; not changed.
@@ -62,29 +63,29 @@ def builds_network(opt: Mapping[str, Any]) -> bool:
     return is_ours(opt) or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__
 
 
-def host_parts(opt: Mapping[str, Any]) -> list[Part]:
+def host_parts(opt: Mapping[str, Any]) -> list[CheckItem]:
     """Which model drives the run, the GPUs, and the names of data sets."""
     return [
-        Part('model_type', lambda: _check_model(opt)),
-        Part('num_gpu', lambda: _check_devices(opt)),
-        Part('datasets', lambda: _check_names(opt['datasets'])),
+        CheckItem('model_type', lambda: _check_model(opt)),
+        CheckItem('num_gpu', lambda: _check_devices(opt)),
+        CheckItem('datasets', lambda: _check_names(opt['datasets'])),
     ]
 
 
-def plain_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
+def plain_parts(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """What our model reads and what can be built without the network: validation, optimizer, losses of the host."""
     parts = []
     if is_ours(opt) and opt.get('val'):
-        parts.append(Part('val', lambda: _check_validation(opt['val'])))
+        parts.append(CheckItem('val', lambda: _check_validation(opt['val'])))
     if is_ours(opt) and is_train:
         train = opt.get('train') or {}
         parts += [
-            Part('train.optim_g', lambda: _check_optimizer(train)),
-            Part('train.scheduler', lambda: _check_scheduler(train)),
+            CheckItem('train.optim_g', lambda: _check_optimizer(train)),
+            CheckItem('train.scheduler', lambda: _check_scheduler(train)),
         ]
         parts += [_loss_part(train, key) for key in HOST_LOSSES if train.get(key) is not None]
         if (opt.get('logger') or {}).get('keep_last') and opt.get('val'):
-            parts.append(Part('logger.keep_last', lambda: _check_kept(opt['logger'], opt['val'])))
+            parts.append(CheckItem('logger.keep_last', lambda: _check_kept(opt['logger'], opt['val'])))
     return parts
 
 
@@ -117,7 +118,7 @@ def _check_devices(opt: Mapping[str, Any]) -> str:
 
 
 def _check_names(datasets: Mapping[str, Any]) -> str:
-    """Figures and pictures of validation go by the data set's name."""
+    """Figures and images of validation go by the data set's name."""
     named: dict[Any, str] = {}
     for phase, options in datasets.items():
         name = options.get('name')
@@ -130,7 +131,7 @@ def _check_names(datasets: Mapping[str, Any]) -> str:
 
 
 def check_dataset(options: dict[str, Any], path: str) -> None:
-    """Open a data set and look at the headers of its pictures, where it is ours; OptionsError as above."""
+    """Open a data set and look at the headers of its images, where it is ours; OptionsError as above."""
     if check_loading(options, path):
         with under(path):
             MixedDegradationDataset(options).check_images()
@@ -195,11 +196,11 @@ def _check_scheduler(train: Mapping[str, Any]) -> str:
     return kind
 
 
-def _loss_part(train: Mapping[str, Any], key: str) -> Part:
+def _loss_part(train: Mapping[str, Any], key: str) -> CheckItem:
     path = f'train.{key}'
     # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
     check: Callable[..., Any] = check_arguments if key == 'perceptual_opt' else construct
-    return Part(path, lambda: check_loss(dict(train[key]), path, check))
+    return CheckItem(path, lambda: check_loss(dict(train[key]), path, check))
 
 
 def _check_validation(options: Mapping[str, Any]) -> str:

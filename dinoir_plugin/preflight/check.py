@@ -1,4 +1,4 @@
-"""What ``dinoir check`` does: all checks of a run, one after the other, into one report and one picture."""
+"""What ``dinoir check`` does: all checks of a run, one after the other, into one report and one image."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.compat.parse_options import read_options, with_forced
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.plugin.run_start import read_options, with_forced
 from dinoir_plugin.preflight.builds import build_network, builds_network, host_parts, plain_parts
+from dinoir_plugin.preflight.check_item import CheckItem, is_ours
 from dinoir_plugin.preflight.contact_sheet import SheetRow, write_sheet
 from dinoir_plugin.preflight.data_report import check_data
 from dinoir_plugin.preflight.disk import check_disk
 from dinoir_plugin.preflight.network_parts import network_parts
-from dinoir_plugin.preflight.part import Part, is_ours
 from dinoir_plugin.preflight.reading import is_training, parse_as_host
-from dinoir_plugin.preflight.report import ERROR, OK, Report, Row
+from dinoir_plugin.preflight.report import ERROR, OK, Finding, Report
 from dinoir_plugin.preflight.schema import schema_problems
 
 NO_NETWORK = 'needs network_g'
@@ -31,7 +31,7 @@ def check_run(path: str, forced: list[str], full: bool, folder: Path) -> tuple[R
     Args:
         path: The options file.
         forced: BasicSR's ``--force_yml`` entries.
-        full: Whether to decode every picture.
+        full: Whether to decode every image.
         folder: Where the contact sheet goes; made when needed.
 
     Returns:
@@ -85,7 +85,7 @@ def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) ->
     problems = [str(problem) for problem in schema_problems(written, is_train)]
     report.has_bad_schema = bool(problems)
     kind = 'training' if is_train else 'testing'
-    report.add(Row('schema', f'keys and kinds of values, for {kind}', ERROR if problems else OK, problems))
+    report.add(Finding('schema', f'keys and kinds of values, for {kind}', ERROR if problems else OK, problems))
 
 
 def check_all(report: Report, opt: dict[str, Any], is_train: bool, full: bool) -> list[SheetRow]:
@@ -95,7 +95,7 @@ def check_all(report: Report, opt: dict[str, Any], is_train: bool, full: bool) -
         report: Gets the rows.
         opt: The options as BasicSR's model and data sets get them.
         is_train: Whether they are for train.py or for test.py.
-        full: Whether to decode every picture.
+        full: Whether to decode every image.
 
     Returns:
         Samples of each task, for the contact sheet.
@@ -125,7 +125,7 @@ def _check_network(report: Report, opt: Mapping[str, Any], is_train: bool) -> No
     report.attempt('network_g', build)
     parts = network_parts(opt, is_train)
     if is_ours(opt) and is_train and not report.failed('train.optim_g'):
-        parts.append(Part('disk space', partial(check_disk, opt)))
+        parts.append(CheckItem('disk space', partial(check_disk, opt)))
     for part in parts:
         if built:
             report.attempt(part.path, partial(part.check, built[0]))

@@ -1,4 +1,4 @@
-"""One picture that shows samples of every task, degraded beside target."""
+"""One image that shows samples of every task, degraded beside target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-Picture = np.ndarray[Any, np.dtype[np.uint8]]
+DecodedImage = np.ndarray[Any, np.dtype[np.uint8]]
 
 SAMPLES = 3
 CELL = 160
@@ -31,7 +31,7 @@ class SheetRow(NamedTuple):
     """
 
     label: str
-    pairs: Sequence[tuple[Picture, Picture]]
+    pairs: Sequence[tuple[DecodedImage, DecodedImage]]
 
 
 def write_sheet(rows: Sequence[SheetRow], path: Path) -> None:
@@ -51,9 +51,9 @@ def write_sheet(rows: Sequence[SheetRow], path: Path) -> None:
     for number, row in enumerate(rows):
         top = LABEL_HEIGHT + number * ROW_HEIGHT
         _write(sheet, row.label, 0, top)
-        for pair, pictures in enumerate(row.pairs):
-            for column, picture in enumerate(pictures):
-                _place(sheet, picture, _left(pair, column), top + LABEL_HEIGHT)
+        for pair, images in enumerate(row.pairs):
+            for column, image in enumerate(images):
+                _place(sheet, image, _left(pair, column), top + LABEL_HEIGHT)
     if not cv2.imwrite(str(path), sheet):
         raise OSError(f'cannot write {path}')
 
@@ -62,16 +62,16 @@ def _left(pair: int, column: int) -> int:
     return pair * (PAIR_WIDTH + BETWEEN_PAIRS) + column * (CELL + GAP)
 
 
-def _write(sheet: Picture, text: str, left: int, top: int) -> None:
+def _write(sheet: DecodedImage, text: str, left: int, top: int) -> None:
     cv2.putText(sheet, text, (left + 2, top + LABEL_HEIGHT - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, BLACK, 1, cv2.LINE_AA)
 
 
-def _place(sheet: Picture, picture: Picture, left: int, top: int) -> None:
-    """Put a picture into its cell: a large one made smaller, a small patch with each pixel as a square of pixels."""
-    longest = max(picture.shape[:2])
+def _place(sheet: DecodedImage, image: DecodedImage, left: int, top: int) -> None:
+    """Put an image into its cell: a large one made smaller, a small patch with each pixel as a square of pixels."""
+    longest = max(image.shape[:2])
     scale = CELL // longest if longest <= CELL else CELL / longest
-    size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     how = cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA
-    picture = cv2.resize(picture, size, interpolation=how).astype(np.uint8, copy=False)
-    height, width = picture.shape[:2]
-    sheet[top : top + height, left : left + width] = picture
+    image = cv2.resize(image, size, interpolation=how).astype(np.uint8, copy=False)
+    height, width = image.shape[:2]
+    sheet[top : top + height, left : left + width] = image

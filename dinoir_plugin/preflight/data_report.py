@@ -1,4 +1,4 @@
-"""The part of a report that is about pictures: every task of every data set, looked at by itself."""
+"""The part of a report that is about images: every task of every data set, looked at by itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from basicsr.utils import tensor2img
 from tqdm import tqdm
 
+from dinoir_plugin.core.errors import OptionsError, under
+from dinoir_plugin.core.option_checks import mapping
 from dinoir_plugin.data.image_check import (
     SHOW_PROGRESS_ABOVE,
     Decoded,
@@ -22,14 +24,12 @@ from dinoir_plugin.data.image_check import (
     survey,
 )
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.data.option_checks import mapping
 from dinoir_plugin.data.sampling import Draw
 from dinoir_plugin.data.sources import LmdbSource, folder_path, open_source
 from dinoir_plugin.data.task import Task, size_text
-from dinoir_plugin.errors import OptionsError, under
 from dinoir_plugin.preflight.builds import check_loading
-from dinoir_plugin.preflight.contact_sheet import SAMPLES, Picture, SheetRow
-from dinoir_plugin.preflight.report import ERROR, NOT_CHECKED, OK, NotCheckedError, Report, Row
+from dinoir_plugin.preflight.contact_sheet import SAMPLES, DecodedImage, SheetRow
+from dinoir_plugin.preflight.report import ERROR, NOT_CHECKED, OK, Finding, NotCheckedError, Report
 
 ROOTS = {'dataroot_gt': open_source, 'dataroot_lq': open_source, 'dataroot_depth': folder_path}
 
@@ -59,12 +59,12 @@ class TaskView:
 
 
 def check_data(report: Report, datasets: Mapping[str, Any], full: bool) -> list[SheetRow]:
-    """Open all data sets, look at all their pictures and draw samples of each task.
+    """Open all data sets, look at all their images and draw samples of each task.
 
     Args:
         report: Gets a row for each data set and each task.
         datasets: The options' block ``datasets``, as the host parsed it.
-        full: Whether to decode every picture, or the first one of each task.
+        full: Whether to decode every image, or the first one of each task.
 
     Returns:
         The samples.
@@ -74,7 +74,7 @@ def check_data(report: Report, datasets: Mapping[str, Any], full: bool) -> list[
     decoded = decode_all(opened) if full else None
     total = sum(len(task) for task in opened)
     rows: list[SheetRow] = []
-    with tqdm(total=total, desc='looking at pictures', unit='picture', disable=total <= SHOW_PROGRESS_ABOVE) as bar:
+    with tqdm(total=total, desc='looking at images', unit='image', disable=total <= SHOW_PROGRESS_ABOVE) as bar:
         for phase, options in datasets.items():
             _check_set(report, options, f'datasets.{phase}', views[phase])
             for view in views[phase]:
@@ -138,24 +138,24 @@ def _check_set(report: Report, options: Mapping[str, Any], path: str, views: lis
 def _describe(dataset: MixedDegradationDataset) -> str:
     stages = ', then '.join(f'batch {stage.batch} of {stage.gt_size} px' for stage in dataset.stages)
     count = f'{len(dataset.tasks)} task{"s" if len(dataset.tasks) > 1 else ""}, {len(dataset)} '
-    return count + (f'samples an epoch, {stages}' if dataset.is_training else 'pictures')
+    return count + (f'samples an epoch, {stages}' if dataset.is_training else 'images')
 
 
 def _check_task(
     report: Report, view: TaskView, decoded: Mapping[str, Decoded | str] | None, bar: tqdm
-) -> list[tuple[Picture, Picture]]:
+) -> list[tuple[DecodedImage, DecodedImage]]:
     """Add the row of a task; returns its samples."""
     task, dataset = view.task, view.dataset
     if task is None:
-        report.add(Row(view.path, '', ERROR, [str(error) for error in view.errors]))
+        report.add(Finding(view.path, '', ERROR, [str(error) for error in view.errors]))
         return []
     if dataset is None:
         # what keeps the data set from being made stands in the data set's row, unless it is about this task
         own = [str(error) for error in view.errors if error.path.startswith(f'{view.path}.')]
-        report.add(Row(view.path, f'{len(task)} pictures', ERROR if own else NOT_CHECKED, own))
+        report.add(Finding(view.path, f'{len(task)} images', ERROR if own else NOT_CHECKED, own))
         return []
     found = survey(task, _least(dataset), None if decoded is None else size_in(decoded), bar)
-    report.bad_pictures.update(dict.fromkeys(found.problems))
+    report.bad_images.update(dict.fromkeys(found.problems))
     kinds, pairs, errors = [], [], []
     try:
         with under(view.set_path):
@@ -166,9 +166,9 @@ def _check_task(
     try:
         pairs = _samples(dataset)
     except (OSError, ValueError) as error:
-        # mostly the same picture again; a fault of the degradation is said nowhere else
+        # mostly the same image again; a fault of the degradation is said nowhere else
         errors += [] if errors else [f'{view.path}: {error}']
-    row = Row(view.path, _words(task, found, kinds, decoded is not None), ERROR if errors else OK, errors)
+    row = Finding(view.path, _words(task, found, kinds, decoded is not None), ERROR if errors else OK, errors)
     if pairs and all(np.array_equal(degraded, target) for degraded, target in pairs):
         row.warn(f'{view.path}: degraded and target are equal in {len(pairs)} samples. Is this the right folder?')
     report.add(row)
@@ -176,14 +176,14 @@ def _check_task(
 
 
 def _least(dataset: MixedDegradationDataset) -> int:
-    """The least side that a picture must have."""
+    """The least side that an image must have."""
     if not dataset.is_training:
         return 1
     return max((stage.gt_size for stage in dataset.stages), default=dataset.gt_size)
 
 
 def _words(task: Task, found: Survey, kinds: list[str], is_full: bool) -> str:
-    words = [f'{len(task)} {"pictures" if task.lq is None else "pairs"}']
+    words = [f'{len(task)} {"images" if task.lq is None else "pairs"}']
     if found.smallest is not None and found.largest is not None:
         both = dict.fromkeys((size_text(found.smallest), size_text(found.largest)))
         words.append(' to '.join(both))
@@ -192,7 +192,7 @@ def _words(task: Task, found: Survey, kinds: list[str], is_full: bool) -> str:
     return ', '.join(words) + (', all decoded' if is_full else '')
 
 
-def _samples(dataset: MixedDegradationDataset) -> list[tuple[Picture, Picture]]:
+def _samples(dataset: MixedDegradationDataset) -> list[tuple[DecodedImage, DecodedImage]]:
     """Up to SAMPLES times degraded and target, as the first stage of a training run or a validation gets them."""
     if dataset.is_training:
         size = dataset.stages[0].gt_size if dataset.stages else dataset.gt_size

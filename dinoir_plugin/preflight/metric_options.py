@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from dinoir_plugin.construct import check_arguments, construct, registered
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.construct import check_arguments, construct, registered
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.metrics.measures import HIGHER_IS_BETTER, Measures, arguments, better_value
 from dinoir_plugin.models.results import COLUMNS
 
@@ -50,7 +50,7 @@ def _try(name: str, options: Mapping[str, Any]) -> None:
     rng = np.random.default_rng(0)
     images = {key: rng.integers(0, 256, (TRIAL_SIDE, TRIAL_SIDE, 3), np.uint8) for key in ('img', 'img2')}
     floats = {key: image.astype(np.float32) / 255 for key, image in images.items()}
-    Measures({name: options}, torch.device('cpu')).of_picture('a trial picture', images, floats)
+    Measures({name: options}, torch.device('cpu')).of_image('a trial image', images, floats)
 
 
 def _check_better(options: Mapping[str, Any], path: str, known: str | None) -> None:

@@ -10,34 +10,34 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.construct import construct, registered
+from dinoir_plugin.core.construct import construct, registered
+from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.errors import OptionsError, under
-from dinoir_plugin.losses.dpc_loss import DPCLoss
+from dinoir_plugin.inference.padding import any_size
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
 from dinoir_plugin.models.acceleration import prepare
-from dinoir_plugin.modules.padding import any_size
-from dinoir_plugin.preflight.checkpoint import check_checkpoint, check_file
-from dinoir_plugin.preflight.part import Part, check_loss, is_ours
+from dinoir_plugin.preflight.check_item import CheckItem, check_loss, is_ours
+from dinoir_plugin.preflight.pretrained import check_checkpoint, check_file
 
 TRIAL_SIDE = 64
-# by how much patches may be enlarged or made smaller for the encoder, which sees test pictures nearly as they are
+# by how much patches may be enlarged or made smaller for the encoder, which sees test images nearly as they are
 PATCH_SCALE = 1.2
 
 
-def network_parts(opt: Mapping[str, Any], is_train: bool) -> list[Part]:
+def network_parts(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """What depends on the network: checkpoints, its scale, the DPC loss, acceleration."""
     parts = _path_parts(opt)
     if any(options.get('type') == MixedDegradationDataset.__name__ for options in opt['datasets'].values()):
-        parts.append(Part('network_g: output size', _check_scale))
+        parts.append(CheckItem('network_g: output size', _check_scale))
     if is_train and (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__:
         data = opt['datasets']['train']
-        parts.append(Part('datasets.train.gt_size', lambda network: _check_patches(data, network)))
+        parts.append(CheckItem('datasets.train.gt_size', lambda network: _check_patches(data, network)))
     if is_ours(opt) and is_train:
         train = opt.get('train') or {}
         if train.get('dpc_opt') is not None:
-            parts.append(Part('train.dpc_opt', lambda network: _check_dpc(dict(train['dpc_opt']), network)))
-        parts.append(Part('train', lambda network: _check_acceleration(train, network, opt['num_gpu'])))
+            parts.append(CheckItem('train.dpc_opt', lambda network: _check_dpc(dict(train['dpc_opt']), network)))
+        parts.append(CheckItem('train', lambda network: _check_acceleration(train, network, opt['num_gpu'])))
     return parts
 
 
@@ -48,7 +48,7 @@ def _check_scale(network: nn.Module) -> str:
         with torch.no_grad():
             shape = any_size(network.eval(), image).shape
     except Exception as error:  # a foreign network may raise anything
-        problem = f'the network does not take RGB pictures, {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
+        problem = f'the network does not take RGB images, {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
         raise OptionsError('network_g', f'{problem} ({type(error).__name__}: {error})') from error
     if shape != image.shape:
         problem = f'the network turns {TRIAL_SIDE}x{TRIAL_SIDE} pixels into {tuple(shape)}'
@@ -66,19 +66,19 @@ def _check_patches(data: Mapping[str, Any], network: Any) -> str:
         taken = network.encoder.taken_side(side)
         found.append(f'{side} px' if taken == side else f'{side} px, {taken} px for the encoder')
         if max(side, taken) > PATCH_SCALE * min(side, taken):
-            problem = f'the encoder takes patches of {side} px as {taken} px, and whole pictures nearly as they are'
+            problem = f'the encoder takes patches of {side} px as {taken} px, and whole images nearly as they are'
             warnings.warn(f'datasets.train.gt_size: {problem}. {taken} suits it better', stacklevel=2)
     return '; '.join(found)
 
 
-def _path_parts(opt: Mapping[str, Any]) -> list[Part]:
+def _path_parts(opt: Mapping[str, Any]) -> list[CheckItem]:
     paths = opt['path']
     parts = []
     if paths.get('resume_state') and not opt.get('auto_resume'):
-        parts.append(Part('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
+        parts.append(CheckItem('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
     # a resumed run takes its own network, not the pretrained one
     if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
-        parts.append(Part('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
+        parts.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
     return parts
 
 

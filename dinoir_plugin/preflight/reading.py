@@ -13,7 +13,7 @@ from typing import Any
 import basicsr
 from basicsr.utils import options as host_options
 
-from dinoir_plugin.compat.parse_options import complete
+from dinoir_plugin.plugin.run_start import complete
 
 
 def is_training(written: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dinoir_plugin
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 
 OK, WARNING, ERROR, NOT_CHECKED = 'ok', 'warning', 'error', 'not checked'
 HEADINGS = ('part', 'verdict', 'looked at')
@@ -20,7 +20,7 @@ class NotCheckedError(Exception):
 
 
 @dataclass
-class Row:
+class Finding:
     """One line of the table.
 
     Attributes:
@@ -48,15 +48,15 @@ class Report:
 
     Attributes:
         rows: The table.
-        bad_pictures: A sentence for each file that cannot be used, in order, each once.
+        bad_images: A sentence for each file that cannot be used, in order, each once.
         has_bad_schema: Whether keys of the options are unknown, missing or of the wrong kind.
     """
 
-    rows: list[Row] = field(default_factory=list)
-    bad_pictures: dict[str, None] = field(default_factory=dict)
+    rows: list[Finding] = field(default_factory=list)
+    bad_images: dict[str, None] = field(default_factory=dict)
     has_bad_schema: bool = False
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Finding) -> None:
         """Append a row."""
         self.rows.append(row)
 
@@ -70,7 +70,7 @@ class Report:
         Returns:
             Whether it came to its end.
         """
-        row = Row(part, '')
+        row = Finding(part, '')
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always', UserWarning)
             try:
@@ -92,7 +92,7 @@ class Report:
 
     def skip(self, part: str, why: str) -> None:
         """Add the row of a part that cannot be checked."""
-        self.add(Row(part, why, NOT_CHECKED))
+        self.add(Finding(part, why, NOT_CHECKED))
 
     def failed(self, part: str) -> bool:
         """Whether a part has a row without a good end."""
@@ -104,11 +104,11 @@ class Report:
         return any(row.verdict == ERROR for row in self.rows)
 
     def text(self) -> str:
-        """Bad pictures, then the table, with each row's messages below it, then a count."""
+        """Bad images, then the table, with each row's messages below it, then a count."""
         lines = []
-        if self.bad_pictures:
-            lines += [f'Pictures that cannot be used ({len(self.bad_pictures)}):',
-                      *(f'  {sentence}' for sentence in self.bad_pictures), '']
+        if self.bad_images:
+            lines += [f'Images that cannot be used ({len(self.bad_images)}):',
+                      *(f'  {sentence}' for sentence in self.bad_images), '']
         cells = [(row.part, row.verdict, row.looked) for row in self.rows]
         widths = [max(len(cell[column]) for cell in (HEADINGS, *cells)) for column in (0, 1)]
         lines.append(_line(HEADINGS, widths))

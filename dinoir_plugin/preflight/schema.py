@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dinoir_plugin.errors import OptionsError, is_folder_name, unknown_option
+from dinoir_plugin.core.errors import OptionsError, is_folder_name, unknown_option
 
 NUMBER_TEXT = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')
 

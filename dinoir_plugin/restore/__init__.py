@@ -1,1 +1,1 @@
-"""The practitioner's side: pictures in, better pictures out."""
+"""The practitioner's side: images in, better images out."""

@@ -11,12 +11,12 @@ import yaml
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin import network_file
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.construct import construct, registered
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.encoder_weights import same_weights
-from dinoir_plugin.whole_files import FileError
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.atomic_files import FileError
+from dinoir_plugin.core.construct import construct, registered
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.encoders.weights import same_weights
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 
 
 class Built(NamedTuple):

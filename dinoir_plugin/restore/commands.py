@@ -7,14 +7,14 @@ import sys
 import warnings
 from typing import Any
 
-from dinoir_plugin.terminal import BAD, GOOD, INTERRUPTED, USAGE, complain, say
+from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, USAGE, complain, say
 
 
 def add_restore(commands: Any) -> None:
     """Describe ``dinoir restore``."""
     parser = commands.add_parser(
         'restore',
-        help='restore pictures with a trained network',
+        help='restore images with a trained network',
         description='Restores a file, a folder with all folders in it, or what a pattern matches. Depth, transparency, '
         'colour profile and EXIF are kept. Exit status: 0 all were restored, 1 some were not (they are named at the '
         'end), 2 wrong use.',
@@ -29,9 +29,9 @@ def add_restore(commands: Any) -> None:
     parser.add_argument('--self-ensemble', action='store_true',
                         help='the mean of all eight flips and turns: a little better, eight times the time')
     parser.add_argument('--local-statistics', type=int, metavar='N',
-                        help='channel attention over windows of N pixels, as in training, not over the whole picture')
+                        help='channel attention over windows of N pixels, as in training, not over the whole image')
     parser.add_argument('--compare', action='store_true', help='write NAME_compare.jpg too, before and after')
-    parser.add_argument('--format', metavar='png|jpg|tif|webp', help="of what is written (default: the picture's own)")
+    parser.add_argument('--format', metavar='png|jpg|tif|webp', help="of what is written (default: the image's own)")
     parser.add_argument('--quality', type=int, default=95, metavar='1-100', help='of JPEG and WebP (default: 95)')
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--resume', action='store_true', help='leave out what has been restored already')
@@ -67,7 +67,7 @@ def add_demo(commands: Any) -> None:
     parser = commands.add_parser(
         'demo',
         help='a web page to try networks on',
-        description="Serves a page: drop a picture, compare before and after, download. Needs pip install "
+        description="Serves a page: drop an image, compare before and after, download. Needs pip install "
         "'dinoir_plugin[demo]'.",
     )
     parser.add_argument('--checkpoint', required=True, nargs='+', metavar='CKPT', help='one or more to choose from')
@@ -75,7 +75,7 @@ def add_demo(commands: Any) -> None:
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
     parser.add_argument('--host', default='127.0.0.1', help='where to serve (default: 127.0.0.1, this machine only)')
     parser.add_argument('--port', type=int, default=7860, help='default: 7860')
-    parser.add_argument('--max-megapixels', type=float, default=24, metavar='N', help='largest picture (default: 24)')
+    parser.add_argument('--max-megapixels', type=float, default=24, metavar='N', help='largest image (default: 24)')
     parser.set_defaults(run=_demo)
 
 
@@ -101,7 +101,7 @@ def _network(args: argparse.Namespace) -> Any:
 
 def _restore(args: argparse.Namespace) -> int:
     try:
-        from dinoir_plugin.restore.encoding import check_format
+        from dinoir_plugin.imaging.encoding import check_format
         from dinoir_plugin.restore.files import find
 
         ending = None if args.format is None else check_format(args.format)

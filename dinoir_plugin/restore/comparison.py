@@ -1,4 +1,4 @@
-"""The picture before and after, side by side."""
+"""The image before and after, side by side."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dinoir_plugin.decoding import Array
-from dinoir_plugin.restore.pictures import Picture
+from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.imaging.image_file import DecodedImage
 
 LONGEST = 1600
 GAP = 8
@@ -16,9 +16,9 @@ HEADER = 34
 QUALITY = 92
 
 
-def comparison(before: Picture, after: Picture) -> bytes:
+def comparison(before: DecodedImage, after: DecodedImage) -> bytes:
     """Both as one JPEG, 8 bits, each at most LONGEST pixels a side; transparency is not shown."""
-    panels = [_panel(picture) for picture in (before, after)]
+    panels = [_panel(image) for image in (before, after)]
     width, height = panels[0].size
     canvas = Image.new('RGB', (2 * width + GAP, height + HEADER), 'white')
     draw = ImageDraw.Draw(canvas)
@@ -31,14 +31,14 @@ def comparison(before: Picture, after: Picture) -> bytes:
     return stream.getvalue()
 
 
-def _panel(picture: Picture) -> Image.Image:
-    panel = Image.fromarray(eight_bits(picture.pixels)).convert('RGB')
+def _panel(image: DecodedImage) -> Image.Image:
+    panel = Image.fromarray(eight_bits(image.pixels)).convert('RGB')
     panel.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     return panel
 
 
 def eight_bits(pixels: Array) -> Array:
-    """Pixels of a :class:`Picture` as uint8."""
+    """Pixels of a :class:`DecodedImage` as uint8."""
     if pixels.dtype == np.uint8:
         return pixels
     scale = 255 if pixels.dtype == np.float32 else 255 / 65535

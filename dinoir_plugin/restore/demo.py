@@ -1,4 +1,4 @@
-"""A web page: drop a picture, compare before and after, download. Needs Gradio: the extra ``[demo]``."""
+"""A web page: drop an image, compare before and after, download. Needs Gradio: the extra ``[demo]``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from dinoir_plugin.core.atomic_files import write_atomic
+from dinoir_plugin.imaging.encoding import encode_image, ending_for
+from dinoir_plugin.imaging.image_file import ENDINGS, DecodedImage, read_image
 from dinoir_plugin.restore.comparison import eight_bits
-from dinoir_plugin.restore.encoding import encode_picture, ending_for
 from dinoir_plugin.restore.job import reason
-from dinoir_plugin.restore.pictures import ENDINGS, Picture, read_picture
 from dinoir_plugin.restore.restorer import Restorer
-from dinoir_plugin.whole_files import write_whole
 
 TILES = ['auto', '256', '512', '1024']
 BYTES_A_PIXEL = 8  # of a file that is worth reading: 16 bits, RGB with alpha, uncompressed
-WAITING = 16  # pictures in the queue; who comes later is asked to come back
+WAITING = 16  # images in the queue; who comes later is asked to come back
 CACHED = 3600  # seconds that uploads and results are kept
-# the slider's pictures, which a browser scales anyway; the download has all pixels
+# the slider's images, which a browser scales anyway; the download has all pixels
 SHOWN = 1600
 
 
@@ -65,27 +65,27 @@ def build_page(
 
     def restore(upload: str | None, name: str, tile: str, progress: Any = gr.Progress()) -> tuple[Any, str]:  # noqa: B008
         if upload is None:
-            raise gr.Error('Choose a picture first.')
+            raise gr.Error('Choose an image first.')
         try:
-            picture = read_picture(upload)
-            height, width = picture.pixels.shape[:2]
+            decoded = read_image(upload)
+            height, width = decoded.pixels.shape[:2]
             if height * width > max_megapixels * 1e6:
                 raise ValueError(f'{width}x{height} is more than the {max_megapixels:g} megapixels of this page')
-            restored = restorer(name, tile).restore_picture(
-                picture, lambda done, count: progress((done, count), unit='tiles')
+            restored = restorer(name, tile).restore_image(
+                decoded, lambda done, count: progress((done, count), unit='tiles')
             )
             folders.append(tempfile.TemporaryDirectory(prefix='dinoir_'))
             path = _download(restored, Path(upload), Path(folders[-1].name))
         # shown on the page, whatever it is
         except Exception as error:
             raise gr.Error(reason(error, Path(upload))) from error
-        return (_shown(picture), _shown(restored)), str(path)
+        return (_shown(decoded), _shown(restored)), str(path)
 
     with gr.Blocks(title='dinoir', analytics_enabled=False, delete_cache=(CACHED, CACHED)) as page:
-        gr.Markdown('# Restore a picture\nPictures go to the machine that serves this page, and nowhere else.')
+        gr.Markdown('# Restore an image\nImages go to the machine that serves this page, and nowhere else.')
         with gr.Row():
             with gr.Column(scale=1):
-                upload = gr.File(label='Picture', file_types=list(ENDINGS), type='filepath')
+                upload = gr.File(label='DecodedImage', file_types=list(ENDINGS), type='filepath')
                 name = gr.Dropdown(list(names), value=next(iter(names)), label='Checkpoint')
                 tile = gr.Dropdown(TILES, value='auto', label='Tile (pixels)')
                 button = gr.Button('Restore', variant='primary')
@@ -96,15 +96,15 @@ def build_page(
     return page
 
 
-def _download(restored: Picture, upload: Path, folder: Path) -> Path:
-    """The result as a file of all pixels, under the picture's name."""
+def _download(restored: DecodedImage, upload: Path, folder: Path) -> Path:
+    """The result as a file of all pixels, under the image's name."""
     ending = ending_for(upload, None)
     path = folder / f'{upload.stem}_restored.{ending}'
-    write_whole(path, encode_picture(restored, ending))
+    write_atomic(path, encode_image(restored, ending))
     return path
 
 
-def _shown(picture: Picture) -> Image.Image:
-    image = Image.fromarray(eight_bits(picture.pixels)).convert('RGB')
+def _shown(decoded: DecodedImage) -> Image.Image:
+    image = Image.fromarray(eight_bits(decoded.pixels)).convert('RGB')
     image.thumbnail((SHOWN, SHOWN))
     return image

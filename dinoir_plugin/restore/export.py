@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dinoir_plugin import network_file
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.errors import nearest
-from dinoir_plugin.modules.padding import any_size, size_multiple
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.atomic_files import write_atomic
+from dinoir_plugin.core.errors import nearest
+from dinoir_plugin.inference.padding import any_size, size_multiple
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.restore.building import build, build_network
-from dinoir_plugin.whole_files import write_whole
 
 GRAPHS = ('.onnx', '.pt2')
 CHECKPOINTS = ('.pth', '.safetensors')
@@ -107,7 +107,7 @@ def export(
     if not difference <= TOLERANCE:  # NaN is no good either
         raise ValueError(f'{out} was not written: its results differ from the network by {difference:.1e}, more than '
                          f'{TOLERANCE:.0e}')
-    write_whole(out, data)
+    write_atomic(out, data)
     sizes = ', '.join(f'{width}x{height}' for height, width in CHECKED)
     return f'{out}: {len(data) / 1e6:.1f} MB; differs from the network by at most {difference:.1e} (at {sizes})'
 

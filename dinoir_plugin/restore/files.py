@@ -1,4 +1,4 @@
-"""Which pictures a command means, and where the restored ones go."""
+"""Which images a command means, and where the restored ones go."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.restore.encoding import FORMATS, ending_for
-from dinoir_plugin.restore.pictures import ENDINGS
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.imaging.encoding import FORMATS, ending_for
+from dinoir_plugin.imaging.image_file import ENDINGS
 
 WILDCARDS = '*?['
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture: where it is, and where it goes."""
+    """One image: where it is, and where it goes."""
 
     source: Path
     target: Path
 
     @property
     def comparison(self) -> Path:
-        """Where the side-by-side picture goes."""
+        """Where the side-by-side image goes."""
         return self.target.with_name(f'{self.target.stem}_compare.jpg')
 
     def targets(self, compare: bool) -> list[Path]:
@@ -38,7 +38,7 @@ class Job:
 
     Attributes:
         items: In the order of their names.
-        other_files: How many files of a folder were left alone, because their names are not those of pictures.
+        other_files: How many files of a folder were left alone, because their names are not those of images.
     """
 
     items: list[Item]
@@ -51,37 +51,37 @@ def find(sources: Sequence[str], out: str, ending: str | None = None, compare: b
     Args:
         sources: Files, folders (with all folders in them) and patterns (``photos/**/*.jpg``).
         out: A file's name for a single file, else a folder. What lies in it is no input.
-        ending: That of the outputs, of FORMATS; None: each picture's own where it is written, else ``png``.
-        compare: Whether side-by-side pictures are written too.
+        ending: That of the outputs, of FORMATS; None: each image's own where it is written, else ``png``.
+        compare: Whether side-by-side images are written too.
 
     Raises:
-        OptionsError: Nothing is found, two pictures would get one name, or one would take the place of its original.
+        OptionsError: Nothing is found, two images would get one name, or one would take the place of its original.
     """
     target = Path(out)
     single = len(sources) == 1 and Path(sources[0]).is_file()
     if single and target.suffix and not target.is_dir():
         own = target.suffix[1:].lower()
         if own not in FORMATS:
-            raise OptionsError('OUT', f"pictures are not written as '{target.suffix}'", f'One of {", ".join(FORMATS)}')
+            raise OptionsError('OUT', f"images are not written as '{target.suffix}'", f'One of {", ".join(FORMATS)}')
         if ending is not None and FORMATS[own] != FORMATS[ending]:
             raise OptionsError('--format', f"'{ending}' is not what {target} is called", 'Leave one of them out')
         return _checked(Job([Item(Path(sources[0]), target)]), compare)
     if target.is_file():
-        raise OptionsError('OUT', f'expected a folder for several pictures, but {target} is a file')
+        raise OptionsError('OUT', f'expected a folder for several images, but {target} is a file')
     items: list[Item] = []
     others = 0
     for source in sources:
-        found, left = _pictures(source, target)
+        found, left = _images(source, target)
         others += left
         for path, below in found:
             items.append(Item(path, target / below.with_suffix(f'.{ending_for(path, ending)}')))
     if not items:
-        raise OptionsError('IN', f'no picture found in {", ".join(sources)}', f'Pictures end in {", ".join(ENDINGS)}')
+        raise OptionsError('IN', f'no image found in {", ".join(sources)}', f'Images end in {", ".join(ENDINGS)}')
     return _checked(Job(items, others), compare)
 
 
-def _pictures(source: str, out: Path) -> tuple[list[tuple[Path, Path]], int]:
-    """Pictures and their places below the output folder, and how many files are none."""
+def _images(source: str, out: Path) -> tuple[list[tuple[Path, Path]], int]:
+    """Images and their places below the output folder, and how many files are none."""
     path = Path(source)
     if not source:
         raise OptionsError('IN', 'expected a file, a folder or a pattern, got nothing')

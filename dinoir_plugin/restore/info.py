@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from dinoir_plugin import network_file
+from dinoir_plugin.core import network_file
 
 NAMES = {'params': 'as trained', 'params_ema': 'averaged'}
 

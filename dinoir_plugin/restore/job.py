@@ -1,4 +1,4 @@
-"""Restoring many pictures: one that fails does not stop the rest, and what is there is whole."""
+"""Restoring many images: one that fails does not stop the rest, and what is there is whole."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dinoir_plugin.core.atomic_files import write_atomic
+from dinoir_plugin.imaging.encoding import DEFAULT_QUALITY, encode_image
+from dinoir_plugin.imaging.image_file import read_image
 from dinoir_plugin.restore.comparison import comparison
-from dinoir_plugin.restore.encoding import DEFAULT_QUALITY, encode_picture
 from dinoir_plugin.restore.files import Item, Job
-from dinoir_plugin.restore.pictures import read_picture
 from dinoir_plugin.restore.restorer import Restorer
-from dinoir_plugin.whole_files import write_whole
 
 
 @dataclass
 class Outcome:
-    """What became of the pictures.
+    """What became of the images.
 
     Attributes:
         restored: How many were written.
@@ -36,8 +36,8 @@ class Writing:
 
     Attributes:
         quality: Of JPEG and WebP, 1 to 100.
-        compare: Whether a side-by-side picture goes beside each.
-        resume: Whether pictures whose result is there are left out.
+        compare: Whether a side-by-side image goes beside each.
+        resume: Whether images whose result is there are left out.
     """
 
     quality: int = DEFAULT_QUALITY
@@ -46,14 +46,14 @@ class Writing:
 
 
 def run(job: Job, restorer: Restorer, writing: Writing, outcome: Outcome, show_progress: bool = True) -> None:
-    """Restore all pictures of a job.
+    """Restore all images of a job.
 
     Args:
         job: Sources and targets; a target that is there is replaced, unless ``writing.resume``.
         restorer: Does it.
         writing: How.
         outcome: Kept up to date, so that an interrupted caller knows how far it came.
-        show_progress: Whether a bar shows pictures per second and the time left.
+        show_progress: Whether a bar shows images per second and the time left.
     """
     waiting = [item for item in job.items if not (writing.resume and item.target.exists())]
     outcome.skipped = len(job.items) - len(waiting)
@@ -69,20 +69,20 @@ def run(job: Job, restorer: Restorer, writing: Writing, outcome: Outcome, show_p
 
 
 def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bool) -> None:
-    picture = read_picture(item.source)
+    image = read_image(item.source)
     with tqdm(unit='tile', leave=False, disable=not show_progress, dynamic_ncols=True, delay=1, position=1) as tiles:
 
         def on_tile(done: int, count: int) -> None:
             tiles.total = count
             tiles.update(done - tiles.n)
 
-        restored = restorer.restore_picture(picture, on_tile)
-    data = encode_picture(restored, item.target.suffix[1:], writing.quality)
+        restored = restorer.restore_image(image, on_tile)
+    data = encode_image(restored, item.target.suffix[1:], writing.quality)
     item.target.parent.mkdir(parents=True, exist_ok=True)
     if writing.compare:
-        # before the picture itself, whose presence says that all is done
-        write_whole(item.comparison, comparison(picture, restored))
-    write_whole(item.target, data)
+        # before the image itself, whose presence says that all is done
+        write_atomic(item.comparison, comparison(image, restored))
+    write_atomic(item.target, data)
 
 
 def reason(error: Exception, source: Path) -> str:

@@ -1,4 +1,4 @@
-"""How much memory is free, how much a network needs for a picture, and how large its tiles may be."""
+"""How much memory is free, how much a network needs for an image, and how large its tiles may be."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 
 GIB = 1 << 30
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
-# of a picture whose features are taken as a whole: a vision transformer's time grows with the square of it
+# of an image whose features are taken as a whole: a vision transformer's time grows with the square of it
 MOST_ENCODED = 2048 * 2048
-# of the free memory, what a picture may take; of what is counted, what allocators and libraries come to beside it
+# of the free memory, what an image may take; of what is counted, what allocators and libraries come to beside it
 SHARE = 0.8
 MARGIN = 1.25
 # bytes a pixel that is there throughout: the file's values, input and result as floats, the values written
@@ -27,7 +27,7 @@ KEPT = 42
 
 
 class OutOfMemory(ValueError):
-    """A picture that needs more memory than is free; the message says how much."""
+    """An image that needs more memory than is free; the message says how much."""
 
 
 class Needs(NamedTuple):
@@ -35,31 +35,31 @@ class Needs(NamedTuple):
 
     Attributes:
         network: Of what goes through the network at once.
-        encoder: Of a picture that only the encoder sees; 0 without one.
+        encoder: Of an image that only the encoder sees; 0 without one.
     """
 
     network: float
     encoder: float
 
 
-class Plan(NamedTuple):
-    """How a picture goes through the network.
+class TilePlan(NamedTuple):
+    """How an image goes through the network.
 
     Attributes:
         tile: Side of the tiles; None: as a whole.
-        one_guide: Whether a guided network looks at the whole picture once.
+        one_guide: Whether a guided network looks at the whole image once.
     """
 
     tile: int | None
     one_guide: bool
 
 
-def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = None) -> Plan:
+def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = None) -> TilePlan:
     """The largest tiles of TILES for which memory is free, or none at all.
 
     Args:
-        height: Of the picture.
-        width: Of the picture.
+        height: Of the image.
+        width: Of the image.
         needs: Of the network.
         free: Bytes.
         tile: A side that is given already.
@@ -75,9 +75,9 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
         if side is None and guided and pixels > MOST_ENCODED:
             continue
         if bytes_needed(height, width, needs, side) <= SHARE * free:
-            return Plan(side, one_guide=guided and at_once)
+            return TilePlan(side, one_guide=guided and at_once)
     smallest = bytes_needed(height, width, needs, sides[-1]) / SHARE
-    remedy = 'Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore the picture in parts'
+    remedy = 'Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore the image in parts'
     raise OutOfMemory(
         f'{width}x{height} pixels in tiles of {sides[-1]} need about {smallest / GIB:.1f} GiB of free memory, and '
         f'{free / GIB:.1f} GiB is free. {remedy}'
@@ -85,31 +85,31 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
 
 
 def bytes_needed(height: int, width: int, needs: Needs, tile: int | None) -> float:
-    """What a picture takes, in tiles of that side or as a whole."""
+    """What an image takes, in tiles of that side or as a whole."""
     pixels = height * width
     at_once = pixels if tile is None else min(height, tile) * min(width, tile)
     return pixels * KEPT + MARGIN * at_once * needs.network
 
 
 def measure(net: Any, side: int, device: torch.device) -> Needs:
-    """What a network needs, from one pass of a picture of ``side`` pixels a side.
+    """What a network needs, from one pass of an image of ``side`` pixels a side.
 
     Raises:
-        OptionsError: It does not turn pictures into pictures of the same size.
+        OptionsError: It does not turn images into images of the same size.
     """
-    picture = torch.full((1, 3, side, side), 0.5, device=device)
+    image = torch.full((1, 3, side, side), 0.5, device=device)
     results = []
     try:
-        network = peak_bytes(lambda: results.append(net(picture)))
-        encoder = peak_bytes(lambda: net.guide(picture)) if hasattr(net, 'guide') else 0
+        network = peak_bytes(lambda: results.append(net(image)))
+        encoder = peak_bytes(lambda: net.guide(image)) if hasattr(net, 'guide') else 0
     # any arch of a registry may be named, and raise anything
     except Exception as error:
-        problem = f'{type(net).__name__} does not take a picture (1, 3, {side}, {side})'
+        problem = f'{type(net).__name__} does not take an image (1, 3, {side}, {side})'
         raise OptionsError('network_g', f'{problem} ({type(error).__name__}: {str(error)[:200]})') from error
     shape = getattr(results[0], 'shape', type(results[0]).__name__)
-    if shape != picture.shape:
-        shapes = f'{tuple(picture.shape)}, got {shape}'
-        raise OptionsError('network_g', f'expected a network that gives pictures of the size it takes, {shapes}')
+    if shape != image.shape:
+        shapes = f'{tuple(image.shape)}, got {shape}'
+        raise OptionsError('network_g', f'expected a network that gives images of the size it takes, {shapes}')
     return Needs(network / side**2, encoder / side**2)
 
 

@@ -1,4 +1,4 @@
-"""Restoring pictures with a trained network: ``Restorer.from_checkpoint('net_g.pth').restore(image)``."""
+"""Restoring images with a trained network: ``Restorer.from_checkpoint('net_g.pth').restore(image)``."""
 
 from __future__ import annotations
 
@@ -12,45 +12,46 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.decoding import Array
-from dinoir_plugin.errors import OptionsError, nearest
-from dinoir_plugin.modules.local_statistics import use_local_statistics
-from dinoir_plugin.modules.padding import any_size, size_multiple
-from dinoir_plugin.modules.tiling import DEFAULT_OVERLAP, check_tile, restore_picture
-from dinoir_plugin.network_file import Description
-from dinoir_plugin.restore import memory
-from dinoir_plugin.restore.building import build
-from dinoir_plugin.restore.pictures import (
-    Picture,
-    PictureError,
+from dinoir_plugin.core.errors import OptionsError, nearest
+from dinoir_plugin.core.network_file import Description
+from dinoir_plugin.core.tiles import check_tile
+from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.imaging.image_file import (
+    DecodedImage,
+    ImageFileError,
     check_values,
     from_pillow,
     join_alpha,
-    read_picture,
+    read_image,
     split_alpha,
     to_pillow,
 )
+from dinoir_plugin.inference.padding import any_size, size_multiple
+from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.nn.local_statistics import use_local_statistics
+from dinoir_plugin.restore import memory
+from dinoir_plugin.restore.building import build
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 PROBE_SIDE = 128
-# flips and turns: the eight ways in which a picture can lie
+# flips and turns: the eight ways in which an image can lie
 TURNS = [(turns, flip) for turns in range(4) for flip in (False, True)]
 OnTile = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How pictures are restored.
+    """How images are restored.
 
     Attributes:
-        tile: Side of the tiles in pixels, at least 128; ``auto``: as the free memory allows, the whole picture if
+        tile: Side of the tiles in pixels, at least 128; ``auto``: as the free memory allows, the whole image if
             possible.
         overlap: Of neighbouring tiles, in pixels.
         precision: ``fp32``, ``bf16`` or ``fp16``; sums over pixels are float32 in all.
-        self_ensemble: Restore the picture in all eight orientations and take the mean: eight times the time.
+        self_ensemble: Restore the image in all eight orientations and take the mean: eight times the time.
         local_statistics: Side in pixels of the windows over which channel attention sums
-            (:mod:`~dinoir_plugin.modules.local_statistics`); None: over all pixels.
+            (:mod:`~dinoir_plugin.nn.local_statistics`); None: over all pixels.
     """
 
     tile: int | str = 'auto'
@@ -74,10 +75,10 @@ class Settings:
 
 
 class Restorer:
-    """A trained network, ready for pictures of any size and kind.
+    """A trained network, ready for images of any size and kind.
 
-    How large a picture may be as a whole, and how large tiles are, is decided by the memory that is free at the
-    beginning, so that results do not depend on a picture's place in a row of others.
+    How large an image may be as a whole, and how large tiles are, is decided by the memory that is free at the
+    beginning, so that results do not depend on an image's place in a row of others.
 
     Args:
         network: Takes and gives (B, 3, H, W), RGB in [0, 1].
@@ -142,7 +143,7 @@ class Restorer:
         return cls(built.network, built.file.description, place, chosen)
 
     def restore(self, image: Any, on_tile: OnTile = lambda done, count: None) -> Any:
-        """Restore a picture; what comes out is of the kind and type that went in.
+        """Restore an image; what comes out is of the kind and type that went in.
 
         Args:
             image: A path; a numpy array (H, W) or (H, W, 1 to 4), RGB with or without alpha, uint8, uint16 or float
@@ -154,23 +155,23 @@ class Restorer:
             one in grey or RGB with the same profile. Files and PIL images come out upright, transparency as it is.
 
         Raises:
-            PictureError: It is no picture, or one of another kind.
+            ImageFileError: It is no image, or one of another kind.
             OutOfMemory: It needs more memory than is free.
         """
         if isinstance(image, Tensor):
             return self._restore_tensor(image, on_tile)
         if isinstance(image, Image.Image):
-            return to_pillow(self.restore_picture(from_pillow(image), on_tile))
+            return to_pillow(self.restore_image(from_pillow(image), on_tile))
         if isinstance(image, np.ndarray):
             return self._restore_array(image, on_tile)
         if isinstance(image, (str, Path)):
-            restored = self.restore_picture(read_picture(image), on_tile)
+            restored = self.restore_image(read_image(image), on_tile)
             return join_alpha(restored.pixels, restored.alpha)
-        raise PictureError(f'expected a path, a numpy array, a PIL image or a tensor, got {type(image).__name__}')
+        raise ImageFileError(f'expected a path, a numpy array, a PIL image or a tensor, got {type(image).__name__}')
 
-    def restore_picture(self, picture: Picture, on_tile: OnTile = lambda done, count: None) -> Picture:
-        """Restore what :func:`~dinoir_plugin.restore.pictures.read_picture` reads; raises as :meth:`restore`."""
-        pixels = picture.pixels
+    def restore_image(self, image: DecodedImage, on_tile: OnTile = lambda done, count: None) -> DecodedImage:
+        """Restore what :func:`~dinoir_plugin.imaging.image_file.read_image` reads; raises as :meth:`restore`."""
+        pixels = image.pixels
         full = 1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
         colour = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
         unit = np.divide(colour.transpose(2, 0, 1), full, dtype=np.float32, order='C')
@@ -179,26 +180,26 @@ class Restorer:
             restored = restored.mean(axis=2)
         if full != 1:
             restored = np.rint(restored * full)
-        return picture.with_pixels(np.ascontiguousarray(restored.astype(pixels.dtype)))
+        return image.with_pixels(np.ascontiguousarray(restored.astype(pixels.dtype)))
 
     def _restore_array(self, image: Array, on_tile: OnTile) -> Array:
         if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 2, 3, 4)) or not image.size:
-            raise PictureError(f'expected an array (H, W) or (H, W, 1 to 4), got {image.shape}')
+            raise ImageFileError(f'expected an array (H, W) or (H, W, 1 to 4), got {image.shape}')
         if image.dtype.kind != 'f' and image.dtype not in (np.uint8, np.uint16):
-            raise PictureError(f'expected uint8, uint16 or floats from 0 to 1, got {image.dtype}')
+            raise ImageFileError(f'expected uint8, uint16 or floats from 0 to 1, got {image.dtype}')
         pixels, alpha = split_alpha(image)
         values = check_values(pixels, 'the array') if image.dtype.kind == 'f' else pixels
-        restored = self.restore_picture(Picture(values), on_tile)
+        restored = self.restore_image(DecodedImage(values), on_tile)
         return join_alpha(restored.pixels.astype(image.dtype), alpha).reshape(image.shape)
 
     def _restore_tensor(self, image: Tensor, on_tile: OnTile) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != 3 or not image.numel():
-            raise PictureError(f'expected a tensor (3, H, W) or (B, 3, H, W), got {tuple(image.shape)}')
+            raise ImageFileError(f'expected a tensor (3, H, W) or (B, 3, H, W), got {tuple(image.shape)}')
         if not image.is_floating_point():
-            raise PictureError(f'expected a tensor of floats from 0 to 1, got {image.dtype}')
+            raise ImageFileError(f'expected a tensor of floats from 0 to 1, got {image.dtype}')
         check_values(image.detach().float().cpu().numpy(), 'the tensor')
         batch = image.detach().reshape(-1, *image.shape[-3:]).to(torch.float32)
-        # one by one, so that a picture's tiles and result do not depend on the others
+        # one by one, so that an image's tiles and result do not depend on the others
         restored = torch.cat([self._run(single, on_tile) for single in batch.split(1)])
         return restored.reshape(image.shape).to(image)
 
@@ -221,17 +222,17 @@ class Restorer:
 
     def _oriented(self, image: Tensor, on_tile: OnTile) -> Tensor:
         plan = self.plan(*image.shape[-2:])
-        # large pictures stay in main memory, and only their tiles go to the device
+        # large images stay in main memory, and only their tiles go to the device
         inside = _OnDevice(self.network, self.device)
         with self._cast():
-            result = restore_picture(inside, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile)
+            result = restore_image(inside, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile)
         if not result.isfinite().all():
-            raise PictureError('the network gives values that are no numbers'
+            raise ImageFileError('the network gives values that are no numbers'
                                + (': try --precision fp32' if self.settings.precision != 'fp32' else ''))
         return result.float().clamp_(0, 1)
 
-    def plan(self, height: int, width: int) -> memory.Plan:
-        """How a picture of that size goes through the network.
+    def plan(self, height: int, width: int) -> memory.TilePlan:
+        """How an image of that size goes through the network.
 
         Raises:
             OutOfMemory: It needs more memory than is free.
@@ -259,8 +260,8 @@ class _OnDevice(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return any_size(self.network, image.to(self.device)).cpu()
 
-    def _by_window(self, picture: Tensor) -> Callable[..., Tensor]:
-        restore = self.network.by_window(picture.to(self.device))
+    def _by_window(self, image: Tensor) -> Callable[..., Tensor]:
+        restore = self.network.by_window(image.to(self.device))
         return lambda part, window: restore(part.to(self.device), window).cpu()
 
 

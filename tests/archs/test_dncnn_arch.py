@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.dncnn_arch import DnCNN
-from dinoir_plugin.errors import OptionsError
-from tests.reference.dncnn import textbook_dncnn
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.testing.textbook.dncnn import textbook_dncnn
 
 TINY = {'nc': 8, 'nb': 4}
 

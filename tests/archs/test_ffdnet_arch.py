@@ -4,11 +4,11 @@ import torch
 from skimage import data
 from skimage.restoration import estimate_sigma as estimate_sigma_of_skimage
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.ffdnet_arch import FFDNet, estimate_sigma
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.testing.textbook.ffdnet import textbook_ffdnet, textbook_sigma
 from tests.exporting import exported
-from tests.reference.ffdnet import textbook_ffdnet, textbook_sigma
 
 TINY = {'nc': 8, 'nb': 3}
 
@@ -21,12 +21,12 @@ def net():
 
 def noisy(name, sigma):
     """(H, W, 3) in [0, 1] but for the noise, whose level is ``sigma`` of 255."""
-    picture = getattr(data, name)() / 255
-    return picture + np.random.default_rng(0).normal(0, sigma / 255, picture.shape)
+    single = getattr(data, name)() / 255
+    return single + np.random.default_rng(0).normal(0, sigma / 255, single.shape)
 
 
-def as_batch(*pictures):
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+def as_batch(*images):
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 def test_names_and_number_of_parameters_of_the_colour_release():
@@ -75,25 +75,25 @@ def test_gradients_reach_everything(net):
 @pytest.mark.parametrize('size', [(64, 48), (63, 47), (2, 3)])
 def test_estimate_is_the_textbooks(size):
     generator = np.random.default_rng(0)
-    pictures = [generator.normal(0.5, level, (*size, 3)) for level in (0.01, 0.1, 0.2)]
-    pictures[1][: size[0] // 3] = 1  # saturated
-    pictures[2][..., 1] = 0  # black in green
-    expected = [textbook_sigma(picture) for picture in pictures]
-    np.testing.assert_allclose(estimate_sigma(as_batch(*pictures)), expected, rtol=1e-9)
+    images = [generator.normal(0.5, level, (*size, 3)) for level in (0.01, 0.1, 0.2)]
+    images[1][: size[0] // 3] = 1  # saturated
+    images[2][..., 1] = 0  # black in green
+    expected = [textbook_sigma(single) for single in images]
+    np.testing.assert_allclose(estimate_sigma(as_batch(*images)), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize('name', ['astronaut', 'chelsea', 'coffee'])
 def test_estimate_agrees_with_skimage_and_with_what_was_added(name):
     for sigma in (15, 25, 50):
-        picture = noisy(name, sigma)
-        estimate = estimate_sigma(as_batch(picture)).item()
-        # that one takes the details of the wavelet db2, which sees a little less of the picture's own edges than Haar
-        of_skimage = estimate_sigma_of_skimage(picture, channel_axis=-1, average_sigmas=True)
+        single = noisy(name, sigma)
+        estimate = estimate_sigma(as_batch(single)).item()
+        # that one takes the details of the wavelet db2, which sees a little less of the image's own edges than Haar
+        of_skimage = estimate_sigma_of_skimage(single, channel_axis=-1, average_sigmas=True)
         assert estimate == pytest.approx(of_skimage, rel=0.03)
         assert estimate == pytest.approx(sigma / 255, rel=0.12)
 
 
-def test_estimate_of_pictures_without_noise():
+def test_estimate_of_images_without_noise():
     assert estimate_sigma(torch.full((2, 3, 8, 8), 0.3)).tolist() == [0, 0]
     assert estimate_sigma(torch.zeros(1, 1, 2, 2)).tolist() == [0]
 
@@ -104,10 +104,10 @@ def test_estimate_keeps_its_digits_and_gives_no_gradient():
     assert not estimate_sigma(image.requires_grad_()).requires_grad
 
 
-def test_what_is_not_told_is_estimated_for_each_picture(net):
+def test_what_is_not_told_is_estimated_for_each_image(net):
     crops = [noisy('astronaut', sigma)[:65, :90] for sigma in (15, 50)]
     image = as_batch(*crops).float()
-    alone = [net(picture[None]) for picture in image]
+    alone = [net(single[None]) for single in image]
     torch.testing.assert_close(net(image), torch.cat(alone))
     even = image[:, :, :64]
     torch.testing.assert_close(net(even), net(even, estimate_sigma(even)))

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.nafnet_arch import NAFNet
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from tests.conftest import relative_error
 
 GOLDEN_ARGUMENTS = {'width': 8, 'middle_blk_num': 1, 'enc_blk_nums': [1, 1, 2], 'dec_blk_nums': [1, 2, 1]}

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.promptir_arch import PromptGenerator, PromptIR
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.modules.checkpointing import checkpoint_modules
-from dinoir_plugin.modules.local_statistics import use_local_statistics
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.guidance.recompute import recompute_modules
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.nn.local_statistics import use_local_statistics
+from dinoir_plugin.testing.textbook.promptir import textbook_promptir
 from tests.exporting import exported
-from tests.reference.promptir import textbook_promptir
 
 TINY = {
     'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 1, 'heads': [1, 2, 4, 8],
@@ -151,7 +151,7 @@ def test_checkpointing_gives_the_same_gradients(net):
     image = torch.rand(1, 3, 16, 24)
     gradients = []
     for names in ([], ['encoder_level*', 'latent', 'prompt*', 'noise_level*', 'decoder_level*', 'refinement']):
-        found = checkpoint_modules(net, names)
+        found = recompute_modules(net, names)
         net.zero_grad()
         net(image).square().sum().backward()
         gradients.append([p.grad.clone() for p in net.parameters() if p.requires_grad])
@@ -178,7 +178,7 @@ def test_local_statistics():
     torch.testing.assert_close(local[corner], net(changed)[corner], rtol=0, atol=1e-12)
 
 
-def test_a_window_has_the_prompt_of_a_picture_of_its_own():
+def test_a_window_has_the_prompt_of_a_image_of_its_own():
     torch.manual_seed(0)
     prompt = PromptGenerator(dim=4, count=3, size=5, feature_dim=6).double()
     prompt.conv3x3.weight.data[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = 0  # sees no neighbours

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dinoir_plugin.archs.restormer_arch import Restormer
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 from tests.conftest import relative_error
 
 GOLDEN_ARGUMENTS = {

@@ -5,10 +5,10 @@ import torch
 
 from dinoir_plugin.archs.nafnet_arch import NAFNet
 from dinoir_plugin.archs.restormer_arch import Restormer
-from dinoir_plugin.modules import pixelwise
-from dinoir_plugin.modules.restormer_blocks import TransformerBlock
-from tests.reference.nafnet import textbook_nafnet
-from tests.reference.restormer import textbook_restormer
+from dinoir_plugin.nn import pixelwise
+from dinoir_plugin.nn.restormer_blocks import TransformerBlock
+from dinoir_plugin.testing.textbook.nafnet import textbook_nafnet
+from dinoir_plugin.testing.textbook.restormer import textbook_restormer
 
 
 def restormer(norm, bias):
@@ -67,7 +67,7 @@ def test_strips_give_the_same(make, textbook, elements, monkeypatch):
     assert 24 in heights
 
 
-def test_large_pictures_go_in_strips_without_gradients_only():
+def test_large_images_go_in_strips_without_gradients_only():
     x = torch.empty(1, 1024, 1024, 8)
     assert not pixelwise.works_in_strips(x, factor=2)
     with torch.no_grad():

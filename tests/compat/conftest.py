@@ -35,16 +35,16 @@ logger: {print_freq: 1, save_checkpoint_freq: 2, use_tb_logger: true}
 
 
 class Project:
-    """A folder with pictures and an options file, where BasicSR's trainer is run."""
+    """A folder with images and an options file, where BasicSR's trainer is run."""
 
     def __init__(self, folder):
         self.folder = folder
         self.options = yaml.safe_load(OPTIONS)
-        picture = data.astronaut()
+        image = data.astronaut()
         for name in ('gt', 'lq'):
             (folder / name).mkdir()
         for index in range(6):
-            gt = picture[index * 64 : index * 64 + 64, 100:164, ::-1]
+            gt = image[index * 64 : index * 64 + 64, 100:164, ::-1]
             cv2.imwrite(str(folder / 'gt' / f'{index}.png'), gt)
             cv2.imwrite(str(folder / 'lq' / f'{index}.png'), cv2.resize(gt, (16, 16), interpolation=cv2.INTER_AREA))
 

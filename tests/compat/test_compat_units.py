@@ -18,9 +18,10 @@ from basicsr.utils import options as host_options
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from dinoir_plugin import compat
-from dinoir_plugin.compat import data_loader, dist_launch, output_root, resume, safe_yaml, worker_seed
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.whole_files import FileError
+from dinoir_plugin.compat import dist_launch, output_root
+from dinoir_plugin.core.atomic_files import FileError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.plugin import data_loader, resume, safe_yaml, worker_seed
 
 
 @pytest.mark.parametrize('name', [*compat.BEFORE_IMPORT, *compat.AFTER_IMPORT[:-1]])

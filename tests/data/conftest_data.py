@@ -20,6 +20,6 @@ def make_lmdb(folder: Path) -> str:
 
     names = sorted(path.name for path in folder.iterdir())
     target = f'{folder}.lmdb'
-    # The default map size is ten times the first picture's share, too little for unlike pictures.
+    # The default map size is ten times the first image's share, too little for unlike images.
     make_lmdb_from_imgs(str(folder), target, names, [name[:-4] for name in names], map_size=1 << 26)
     return target

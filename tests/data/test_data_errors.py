@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest_data import write
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data import image_check
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.errors import OptionsError
 
 
 def blank(*shape):
@@ -70,7 +70,7 @@ NOISE = {'type': 'gaussian_noise', 'sigma': 25}
         ({'dataroot_gt': 'clean', 'degradation': NOISE, 'dataroot_depth': 'depth'}, '.dataroot_depth', 'such as haze'),
         ({'dataroot_gt': 'clean', 'degradation': {'type': 'haze'}, 'depth_kind': 'depth'}, '.depth_kind', 'no effect'),
         ({'dataroot_gt': 'clean', 'degradation': {'type': 'haze'}, 'dataroot_depth': 'depth'}, '.dataroot_depth',
-         '4 pictures of'),
+         '4 images of'),
         ({'dataroot_gt': 'dry', 'dataroot_lq': 'rain', 'pairing': 'resize'}, '.pairing', "did you mean 'reside'?"),
         ({'dataroot_gt': 'clear', 'dataroot_lq': 'hazy', 'pairing': 'reside', 'filename_tmpl': 'x{}'}, '.filename_tmpl',
          'no effect without pairing: name'),
@@ -80,7 +80,7 @@ NOISE = {'type': 'gaussian_noise', 'sigma': 25}
         ({'dataroot_gt': 'clean', 'dataroot_lq': 'rain'}, '.dataroot_lq',
          'rain: astronaut (expected astronaut), chelsea (expected chelsea), coffee (expected coffee), ...'),
         ({'dataroot_gt': 'dry', 'dataroot_lq': 'hazy', 'pairing': 'reside'}, '.dataroot_gt',
-         '6 hazy pictures of'),
+         '6 hazy images of'),
         ({'dataroot_gt': 'dry', 'dataroot_lq': 'rain', 'meta_info_file': '/no/list.txt'}, '.meta_info_file',
          'no such file: /no/list.txt'),
     ],
@@ -92,12 +92,12 @@ def test_task_level(options, sets, monkeypatch, task, key, text):
     assert text in message
 
 
-def test_extra_degraded_pictures_and_unknown_names_in_a_list(options, sets, tmp_path):
+def test_extra_degraded_images_and_unknown_names_in_a_list(options, sets, tmp_path):
     write(tmp_path / 'dry' / '000.png', blank(60, 60))
     task = {'dataroot_gt': str(tmp_path / 'dry'), 'dataroot_lq': sets.rain}
     path, message = refused(options(tasks={'x': task}))
     assert path == 'tasks.x.dataroot_gt'
-    assert '2 degraded pictures of' in message
+    assert '2 degraded images of' in message
     assert message.endswith('001, 002.')
     (tmp_path / 'meta.txt').write_text('000.png\nzebra.png\n')
     path, message = refused(options(tasks={'x': {**task, 'meta_info_file': str(tmp_path / 'meta.txt')}}))
@@ -130,13 +130,13 @@ def check_fails(opt):
     return str(caught.value)
 
 
-def test_check_images_finds_pictures_smaller_than_any_stage(options, sets):
+def test_check_images_finds_images_smaller_than_any_stage(options, sets):
     opt = options(tasks={'x': {'dataroot_gt': sets.clean, 'degradation': NOISE}})
     opt['stages'] = [{'iters': 1, 'gt_size': 150}, {'iters': 1}]
     MixedDegradationDataset(opt).check_images()
     opt['stages'][0]['gt_size'] = 151
     message = check_fails(opt)
-    assert '5 of 5 pictures cannot be used' in message
+    assert '5 of 5 images cannot be used' in message
     assert 'astronaut.png is 200x150, smaller than gt_size 151' in message
     opt['phase'] = 'val'
     MixedDegradationDataset(opt).check_images()
@@ -148,19 +148,19 @@ def test_check_images_finds_unequal_pairs_and_broken_files(options, tmp_path, mo
         write(tmp_path / 'lq' / f'{name}.png', blank(60, 60 + (name == 'b')))
     pairs = options(tasks={'x': {'dataroot_gt': str(tmp_path / 'gt'), 'dataroot_lq': str(tmp_path / 'lq')}})
     message = check_fails(pairs)
-    assert '1 of 3 pictures' in message
+    assert '1 of 3 images' in message
     assert f'{tmp_path}/lq/b.png is 61x60, but {tmp_path}/gt/b.png is 60x60' in message
-    assert 'checking pictures' not in capsys.readouterr().err
+    assert 'checking images' not in capsys.readouterr().err
     monkeypatch.setattr(image_check, 'SHOW_PROGRESS_ABOVE', 2)
     (tmp_path / 'lq' / 'b.png').write_bytes(b'nonsense')
     assert 'lq/b.png: expected an image, but its header is none' in check_fails(pairs)
-    assert 'checking pictures' in capsys.readouterr().err
+    assert 'checking images' in capsys.readouterr().err
 
 
-def test_check_images_decodes_the_first_picture(options, tmp_path):
+def test_check_images_decodes_the_first_image(options, tmp_path):
     path = tmp_path / 'gt' / 'a.png'
     write(path, np.random.default_rng(0).integers(0, 255, (60, 60, 4), dtype=np.uint8)[..., :3])
     # The header is whole, the pixels are not there.
     os.truncate(path, 50)
     noise = options(tasks={'x': {'dataroot_gt': str(tmp_path / 'gt'), 'degradation': NOISE}})
-    assert 'the first picture cannot be read' in check_fails(noise)
+    assert 'the first image cannot be read' in check_fails(noise)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.degradation_base import Context
 from dinoir_plugin.data.degradations import DEGRADATIONS, GaussianBlur, GaussianNoise, build_degradations
 from dinoir_plugin.data.depth import decode_depth, made_up_depth, scale_depth
-from dinoir_plugin.data.patches import Window, cut, trim
+from dinoir_plugin.data.patches import Crop, cut, trim
 from dinoir_plugin.data.weather import Haze, RainStreaks, streak_kernel
-from dinoir_plugin.errors import OptionsError
 
 PLAIN = Context()
 
@@ -54,7 +54,7 @@ def test_levels_of_a_file_stay_where_there_is_no_noise(quantise):
     np.testing.assert_array_equal(GaussianNoise(0, quantise=quantise).apply(levels, rng(), PLAIN), levels)
 
 
-def test_sigma_range_is_drawn_uniformly_once_a_picture():
+def test_sigma_range_is_drawn_uniformly_once_a_image():
     grey = np.full((40, 40, 3), 0.5, np.float32)
     noise = GaussianNoise([15, 50], quantise='none')
     stds = np.array([(noise.apply(grey, rng(seed), PLAIN) - grey).std() * 255 for seed in range(300)])
@@ -74,9 +74,9 @@ def test_blur_is_scipys(photo, size, sigma):
 @pytest.mark.parametrize(('top', 'left'), [(0, 0), (3, 5), (50, 60), (150 - 64, 200 - 64)])
 def test_crop_then_blur_is_blur_then_crop(photo, top, left):
     blur = GaussianBlur(15, [2.0, 3.1], quantise='none')
-    window = Window(top, left, 64, 64)
+    crop = Crop(top, left, 64, 64)
     whole = blur.apply(photo, rng(5), PLAIN)[top:top + 64, left:left + 64]
-    patch = trim(blur.apply(cut(photo, window, blur.margin), rng(5), PLAIN), blur.margin)
+    patch = trim(blur.apply(cut(photo, crop, blur.margin), rng(5), PLAIN), blur.margin)
     np.testing.assert_allclose(patch, whole, atol=1e-6)
 
 

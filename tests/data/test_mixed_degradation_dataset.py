@@ -40,7 +40,7 @@ def test_the_options_are_not_changed(options):
 
 def test_training_items(options):
     dataset = MixedDegradationDataset(options())
-    # Five pictures, three pairs and six hazy pictures in turn: the hazy ones need six rounds.
+    # Five images, three pairs and six hazy images in turn: the hazy ones need six rounds.
     assert len(dataset) == 24
     for number, item in enumerate(dataset):
         assert item['task'] == dataset.tasks[number % 4]
@@ -49,7 +49,7 @@ def test_training_items(options):
             assert item[key].dtype == torch.float32
             assert item[key].is_contiguous()
             assert 0 <= item[key].min() <= item[key].max() <= 1
-        # Rain, here, only shows where the picture is dark.
+        # Rain, here, only shows where the image is dark.
         assert item['task'] == 'derain' or 0.0005 < (item['lq'] - item['gt']).abs().mean() < 0.5
     hazy = [dataset[number]['lq_path'] for number in range(3, 24, 4)]
     assert len(set(hazy)) == 6
@@ -69,7 +69,7 @@ def test_pairs_are_cut_and_turned_alike(options):
 def test_all_eight_turns_come_up_and_none_without_the_options(options, clean_images, tmp_path):
     square = np.ascontiguousarray(clean_images['coffee'][:60, :60])
     write(tmp_path / 'one' / 'coffee.png', square)
-    # The only window of this size is the picture itself.
+    # The only crop of this size is the image itself.
     opt = options(
         gt_size=60, tasks={'x': {'dataroot_gt': str(tmp_path / 'one'), 'degradation': {'type': 'haze', 'beta': 0}}}
     )
@@ -89,7 +89,7 @@ def test_all_eight_turns_come_up_and_none_without_the_options(options, clean_ima
 
 
 @pytest.mark.parametrize(('border', 'padding'), [('mirror', 'reflect'), ('replicate', 'edge'), ('wrap', 'wrap')])
-def test_a_blurred_patch_is_a_patch_of_the_blurred_picture(options, clean_images, border, padding):
+def test_a_blurred_patch_is_a_patch_of_the_blurred_image(options, clean_images, border, padding):
     opt = options(use_hflip=False, use_rot=False, gt_size=140)
     opt['tasks'] = {'deblur': opt['tasks']['deblur']}
     opt['tasks']['deblur']['degradation'].update(sigma=2.5, quantise='none', border=border)
@@ -106,7 +106,7 @@ def test_a_blurred_patch_is_a_patch_of_the_blurred_picture(options, clean_images
         np.testing.assert_allclose(item['lq'].numpy().transpose(1, 2, 0), expected, atol=2e-6)
 
 
-def test_passes_differ_but_show_every_picture(options):
+def test_passes_differ_but_show_every_image(options):
     dataset = MixedDegradationDataset(options())
     denoise = [dataset[number] for number in range(0, 40, 4)]
     assert {item['gt_path'] for item in denoise[:5]} == {item['gt_path'] for item in denoise[5:]}
@@ -170,7 +170,7 @@ def test_epochs_have_the_length_that_the_trainer_reckons_with(options, ratio, ba
         assert dataset.batch_sampler(sampler).batch(0) == [Draw(rank + world * place, 48) for place in range(batch)]
 
 
-def test_validation_shows_whole_pictures_task_by_task(options, clean_images):
+def test_validation_shows_whole_images_task_by_task(options, clean_images):
     dataset = MixedDegradationDataset(options(phase='val'))
     assert len(dataset) == 5 + 5 + 3 + 6
     items = list(dataset)

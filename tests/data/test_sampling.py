@@ -1,4 +1,4 @@
-"""Shares, order and batches; everything here works without pictures."""
+"""Shares, order and batches; everything here works without images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.sampling import (
     Draw,
     Stage,
     StageBatchSampler,
     TaskCycle,
     file_rng,
-    picture_order,
     sample_rng,
+    shuffled_order,
 )
-from dinoir_plugin.errors import OptionsError
 
 WEIGHTS = [
     [1],
@@ -63,7 +63,7 @@ def test_equal_weights_take_turns():
 
 @pytest.mark.parametrize(('weights', 'counts'), [([1, 1], [3, 3]), ([1, 1], [3, 5]), ([2, 1, 1], [5, 1, 3]),
                                                  ([1, 9], [4, 2])])
-def test_epoch_is_the_shortest_run_that_shows_every_picture(weights, counts):
+def test_epoch_is_the_shortest_run_that_shows_every_image(weights, counts):
     cycle = TaskCycle(weights)
     length = cycle.epoch_length(counts)
 
@@ -81,10 +81,10 @@ def test_a_share_too_small_for_the_cycle_is_refused():
 
 
 def test_order_is_a_permutation_that_changes_with_pass_task_and_seed():
-    first = picture_order(0, 'derain', 0, 50)
+    first = shuffled_order(0, 'derain', 0, 50)
     assert sorted(first) == list(range(50))
     for seed, task, turn in ((0, 'derain', 1), (0, 'dehaze', 0), (1, 'derain', 0)):
-        other = picture_order(seed, task, turn, 50)
+        other = shuffled_order(seed, task, turn, 50)
         assert sorted(other) == list(range(50))
         assert not np.array_equal(first, other)
 

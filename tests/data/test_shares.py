@@ -1,4 +1,4 @@
-"""Shares of the tasks by weight, by pictures and by the literature's repeat factors."""
+"""Shares of the tasks by weight, by images and by the literature's repeat factors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.errors import OptionsError
 
 
-def test_proportional_sampling_follows_pictures_and_repeats(options):
+def test_proportional_sampling_follows_images_and_repeats(options):
     tasks = options()['tasks']
     tasks['derain']['repeat'] = 4
     tasks['denoise']['weight'] = 2
     dataset = MixedDegradationDataset(options(tasks=tasks, sampling='proportional'))
-    # pictures: 5 (weight 2), 5, 3 (repeat 4), 6
+    # images: 5 (weight 2), 5, 3 (repeat 4), 6
     expected = dict(zip(tasks, np.array([10, 5, 12, 6]) / 33))
     drawn = Counter(dataset[number]['task'] for number in range(100, 1100))
     for task, share in expected.items():
@@ -26,7 +26,7 @@ def test_proportional_sampling_follows_pictures_and_repeats(options):
     assert summary[3].split()[1:3] == ['3', f'{12 / 33:.1%}']
 
 
-def test_an_epoch_shows_every_picture_as_often_as_its_repeat_says(options):
+def test_an_epoch_shows_every_image_as_often_as_its_repeat_says(options):
     tasks = options()['tasks']
     tasks['derain']['repeat'] = 4
     dataset = MixedDegradationDataset(options(tasks=tasks, sampling='proportional'))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from conftest_data import HEIGHT, WIDTH, write
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.depth import DepthSource
 from dinoir_plugin.data.sources import FolderSource, LmdbSource, open_source, read_meta_info, stem
-from dinoir_plugin.decoding import decode_image, to_rgb_float
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.imaging.decoding import decode_image, to_rgb_float
 
 
 def encode(image, suffix='.png'):
@@ -21,7 +21,7 @@ def encode(image, suffix='.png'):
 
 
 @pytest.mark.parametrize('kind', ['hazy', 'clean'])
-def test_folder_and_lmdb_hold_the_same_pictures_in_the_same_order(sets, kind):
+def test_folder_and_lmdb_hold_the_same_images_in_the_same_order(sets, kind):
     folder, lmdb = open_source(getattr(sets, kind), 'x'), open_source(getattr(sets, f'{kind}_lmdb'), 'x')
     assert isinstance(folder, FolderSource)
     assert isinstance(lmdb, LmdbSource)

@@ -1,15 +1,15 @@
-"""Reads two LMDBs of the same pictures, the first of them damaged: ``python -m tests.faults.read_all DAMAGED WHOLE``.
+"""Reads two LMDBs of the same images, the first of them damaged: ``python -m tests.faults.read_all DAMAGED WHOLE``.
 
-Exit status 0 where every picture of the first is the one of the second, or an error names the damaged folder.
+Exit status 0 where every image of the first is the one of the second, or an error names the damaged folder.
 """
 
 import sys
 
 import numpy as np
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.sources import LmdbSource
 from dinoir_plugin.data.task import Task
-from dinoir_plugin.errors import OptionsError
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
         return int(damaged not in str(error))
     reference = LmdbSource(whole, 'dataroot')
     same = all(np.array_equal(image, Task.decode(reference, number)) for number, image in enumerate(decoded))
-    print('all pictures are as they were' if same else 'a damaged picture was taken for a whole one')
+    print('all images are as they were' if same else 'a damaged image was taken for a whole one')
     return int(not same)
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from dinoir_plugin.whole_files import FileError, load_whole, save_whole, write_whole
+from dinoir_plugin.core.atomic_files import FileError, load_verified, save_atomic, write_atomic
 from tests.faults.trials import (
     cut_checkpoints,
     damaged_lmdbs,
@@ -20,33 +20,33 @@ from tests.faults.trials import (
 
 def test_a_file_cut_anywhere_or_changed_anywhere_is_refused(tmp_path):
     path = tmp_path / 'x.pth'
-    save_whole(path, {'params': {'weight': torch.rand(50, 50)}, 'iter': 3})
-    assert load_whole(path)['iter'] == 3
+    save_atomic(path, {'params': {'weight': torch.rand(50, 50)}, 'iter': 3})
+    assert load_verified(path)['iter'] == 3
     data = path.read_bytes()
     for part in range(16):
         path.write_bytes(data[: len(data) * part // 16])
         with pytest.raises(FileError, match=r'x\.pth'):
-            load_whole(path)
+            load_verified(path)
     for place in range(0, len(data), len(data) // 64):
         broken = bytearray(data)
         broken[place] ^= 0xFF
         path.write_bytes(broken)
         try:
             # what no checksum covers (times, padding) may change, the content may not
-            content = load_whole(path)
+            content = load_verified(path)
         except FileError as error:
             assert 'x.pth' in str(error)
         else:
             path.write_bytes(data)
-            assert first_difference(content, load_whole(path)) is None
+            assert first_difference(content, load_verified(path)) is None
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / 'x.pth'
-    write_whole(path, b'old')
+    write_atomic(path, b'old')
     (tmp_path / '.x.pth.part').mkdir()  # what is to be written cannot be
     with pytest.raises(FileError, match=r'x\.pth: cannot be written'):
-        write_whole(path, b'new')
+        write_atomic(path, b'new')
     assert path.read_bytes() == b'old'
 
 
@@ -93,8 +93,8 @@ def test_a_full_disk_stops_the_run_with_the_last_checkpoint_whole(make_project):
     assert 'net_g_4.pth: cannot be written' in outcome.said
 
 
-def test_damaged_pages_of_an_lmdb_are_named(pictures, tmp_path):
-    for outcome in damaged_lmdbs(pictures, tmp_path, count=2, seed=1):
+def test_damaged_pages_of_an_lmdb_are_named(images, tmp_path):
+    for outcome in damaged_lmdbs(images, tmp_path, count=2, seed=1):
         assert outcome.survived, outcome.said
 
 

@@ -1,4 +1,4 @@
-"""Whatever stands in an options file or in a picture's bytes: it works, or a message says what is wrong.
+"""Whatever stands in an options file or in an image's bytes: it works, or a message says what is wrong.
 
 DINOIR_FUZZ sets how many examples each test tries; the default takes about a minute.
 """
@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from dinoir_plugin.compat.parse_options import read_options
-from dinoir_plugin.decoding import decode_image
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.imaging.decoding import decode_image
+from dinoir_plugin.plugin.run_start import read_options
 from dinoir_plugin.preflight import check_builds, check_schema
 from dinoir_plugin.preflight.reading import parse_as_host
 
@@ -55,7 +55,7 @@ def mutate(options, draw):
 
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp('pictures')
+    root = tmp_path_factory.mktemp('images')
     for name in ('clean', 'rain'):
         (root / name).mkdir()
         cv2.imwrite(str(root / name / 'a.png'), data.chelsea()[:64, :96])
@@ -105,14 +105,14 @@ def test_options_train_a_step_or_are_refused_by_key(folders, tiny_run, tmp_path,
     cut=st.floats(0, 1),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
 )
-def test_picture_bytes_decode_or_are_refused_by_name(suffix, cut, changes):
+def test_image_bytes_decode_or_are_refused_by_name(suffix, cut, changes):
     data_bytes = bytearray(cv2.imencode(suffix, data.chelsea()[:40, :60])[1].tobytes())
     for place, value in changes:
         data_bytes[int(place * (len(data_bytes) - 1))] = value
     try:
-        image = decode_image(bytes(data_bytes[: int(cut * len(data_bytes))]), 'the/picture')
+        image = decode_image(bytes(data_bytes[: int(cut * len(data_bytes))]), 'the/image')
     except ValueError as error:
-        assert str(error).startswith('the/picture: ')
+        assert str(error).startswith('the/image: ')
     else:
         assert image.dtype in (np.uint8, np.uint16)
         assert image.ndim == 2 or image.shape[2] == 3

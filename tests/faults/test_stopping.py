@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from dinoir_plugin.core.atomic_files import load_verified
 from dinoir_plugin.models.step_checks import REQUEUE
-from dinoir_plugin.whole_files import load_whole
 from tests.faults.trials import (
     LAUNCHER,
     TORCHRUN,
@@ -32,7 +32,7 @@ def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project,
     # on a line of the log only every third iteration: the sums of the line between have to come along
     project.options['logger']['print_freq'] = 3
     project.run(*more, **start)
-    reference = load_whole(project.models / 'net_g_latest.pth')
+    reference = load_verified(project.models / 'net_g_latest.pth')
     project.models.parent.rename(tmp_path / 'reference')
     process, log = started(project, *more, until=9, **start)
     os.killpg(process.pid, signal.SIGTERM)
@@ -44,7 +44,7 @@ def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project,
     assert 9 <= int(state.stem) < 60
     again = project.run(*more, '--auto_resume', **start).log
     assert f'iter: {state.stem}.' in again
-    assert first_difference(reference, load_whole(project.models / 'net_g_latest.pth')) is None
+    assert first_difference(reference, load_verified(project.models / 'net_g_latest.pth')) is None
 
 
 def test_a_killed_loader_worker_ends_the_run_with_a_message(make_project):
@@ -55,7 +55,7 @@ def test_a_killed_loader_worker_ends_the_run_with_a_message(make_project):
 
 
 @pytest.mark.parametrize('prefetch', [None, 'cpu'])
-def test_an_unreadable_picture_ends_the_run_with_its_name(make_project, tmp_path, prefetch):
+def test_an_unreadable_image_ends_the_run_with_its_name(make_project, tmp_path, prefetch):
     project = prepare(make_project(), iterations=5000, save_every=5000)
     project.data.update(num_worker_per_gpu=0, prefetch_mode=prefetch)
     clean = tmp_path / 'clean'

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import torch
 
-from dinoir_plugin.compat._last_words import EXPLANATION
-from dinoir_plugin.compat.resume import PASSED_OVER, checkpoints, newest_whole
-from dinoir_plugin.whole_files import load_whole
+from dinoir_plugin.core.atomic_files import load_verified
+from dinoir_plugin.plugin.last_words import EXPLANATION
+from dinoir_plugin.plugin.resume import PASSED_OVER, checkpoints, newest_whole
 from tests.project import logged
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def end_of(project):
     total = project.train['total_iter']
     files = [project.models / f'net_g_{name}.pth' for name in (total, 'latest')]
     files.append(project.states / f'{total}.state')
-    return {path.name: load_whole(path) for path in files}
+    return {path.name: load_verified(path) for path in files}
 
 
 def first_difference(a, b, place=''):
@@ -166,19 +166,19 @@ def full_disk(project, limit):
     return Outcome(good and project.run('--auto_resume').returncode == 0, said)
 
 
-def damaged_lmdbs(pictures, folder, count, seed):
+def damaged_lmdbs(images, folder, count, seed):
     """Overwrite a page of an LMDB of PNGs with noise, ``count`` times, and read all of it in a process of its own."""
     rng = random.Random(seed)
-    whole = (pictures / 'hazy.lmdb' / 'data.mdb').read_bytes()
+    whole = (images / 'hazy.lmdb' / 'data.mdb').read_bytes()
     used = len(whole.rstrip(b'\0'))
     for number in range(count):
         root = folder / f'{number}.lmdb'
-        shutil.copytree(pictures / 'hazy.lmdb', root)
+        shutil.copytree(images / 'hazy.lmdb', root)
         place = rng.randrange(0, used, PAGE)
         with (root / 'data.mdb').open('r+b') as file:
             file.seek(place)
             file.write(rng.randbytes(PAGE))
-        command = [sys.executable, '-m', 'tests.faults.read_all', str(root), str(pictures / 'hazy.lmdb')]
+        command = [sys.executable, '-m', 'tests.faults.read_all', str(root), str(images / 'hazy.lmdb')]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         said = last_line(done.stdout + done.stderr)
         yield Outcome(done.returncode == 0, f'page {place // PAGE}: exit status {done.returncode}, {said}')
@@ -202,7 +202,7 @@ def children_of(parent):
 
 
 def killed_worker(project):
-    """Kill the processes that load pictures."""
+    """Kill the processes that load images."""
     process, log = started(prepare(project, iterations=5000, save_every=5000))
     for pid in children_of(process.pid):
         os.kill(pid, signal.SIGKILL)

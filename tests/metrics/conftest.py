@@ -1,4 +1,4 @@
-"""Weights and pictures of the metrics' tests."""
+"""Weights and images of the metrics' tests."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def weights(torch_home, monkeypatch):
 @pytest.fixture(scope='session')
 def photos():
     """Two photographs of 64x96 and noisier and noisier copies, BGR, uint8."""
-    return [noisy(picture[100:164, 150:246, ::-1]) for picture in (data.astronaut(), data.coffee())]
+    return [noisy(image[100:164, 150:246, ::-1]) for image in (data.astronaut(), data.coffee())]
 
 
 def noisy(clean):

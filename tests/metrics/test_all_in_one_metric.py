@@ -36,7 +36,7 @@ def test_psnr_is_that_of_basicsr_where_nothing_is_cropped_or_rounded(pair):
     assert abs(measure(PSNR, shifted, pair[1], crop_multiple=1) - theirs) > 1e-4
 
 
-def test_pictures_are_cropped_about_the_centre_to_multiples_of_16(pair):
+def test_images_are_cropped_about_the_centre_to_multiples_of_16(pair):
     inside = [image[3:99, 3:147] for image in pair]
     for kind in (PSNR, SSIM):
         assert measure(kind, *pair) == measure(kind, *inside, crop_multiple=1)
@@ -68,7 +68,7 @@ def test_ssim_of_basicsr_is_the_gaussian_one_and_another_figure(pair):
     assert abs(theirs - measure(SSIM, *pair, crop_multiple=1)) > 5e-3
 
 
-def test_equal_pictures_are_perfect(pair):
+def test_equal_images_are_perfect(pair):
     assert measure(PSNR, pair[1], pair[1]) == float('inf')
     assert measure(SSIM, pair[1], pair[1]) == 1
 
@@ -81,7 +81,7 @@ def test_equal_pictures_are_perfect(pair):
         (np.zeros((15, 32, 3), np.float32), np.zeros((15, 32, 3), np.float32), 'at least 16 pixels'),
     ],
 )
-def test_other_pictures_are_refused(img, img2, message):
+def test_other_images_are_refused(img, img2, message):
     for kind in (PSNR, SSIM):
         with pytest.raises(ValueError, match=message):
             measure(kind, img, img2)

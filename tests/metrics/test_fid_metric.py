@@ -9,7 +9,7 @@ from basicsr.utils import get_root_logger
 from scipy.linalg import sqrtm
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.metrics import fid_metric
 from dinoir_plugin.metrics.fid_metric import calculate_fid, frechet_distance
 from tests.metrics.random_weights import INCEPTION
@@ -52,7 +52,7 @@ def test_figure_is_that_of_torchmetrics_with_the_reference_resizing(fid, weights
     assert calculate_fid(feature=64, weights=str(weights / INCEPTION)).network is fid.network
 
 
-def test_few_pictures_are_warned_of_once_and_one_has_no_figure(fid, photos):
+def test_few_images_are_warned_of_once_and_one_has_no_figure(fid, photos):
     fid_metric._warn.cache_clear()
     records, handler = [], logging.Handler()
     handler.emit = records.append
@@ -60,7 +60,7 @@ def test_few_pictures_are_warned_of_once_and_one_has_no_figure(fid, photos):
     kept = [fid.keep(copy, clean) for clean, *copies in photos for copy in copies]
     assert np.isnan(fid.of(kept[:1])) and fid.of(kept) > 0
     get_root_logger().removeHandler(handler)
-    assert ['no more pictures than FID has features (64)' in record.getMessage() for record in records] == [True]
+    assert ['no more images than FID has features (64)' in record.getMessage() for record in records] == [True]
 
 
 class Runs:

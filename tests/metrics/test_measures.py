@@ -12,7 +12,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils.registry import METRIC_REGISTRY
 from skimage import data
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.metrics import perceptual_metric
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.preflight.metric_options import check_metrics
@@ -26,7 +26,7 @@ def test_niqe_needs_no_target_and_knows_a_good_photograph():
     measures = Measures({'niqe': NIQE, 'gray': {**NIQE, 'convert_to': 'gray'}}, CPU)
 
     def niqe(rgb):
-        return measures.of_picture('a.png', {'img': rgb[..., ::-1].copy()}, {})[0]
+        return measures.of_image('a.png', {'img': rgb[..., ::-1].copy()}, {})[0]
 
     astronaut = data.astronaut()
     figures = niqe(astronaut)
@@ -37,32 +37,32 @@ def test_niqe_needs_no_target_and_knows_a_good_photograph():
     assert blurred['niqe'] == pytest.approx(7.2822, abs=1e-2) and blurred['gray'] > 2 * figures['gray']
 
 
-def test_a_picture_that_a_metric_refuses_is_named():
+def test_a_image_that_a_metric_refuses_is_named():
     for name, shape, reason in (('niqe', (64, 64), '96x96'), ('niqe', (96, 96), '96x96'), ('psnr', (9, 9), 'img2')):
         kind = NIQE if name == 'niqe' else {'type': 'calculate_psnr', 'crop_border': 0}
-        picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
         with pytest.raises(OptionsError) as caught:
-            Measures({name: kind}, CPU).of_picture('a.png', {'img': picture}, {})
+            Measures({name: kind}, CPU).of_image('a.png', {'img': image}, {})
         assert str(caught.value).startswith(f'val.metrics.{name}: cannot measure a.png, {shape[0]}x{shape[1]} pixels (')
         assert reason in str(caught.value)
 
 
-def test_means_are_of_pictures_and_sets_are_judged_whole(weights, photos):
+def test_means_are_of_images_and_sets_are_judged_whole(weights, photos):
     options = {
         'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'better': 'higher'},
         'fid': {'type': 'calculate_fid', 'feature': 64, 'better': 'lower'},
         'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one', 'better': 'higher'},
     }
     measures = Measures(options, CPU)
-    pictures = []
+    pairs = []
     for clean, *copies in photos:
         for copy in copies:
             images = {'img': copy, 'img2': clean}
             floats = {key: image[..., ::-1].astype(np.float32) / 255 for key, image in images.items()}
-            pictures.append(measures.of_picture('a.png', images, floats))
-            assert pictures[-1][0].keys() == {'psnr', 'ssim_all_in_one'} and pictures[-1][1].keys() == {'fid'}
-            assert pictures[-1][0]['psnr'] == calculate_metric(images, {'type': 'calculate_psnr', 'crop_border': 0})
-    values, kept = zip(*pictures)
+            pairs.append(measures.of_image('a.png', images, floats))
+            assert pairs[-1][0].keys() == {'psnr', 'ssim_all_in_one'} and pairs[-1][1].keys() == {'fid'}
+            assert pairs[-1][0]['psnr'] == calculate_metric(images, {'type': 'calculate_psnr', 'crop_border': 0})
+    values, kept = zip(*pairs)
     figures = measures.of_task(values, kept)
     assert list(figures) == list(options)
     assert figures['psnr'] == pytest.approx(np.mean([value['psnr'] for value in values]))
@@ -101,11 +101,11 @@ def test_a_metric_of_somebody_else_takes_what_it_takes():
         del METRIC_REGISTRY._obj_map['loose']
 
 
-def test_what_is_not_a_number_names_the_picture():
+def test_what_is_not_a_number_names_the_image():
     pair = {key: np.zeros((20, 20, 3), np.uint8) for key in ('img', 'img2')}
     measures = Measures({'psnr': {'type': 'calculate_psnr', 'crop_border': 10}}, torch.device('cpu'))
     with pytest.raises(OptionsError, match=r'val.metrics.psnr: cannot measure a.png, 20x20 pixels .*not a number'):
-        measures.of_picture('a.png', pair, pair)
+        measures.of_image('a.png', pair, pair)
 
 
 def test_missing_weights_are_said_before_a_run(tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ import sys
 import basicsr
 assert not {'torchmetrics', 'torch_fidelity'} & set(sys.modules)
 sys.modules.update(torchmetrics=None, torch_fidelity=None)
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.preflight.metric_options import check_metrics
 for kind in ('psnr_all_in_one', 'lpips', 'dists', 'fid'):
     try:

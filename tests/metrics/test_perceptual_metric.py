@@ -13,7 +13,7 @@ from torchmetrics.functional.image import (
     learned_perceptual_image_patch_similarity,
 )
 
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.metrics import perceptual_metric
 
 LPIPS, VGG, DISTS = (
@@ -66,7 +66,7 @@ def test_lpips_is_the_formula_of_its_paper(photos):
 
 
 @pytest.mark.parametrize('options', [LPIPS, VGG, DISTS])
-def test_equal_pictures_are_at_zero_and_noisier_ones_further_away(photos, options):
+def test_equal_images_are_at_zero_and_noisier_ones_further_away(photos, options):
     for clean, *copies in photos:
         assert 0 <= measure(options, clean, clean) < 1e-6
         figures = [measure(options, copy, clean) for copy in copies]
@@ -102,12 +102,12 @@ def test_a_network_is_built_once_and_draws_no_random_numbers():
         (LPIPS, (40, 40), 'height, width, 3'),
     ],
 )
-def test_pictures_that_cannot_be_measured_are_refused(options, shape, message):
+def test_images_that_cannot_be_measured_are_refused(options, shape, message):
     with pytest.raises(ValueError, match=message):
         measure(options, np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
 
 
-def test_the_smallest_pictures_are_measured():
+def test_the_smallest_images_are_measured():
     for options, side in ((LPIPS, 31), (VGG, 16), (DISTS, 1)):
         black, white = np.zeros((side, side, 3), np.uint8), np.full((side, side, 3), 255, np.uint8)
         assert measure(options, white, black) > 0

@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from basicsr.models import build_model
+from tests.models.test_restoration_model import batch, options, step  # noqa: F401
 
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
-from dinoir_plugin.modules.checkpointing import checkpoint_modules
-from dinoir_plugin.modules.dr_fusion import DRFusion
-from tests.models.test_dinoir_model import batch, options, step  # noqa: F401
+from dinoir_plugin.guidance.recompute import recompute_modules
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.methods.dinoir.dr_fusion import DRFusion
 
 
 def losses_and_gradients(options, batch, **train):  # noqa: F811
@@ -85,7 +85,7 @@ def test_checkpointing_computes_the_inside_again(network_options):
     names = set(net.state_dict())
     calls = []
     net.backbone.encoder_level1[0].ffn.dwconv.register_forward_hook(lambda *args: calls.append(1))
-    assert checkpoint_modules(net.backbone, ['encoder_level1']) == ['encoder_level1']
+    assert recompute_modules(net.backbone, ['encoder_level1']) == ['encoder_level1']
     assert set(net.state_dict()) == names
     net(torch.rand(1, 3, 16, 16)).sum().backward()
     assert len(calls) == 2

@@ -34,13 +34,13 @@ RESTORERS = {
     'SwinIR': ({'upscale': 1, 'img_size': 32, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
                 'mlp_ratio': 1, 'upsampler': ''}, ['conv_after_body']),
 }  # fmt: skip
-# what is not one picture in, one picture of that size out
+# what is not one image in, one image of that size out
 OTHERS = {
     'BasicVSR': 'video', 'BasicVSRPlusPlus': 'video', 'DUF': 'video', 'EDVR': 'video', 'IconVSR': 'video',
     'MSRResNet': 'enlarges, by 2 at least', 'SpyNet': 'optical flow', 'TOFlow': 'video',
     'DFDNet': 'needs landmarks of a face',
     'HiFaceGAN': 'generator of faces at one size', 'HiFaceGANDiscriminator': 'discriminator',
-    'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to pictures',
+    'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to images',
     'UNetDiscriminatorSN_basicsr': 'discriminator', 'VGGFeatureExtractor': 'features',
     'VGGStyleDiscriminator': 'discriminator', 'DINOIRArch': 'what guides the others',
 }  # fmt: skip

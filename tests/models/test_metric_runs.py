@@ -13,7 +13,7 @@ from tests.project import write
 
 TESTER = ('-m', 'basicsr.test')
 TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', *TESTER)
-OF_PICTURES = {
+OF_IMAGES = {
     'psnr': {'type': 'calculate_psnr', 'crop_border': 0},
     'lpips': {'type': 'calculate_lpips', 'net': 'alex', 'crop_border': 2, 'better': 'lower'},
     'dists': {'type': 'calculate_dists', 'better': 'lower'},
@@ -23,7 +23,7 @@ OF_PICTURES = {
 
 @pytest.fixture
 def project(make_project, tmp_path, monkeypatch):
-    """A test of two tasks on three pictures of 96x192 each, and of a set of one picture, which leaves a rank none."""
+    """A test of two tasks on three images of 96x192 each, and of a set of one image, which leaves a rank none."""
     checkpoints = write_weights(tmp_path / 'torch_home')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch_home'))
     for number, photo in enumerate((data.astronaut(), data.coffee(), data.chelsea())):
@@ -52,7 +52,7 @@ def project(make_project, tmp_path, monkeypatch):
         },
         'network_g': project.options['network_g']['backbone'],
         'path': {'pretrain_network_g': None},
-        'val': {'save_img': True, 'suffix': None, 'metrics': {**OF_PICTURES, 'fid': fid}},
+        'val': {'save_img': True, 'suffix': None, 'metrics': {**OF_IMAGES, 'fid': fid}},
     }
     return project
 
@@ -63,23 +63,23 @@ def read(folder):
     return found
 
 
-def test_figures_of_pictures_and_of_sets_are_written_and_two_ranks_find_the_same(project):
+def test_figures_of_images_and_of_sets_are_written_and_two_ranks_find_the_same(project):
     log = project.run(command=TESTER).log
     results = project.folder / 'results' / 'measured'
     found = read(results)
     content = json.loads(found['metrics_both.json'])
     means = content['means']
-    assert all(picture.keys() == {'task', 'name', *OF_PICTURES} for picture in content['pictures'])
+    assert all(image.keys() == {'task', 'name', *OF_IMAGES} for image in content['images'])
     assert {task: set(row) for task, row in means.items()} == {
-        task: {*OF_PICTURES, 'fid'} for task in ('denoise', 'lighten', 'average')
+        task: {*OF_IMAGES, 'fid'} for task in ('denoise', 'lighten', 'average')
     }
     assert means['average']['fid'] == pytest.approx((means['denoise']['fid'] + means['lighten']['fid']) / 2)
     assert means['denoise']['fid'] == pytest.approx(fid_of_files(project, results / 'visualization/both/denoise'))
     for row in csv.DictReader(found['metrics_both.csv'].splitlines()):
-        assert {metric: float(row[metric]) for metric in (*OF_PICTURES, 'fid')} == means[row['task']]
+        assert {metric: float(row[metric]) for metric in (*OF_IMAGES, 'fid')} == means[row['task']]
     assert f'fid {means["lighten"]["fid"]:.4f}' in log and f'# fid: {means["average"]["fid"]:.4f}' in log
-    assert log.count('no more pictures than FID has features (64)') == 1
-    # one picture has no spread
+    assert log.count('no more images than FID has features (64)') == 1
+    # one image has no spread
     assert json.loads(found['metrics_single.json'])['means']['denoise']['fid'] is None
 
     results.rename(project.folder / 'one')
@@ -88,7 +88,7 @@ def test_figures_of_pictures_and_of_sets_are_written_and_two_ranks_find_the_same
 
 
 def fid_of_files(project, folder):
-    """From the pictures that the run saved, without the run's code but for the features."""
+    """From the images that the run saved, without the run's code but for the features."""
     import cv2
 
     fid = calculate_fid(feature=64, weights=project.options['val']['metrics']['fid']['weights'])

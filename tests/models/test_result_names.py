@@ -1,4 +1,4 @@
-"""Names of restored pictures come from data, and never lead out of their folder."""
+"""Names of restored images come from data, and never lead out of their folder."""
 
 import os
 

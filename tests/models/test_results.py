@@ -33,18 +33,18 @@ def test_a_run_writes_what_it_logs(make_project):
     means = content['means']
     for metric in BOTH:
         assert means['average'][metric] == pytest.approx(sum(means[task][metric] for task in tasks[:4]) / 4)
-        of_rain = [picture[metric] for picture in content['pictures'] if picture['task'] == 'derain']
+        of_rain = [image[metric] for image in content['images'] if image['task'] == 'derain']
         assert len(of_rain) == 3 and means['derain'][metric] == pytest.approx(sum(of_rain) / 3)
         last = next(line for line in table if (line['iteration'], line['task']) == ('4', 'average'))
         assert float(last[metric]) == means['average'][metric]
-    # both from one picture; rounding to 8 bits makes the difference
+    # both from one image; rounding to 8 bits makes the difference
     assert 0 < abs(means['average']['psnr'] - means['average']['psnr_all_in_one']) < 0.05
 
 
 def test_lines_of_a_resumed_run_are_replaced(tmp_path):
     def write(iteration, value, metric='psnr'):
-        pictures = [Measured(0, 'rain', 'a.png', {metric: value})]
-        results.write(tmp_path, 'set', iteration, {'rain': {metric: value}}, pictures)
+        images = [Measured(0, 'rain', 'a.png', {metric: value})]
+        results.write(tmp_path, 'set', iteration, {'rain': {metric: value}}, images)
         return [(line['iteration'], line['task'], float(line[metric])) for line in read(tmp_path / 'metrics_set.csv')]
 
     assert write(10, 1.0) == [('10', 'rain', 1.0), ('10', 'average', 1.0)]

@@ -20,7 +20,7 @@ def test_fifty_iterations_from_folders_and_lmdb_bring_the_loss_down(make_project
     assert sum(losses[-12:]) < 0.9 * sum(losses[:12])
 
 
-def test_run_writes_checkpoints_logs_tensorboard_and_pictures_and_resumes(make_project):
+def test_run_writes_checkpoints_logs_tensorboard_and_images_and_resumes(make_project):
     project = make_project()
     project.add_validation()
     project.options['logger'].update(save_checkpoint_freq=2, use_tb_logger=True)
@@ -30,8 +30,8 @@ def test_run_writes_checkpoints_logs_tensorboard_and_pictures_and_resumes(make_p
     assert len(logged(first, 'l_dpc')) == 4
     assert '# dehaze: psnr' in first
     run = project.folder / 'experiments' / 'tiny'
-    pictures = {path.name for path in (run / 'visualization' / 'check').iterdir()}
-    assert pictures == {'denoise', 'deblur', 'derain', 'dehaze'}
+    images = {path.name for path in (run / 'visualization' / 'check').iterdir()}
+    assert images == {'denoise', 'deblur', 'derain', 'dehaze'}
     assert list((project.folder / 'tb_logger' / 'tiny').glob('events*'))
     saved = torch.load(run / 'models' / 'net_g_4.pth', weights_only=True)
     parameters = sum(t.numel() * t.element_size() for t in saved['params'].values())
@@ -97,20 +97,20 @@ def test_a_backbone_trains_alone_and_is_tested(make_project):
 
 
 def test_two_ranks_validate_as_one(make_project):
-    """Every rank restores a part of the pictures, and the figures are the same to the last digit."""
+    """Every rank restores a part of the images, and the figures are the same to the last digit."""
     project = make_project()
     project.train.update(total_iter=1)
     project.train['optim_g']['lr'] = 0.0
     project.add_validation(val_freq=1)
-    figures, pictures = [], []
+    figures, images = [], []
     for more, options in (((), {}), (('--launcher', 'pytorch'), {'command': TORCHRUN})):
         run = project.folder / 'experiments' / 'tiny'
         log = project.run(*more, **options).log
         assert '# dehaze: psnr' in log
         figures.append((project.models / 'best.json').read_text())
-        pictures.append({path.relative_to(run): path.read_bytes() for path in run.rglob('*.png')})
+        images.append({path.relative_to(run): path.read_bytes() for path in run.rglob('*.png')})
         run.rename(project.folder / f'ranks{len(figures)}')
     assert figures[0] == figures[1]
-    assert pictures[0] == pictures[1]
+    assert images[0] == images[1]
     # the validation at the end is of iteration 1, too
-    assert len(pictures[0]) == 15 and all(path.stem.endswith('_1') for path in pictures[0])
+    assert len(images[0]) == 15 and all(path.stem.endswith('_1') for path in images[0])

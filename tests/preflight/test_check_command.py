@@ -1,4 +1,4 @@
-"""`dinoir check` looks at all of a run, says all that is wrong, and leaves nothing behind but its picture."""
+"""`dinoir check` looks at all of a run, says all that is wrong, and leaves nothing behind but its image."""
 
 import os
 import subprocess
@@ -14,9 +14,9 @@ import yaml
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
 
-from dinoir_plugin.__main__ import BAD, GOOD, USAGE, main
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.cli import BAD, GOOD, USAGE, main
 from dinoir_plugin.data.sources import LmdbSource
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.preflight import contact_sheet, disk
 from dinoir_plugin.preflight.contact_sheet import CELL, LABEL_HEIGHT, ROW_HEIGHT, WIDTH
 
@@ -43,13 +43,13 @@ def photos():
 
 @pytest.fixture
 def project(tmp_path, photos, tiny_run):
-    """A folder with pictures, another one to work in, and options that a test may change before it writes them."""
-    pictures, folder = tmp_path / 'pictures', tmp_path / 'work'
+    """A folder with images, another one to work in, and options that a test may change before it writes them."""
+    images, folder = tmp_path / 'images', tmp_path / 'work'
     folder.mkdir()
     for number, (clean, wet) in enumerate(photos):
-        write(pictures / CLEAN / f'{number}.png', clean)
-        write(pictures / RAIN / f'{number}.png', wet)
-    clean, rain = pictures / CLEAN, pictures / RAIN
+        write(images / CLEAN / f'{number}.png', clean)
+        write(images / RAIN / f'{number}.png', wet)
+    clean, rain = images / CLEAN, images / RAIN
     options = tiny_run(clean, rain)
     train = options['datasets']['train']
     train.update(gt_size=64, stages=[{'iters': 2, 'gt_size': 32}, {'iters': 2}])
@@ -58,7 +58,7 @@ def project(tmp_path, photos, tiny_run):
     options['manual_seed'] = 3
     options['train'].update(total_iter=4, ema_decay=0.9)
     options['logger']['save_checkpoint_freq'] = 2
-    return SimpleNamespace(pictures=pictures, folder=folder, options=options, train=train)
+    return SimpleNamespace(images=images, folder=folder, options=options, train=train)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def check(project, monkeypatch, capsys):
     monkeypatch.chdir(project.folder)
 
     def run(*more):
-        file = project.pictures.parent / 'options.yml'
+        file = project.images.parent / 'options.yml'
         file.write_text(yaml.safe_dump(project.options))
         status = main(['check', str(file), *more])
         out = capsys.readouterr().out
@@ -77,7 +77,7 @@ def check(project, monkeypatch, capsys):
 
 
 def table(out):
-    """Part to (verdict, the rest of its line); a part with two rows has the last one."""
+    """CheckItem to (verdict, the rest of its line); a part with two rows has the last one."""
     verdicts = ('not checked', 'ok', 'warning', 'error')
     rows = {}
     for line in out.splitlines():
@@ -100,21 +100,21 @@ def test_good_options_in_a_process_of_its_own(project):
     assert done.returncode == GOOD, done.stdout + done.stderr
     rows = table(done.stdout)
     assert rows['datasets.train.tasks.denoise'] == (
-        'ok', '4 pictures, 160x96 to 280x216, 8 bit, folder, all decoded'
+        'ok', '4 images, 160x96 to 280x216, 8 bit, folder, all decoded'
     )  # fmt: skip
     assert rows['datasets.train.tasks.derain'][1].startswith('4 pairs, ')
     assert rows['datasets.train'][1].endswith('batch 2 of 32 px, then batch 2 of 64 px')
-    assert rows['datasets.val'] == ('ok', '1 task, 4 pictures')
+    assert rows['datasets.val'] == ('ok', '1 task, 4 images')
     assert {verdict for verdict, _ in rows.values()} == {'ok', 'warning'}
     assert 'has random weights' in done.stdout
     assert done.stdout.endswith('\n1 warning\n')
-    assert 'decoding pictures: 100%' in done.stderr and '8/8' in done.stderr
+    assert 'decoding images: 100%' in done.stderr and '8/8' in done.stderr
     assert 'Traceback' not in done.stderr
     assert sorted(os.listdir(project.folder)) == ['check_tiny.png', 'o.yml']
 
 
-def test_every_bad_picture_is_named(project):
-    clean, rain = project.pictures / CLEAN, project.pictures / RAIN
+def test_every_bad_image_is_named(project):
+    clean, rain = project.images / CLEAN, project.images / RAIN
     for number, (side, other) in enumerate(((clean, rain), (rain, clean), (clean, rain), (rain, clean), (clean, rain))):
         for folder in (side, other):
             write(folder / f'bad{number}.png', data.coffee()[:100, :100])
@@ -130,23 +130,23 @@ def test_every_bad_picture_is_named(project):
     (project.folder / 'o.yml').write_text(yaml.safe_dump(project.options))
     done = process(project.folder, 'check', 'o.yml', '--full')
     assert done.returncode == BAD, done.stdout + done.stderr
-    listed = done.stdout.partition('Pictures that cannot be used (6):\n')[2].partition('\n\n')[0]
+    listed = done.stdout.partition('Images that cannot be used (6):\n')[2].partition('\n\n')[0]
     bad = [clean / 'bad0.png', rain / 'bad1.png', clean / 'bad2.png', rain / 'bad3.png', clean / 'bad4.png']
     for path in (*bad, clean / 'whole.jpg'):
         assert len([line for line in listed.splitlines() if line.startswith(f'  {path}')]) == 1, listed
     assert 'bad3.png is 100x90' in listed
-    assert 'datasets.train.tasks.derain: 6 of 10 pictures cannot be used: ' in done.stdout
-    assert 'datasets.train.tasks.denoise: 4 of 10 pictures cannot be used: ' in done.stdout
+    assert 'datasets.train.tasks.derain: 6 of 10 images cannot be used: ' in done.stdout
+    assert 'datasets.train.tasks.denoise: 4 of 10 images cannot be used: ' in done.stdout
     assert table(done.stdout)['train.dpc_opt'][0] == 'ok'
 
 
 def test_a_headers_look_leaves_whole_decoding_to_full(project, check):
-    os.truncate(project.pictures / RAIN / '2.png', 5000)
-    # the samples of a validation set are the first, the middle and the last picture: here 0, 1 and 3
+    os.truncate(project.images / RAIN / '2.png', 5000)
+    # the samples of a validation set are the first, the middle and the last image: here 0, 1 and 3
     assert check().rows['datasets.val.tasks.derain'][0] == 'ok'
     result = check('--full')
     assert result.rows['datasets.val.tasks.derain'][0] == 'error'
-    assert 'datasets.val.tasks.derain: 1 of 4 pictures cannot be used: ' in result.out
+    assert 'datasets.val.tasks.derain: 1 of 4 images cannot be used: ' in result.out
 
 
 def test_the_options_of_the_paper_in_an_empty_folder(tmp_path):
@@ -182,7 +182,7 @@ def test_the_sheet_shows_each_task_degraded_and_target(project, check):
         # they show the same thing, and not nothing
         assert np.corrcoef(degraded.ravel(), target.ravel())[0, 1] > 0.5
         assert target.std() > 5
-    # a whole picture of validation, larger than a cell, is made smaller
+    # a whole image of validation, larger than a cell, is made smaller
     assert (sheet[top : top + CELL, -CELL:] != 255).any(axis=(0, 2)).all()
 
 
@@ -256,10 +256,10 @@ def test_faults_of_a_data_set_stand_in_its_row(project, check):
 
 
 def test_checkpoints_and_options_for_testing(project, check):
-    torch.save({'params': {'x': torch.ones(1)}}, project.pictures / 'other.pth')
+    torch.save({'params': {'x': torch.ones(1)}}, project.images / 'other.pth')
     project.options['datasets'] = {'test': project.options['datasets']['val']}
     del project.options['train'], project.options['logger'], project.options['val']['val_freq']
-    project.options['path'] = {'pretrain_network_g': str(project.pictures / 'other.pth')}
+    project.options['path'] = {'pretrain_network_g': str(project.images / 'other.pth')}
     result = check()
     assert result.status == BAD
     assert result.rows['schema'] == ('ok', 'keys and kinds of values, for testing')
@@ -271,7 +271,7 @@ def test_checkpoints_and_options_for_testing(project, check):
 
 
 def test_lmdb_with_missing_entries(project, check):
-    root = project.pictures
+    root = project.images
     for name in (CLEAN, RAIN):
         files = sorted(os.listdir(root / name))
         keys = [file[:-4] for file in files]
@@ -340,7 +340,7 @@ def test_force_yml_and_wrong_use(project, check, capsys, tmp_path):
 
 
 def test_the_command_line_itself_imports_nothing_heavy():
-    code = "import sys, dinoir_plugin.__main__; print({'torch', 'numpy', 'basicsr'} & set(sys.modules))"
+    code = "import sys, dinoir_plugin.cli; print({'torch', 'numpy', 'basicsr'} & set(sys.modules))"
     env = {**os.environ, 'PYTHONPATH': str(OPTIONS.parent)}
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env, check=True)
     assert done.stdout == 'set()\n'

@@ -13,8 +13,8 @@ import torch
 import yaml
 from skimage import data
 
-from dinoir_plugin.compat.safe_yaml import OptionsLoader
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.plugin.safe_yaml import OptionsLoader
 from dinoir_plugin.preflight import check_builds, check_schema
 
 OPTIONS = Path(__file__).parents[2] / 'options'
@@ -99,7 +99,7 @@ TASKS = 'datasets.train.tasks'
         ('path.pretrain_network_g', '{folder}/words.pth', 'path.pretrain_network_g: '),
         ('path.pretrain_network_g', '{folder}/other.pth', "path.pretrain_network_g: '{folder}/other.pth' does not fit"),
         ('network_g.backbone.out_channels', 4, 'network_g.backbone.out_channels: expected 3 like inp_channels'),
-        ('network_g', {'type': 'NAFNet', 'img_channel': 1}, 'network_g: the network does not take RGB pictures'),
+        ('network_g', {'type': 'NAFNet', 'img_channel': 1}, 'network_g: the network does not take RGB images'),
         ('network_g.guide_at', [], 'network_g.guide_at: expected names of modules, got none'),
         ('train.dpc_opt.type', 'L1Loss', 'train.dpc_opt.type: expected DPCLoss'),
         ('num_gpu', 64, 'num_gpu: 64 asked for'),
@@ -113,11 +113,11 @@ TASKS = 'datasets.train.tasks'
         ('train.checkpointing', 'latent', 'train.checkpointing: expected a list of names'),
         ('train.checkpointing', ['latnet'], "train.checkpointing: the backbone Restormer has no module 'latnet'"),
         ('val.metrics.task', {'type': 'calculate_psnr', 'crop_border': 0}, 'val.metrics.task: a metric gives a column'),
-        ('val.metrics.psnr.crop_border', 200, 'val.metrics.psnr: cannot measure a trial picture, 256x256 pixels'),
-        ('val.metrics.psnr.input_order', 'XYZ', 'val.metrics.psnr: cannot measure a trial picture'),
+        ('val.metrics.psnr.crop_border', 200, 'val.metrics.psnr: cannot measure a trial image, 256x256 pixels'),
+        ('val.metrics.psnr.input_order', 'XYZ', 'val.metrics.psnr: cannot measure a trial image'),
         ('val.tile', 100, 'val.tile_overlap: expected an overlap from 0 to half of the tile, got 64 of 100 pixels'),
         ('datasets.valid', {}, 'datasets.valid: expected train, val or val_<anything>'),
-        # pictures
+        # images
         (f'{TASKS}.average', {'dataroot_gt': '{folder}/clean'}, f'{TASKS}.average: figures of all tasks together'),
         (f'{TASKS}.denoise.dataroot_gt', '/nowhere', f'{TASKS}.denoise.dataroot_gt: '),
         (f'{TASKS}.denoise.dataroot_gt', '{folder}/empty', f'{TASKS}.denoise.dataroot_gt: '),
@@ -170,7 +170,7 @@ def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):
 
 @pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
 def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
-    """With stand-ins for what is not on this machine: small pictures for the data sets, random encoder weights."""
+    """With stand-ins for what is not on this machine: small images for the data sets, random encoder weights."""
     options = yaml.load(path.read_text(), Loader=OptionsLoader)
     is_train = 'train' in options['datasets']
     check_schema(options, is_train)

@@ -1,4 +1,4 @@
-"""A small network with strong random weights in a checkpoint, and pictures for it."""
+"""A small network with strong random weights in a checkpoint, and images for it."""
 
 import os
 import subprocess
@@ -11,8 +11,8 @@ from PIL import Image
 from skimage import data
 
 import basicsr  # noqa: F401, isort: skip - fills the registries
-from dinoir_plugin import network_file
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
+from dinoir_plugin.core import network_file
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from tests.conftest import TINY_NETWORK
 
 
@@ -60,10 +60,10 @@ def photo():
 
 @pytest.fixture
 def folder(tmp_path, photo):
-    """Three pictures, one of them in a folder of its own, and a file that is none."""
+    """Three images, one of them in a folder of its own, and a file that is none."""
     (tmp_path / 'in' / 'sub').mkdir(parents=True)
-    for name, picture in (('a.png', photo), ('b.jpg', photo[:64]), ('sub/c.png', photo[::-1])):
-        Image.fromarray(picture).save(tmp_path / 'in' / name)
+    for name, image in (('a.png', photo), ('b.jpg', photo[:64]), ('sub/c.png', photo[::-1])):
+        Image.fromarray(image).save(tmp_path / 'in' / name)
     (tmp_path / 'in' / 'notes.txt').write_text('bread, milk')
     return tmp_path / 'in'
 

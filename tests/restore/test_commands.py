@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from dinoir_plugin import Restorer
-from dinoir_plugin.__main__ import main
-from dinoir_plugin.errors import OptionsError
+from dinoir_plugin.cli import main
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.imaging.image_file import read_image
 from dinoir_plugin.restore.files import find
-from dinoir_plugin.restore.pictures import read_picture
 from tests.restore.conftest import dinoir
-from tests.restore.test_pictures import make_bad
+from tests.imaging.test_image_file import make_bad
 
 
 def names(folder):
@@ -44,7 +44,7 @@ def test_a_folder_with_bad_files_in_it(folder, checkpoint, tmp_path, photo):
     assert 'image/s' in done.stderr or 's/image' in done.stderr
     restorer = Restorer.from_checkpoint(checkpoint)
     for name in ('a.png', 'sub/c.png', 'dot.png', 'strip.png'):
-        np.testing.assert_array_equal(read_picture(out / name).pixels, restorer.restore(folder / name))
+        np.testing.assert_array_equal(read_image(out / name).pixels, restorer.restore(folder / name))
     with Image.open(out / 'a_compare.jpg') as image:
         assert image.width > 2 * 120 and image.height > 100
 
@@ -60,16 +60,16 @@ def test_nothing_is_overwritten_unless_asked(folder, checkpoint, tmp_path):
     assert done.returncode == 0 and '2 restored, 1 there already, 0 failed' in done.stdout
     assert (out / 'a.png').read_text() == 'mine'
     assert dinoir(*words, '--overwrite').returncode == 0
-    assert read_picture(out / 'a.png').pixels.shape == (100, 120, 3)
+    assert read_image(out / 'a.png').pixels.shape == (100, 120, 3)
 
 
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_killed_at_any_moment_it_leaves_whole_files_and_goes_on(checkpoint, tmp_path, photo, how):
-    pictures = tmp_path / 'in'
-    pictures.mkdir()
+    images = tmp_path / 'in'
+    images.mkdir()
     for number in range(40):
-        Image.fromarray(np.roll(photo, number, axis=0)).save(pictures / f'{number:02d}.png')
-    words = [sys.executable, '-m', 'dinoir_plugin', 'restore', pictures, tmp_path / 'out', '--checkpoint', checkpoint]
+        Image.fromarray(np.roll(photo, number, axis=0)).save(images / f'{number:02d}.png')
+    words = [sys.executable, '-m', 'dinoir_plugin', 'restore', images, tmp_path / 'out', '--checkpoint', checkpoint]
     rounds = 0
     while len(list((tmp_path / 'out').glob('*.png'))) < 40 and rounds < 3:
         before = len(list((tmp_path / 'out').glob('*.png')))
@@ -81,13 +81,13 @@ def test_killed_at_any_moment_it_leaves_whole_files_and_goes_on(checkpoint, tmp_
         assert process.returncode in (0, 130 if how is signal.SIGINT else -how), errors
         assert process.returncode != 130 or '--resume goes on from there' in errors
         for path in (tmp_path / 'out').glob('*.png'):
-            assert read_picture(path).pixels.shape == photo.shape
+            assert read_image(path).pixels.shape == photo.shape
         rounds += 1
     assert dinoir(*words[3:], '--resume').returncode == 0
     restorer = Restorer.from_checkpoint(checkpoint)
-    assert names(tmp_path / 'out') == names(pictures)
+    assert names(tmp_path / 'out') == names(images)
     np.testing.assert_array_equal(
-        read_picture(tmp_path / 'out' / '07.png').pixels, restorer.restore(pictures / '07.png')
+        read_image(tmp_path / 'out' / '07.png').pixels, restorer.restore(images / '07.png')
     )
 
 
@@ -98,7 +98,7 @@ def test_options_reach_the_result(folder, checkpoint, tmp_path):
     with Image.open(tmp_path / 'x.jpg') as image:
         assert image.format == 'JPEG' and image.size == (120, 100)
     expected = Restorer.from_checkpoint(checkpoint, self_ensemble=True, local_statistics=64, tile=128)
-    found = read_picture(tmp_path / 'x.jpg').pixels.astype(int)
+    found = read_image(tmp_path / 'x.jpg').pixels.astype(int)
     assert np.abs(found - expected.restore(folder / 'a.png')).mean() < 15
 
 
@@ -117,7 +117,7 @@ def test_options_reach_the_result(folder, checkpoint, tmp_path):
         (['in', 'in'], 'the original in/a.png would be replaced'),
         (['in', 'in/a.png'], 'expected a folder'),
         (['in/a.png', 'x.gif'], "not written as '.gif'"),
-        (['in/none*', 'out'], 'no picture found'),
+        (['in/none*', 'out'], 'no image found'),
     ],
 )
 def test_wrong_use_is_status_2_and_a_message(folder, checkpoint, tmp_path, monkeypatch, capsys, words, message):
@@ -131,7 +131,7 @@ def test_wrong_use_is_status_2_and_a_message(folder, checkpoint, tmp_path, monke
     assert not (tmp_path / 'out').exists()
 
 
-def test_which_pictures_go_where(folder, tmp_path):
+def test_which_images_go_where(folder, tmp_path):
     out = tmp_path / 'in' / 'out'
 
     def pairs(*sources, ending=None, to=out):

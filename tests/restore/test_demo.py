@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dinoir_plugin import Restorer
-from dinoir_plugin.restore.pictures import read_picture
+from dinoir_plugin.imaging.image_file import read_image
 
 BROWSER = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(BROWSER is None, reason='no Chromium here (Debian: apt-get install chromium)')
@@ -49,7 +49,7 @@ def test_upload_restore_compare_download_and_limits(page, checkpoint, tmp_path, 
 
     Image.fromarray(photo).save(tmp_path / 'holiday.png')
     Image.fromarray(photo).resize((200, 200)).save(tmp_path / 'large.png')
-    (tmp_path / 'broken.png').write_text('no picture')
+    (tmp_path / 'broken.png').write_text('no image')
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=['--no-sandbox'])
         tab = browser.new_page(accept_downloads=True)
@@ -71,7 +71,7 @@ def test_upload_restore_compare_download_and_limits(page, checkpoint, tmp_path, 
             link.click()
         download.value.save_as(tmp_path / 'result.png')
         expected = Restorer.from_checkpoint(checkpoint).restore(photo)
-        np.testing.assert_array_equal(read_picture(tmp_path / 'result.png').pixels, expected)
+        np.testing.assert_array_equal(read_image(tmp_path / 'result.png').pixels, expected)
 
         # before and after lie on each other, and the handle moves the border between them
         shown = tab.locator('.slider-wrap img, [data-testid="image-slider"] img, img').filter(visible=True)
@@ -82,6 +82,6 @@ def test_upload_restore_compare_download_and_limits(page, checkpoint, tmp_path, 
         tab.get_by_text(re.compile('200x200 is more than the 0.02 megapixels')).first.wait_for(timeout=60_000)
         tab.reload()
         restore('broken.png')
-        tab.get_by_text(re.compile('expected a picture')).first.wait_for(timeout=60_000)
+        tab.get_by_text(re.compile('expected an image')).first.wait_for(timeout=60_000)
         browser.close()
     assert not [url for url in outside if not url.startswith(('data:', 'blob:'))]

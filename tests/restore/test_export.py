@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import basicsr  # noqa: F401, isort: skip - fills the registries
-from dinoir_plugin import network_file
-from dinoir_plugin.archs.dinoir_arch import DINOIRArch
 from dinoir_plugin.archs.nafnet_arch import NAFNet
+from dinoir_plugin.core import network_file
+from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.restore.building import build
 from dinoir_plugin.restore.export import export
 

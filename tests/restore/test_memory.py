@@ -7,16 +7,25 @@ import torch
 from PIL import Image
 
 import basicsr  # noqa: F401, isort: skip - fills the registries
-from dinoir_plugin import network_file
 from dinoir_plugin.archs.nafnet_arch import NAFNet
+from dinoir_plugin.core import network_file
 from dinoir_plugin.restore import memory
-from dinoir_plugin.restore.memory import GIB, Needs, OutOfMemory, Plan, bytes_needed, choose, free_memory, peak_bytes
+from dinoir_plugin.restore.memory import (
+    GIB,
+    Needs,
+    OutOfMemory,
+    TilePlan,
+    bytes_needed,
+    choose,
+    free_memory,
+    peak_bytes,
+)
 
 SMALL = {'width': 4, 'middle_blk_num': 1, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
 # sets a limit of so many bytes above what is there already, as `ulimit -v` does, then restores
 LIMITED = """
 import resource, sys, torch
-from dinoir_plugin.__main__ import main
+from dinoir_plugin.cli import main
 from dinoir_plugin.restore import restorer
 torch.set_num_threads(1)
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
@@ -57,7 +66,7 @@ def test_a_plan_fits_and_the_next_larger_one_does_not(size, free):
 
 
 def test_tiles_that_are_given_are_kept_or_refused():
-    assert choose(4000, 4000, Needs(1000, 0), 8 * GIB, tile=256) == Plan(256, one_guide=False)
+    assert choose(4000, 4000, Needs(1000, 0), 8 * GIB, tile=256) == TilePlan(256, one_guide=False)
     with pytest.raises(OutOfMemory, match=r'in tiles of 2048 need about .* Try smaller tiles'):
         choose(4000, 4000, Needs(1000, 0), 2 * GIB, tile=2048)
 
@@ -78,7 +87,7 @@ def small_checkpoint(tmp_path_factory):
 
 
 @pytest.mark.parametrize(('limit', 'works'), [(1500, True), (150, False)])
-def test_under_a_limit_a_picture_is_tiled_or_says_what_it_needs(small_checkpoint, tmp_path, photo, limit, works):
+def test_under_a_limit_a_image_is_tiled_or_says_what_it_needs(small_checkpoint, tmp_path, photo, limit, works):
     """3.6 megapixels: as a whole 1.9 GB for this network, so neither limit is enough for that."""
     Image.fromarray(np.tile(photo, (15, 20, 1))).save(tmp_path / 'large.png')
     words = ['restore', 'large.png', 'out.png', '--checkpoint', str(small_checkpoint), '--quiet']

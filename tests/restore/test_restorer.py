@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from dinoir_plugin import Restorer
-from dinoir_plugin.errors import OptionsError
-from dinoir_plugin.restore.pictures import PictureError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.imaging.image_file import ImageFileError
 
 
 @pytest.fixture(scope='module')
@@ -67,8 +67,8 @@ def test_sixteen_bits_are_not_eight_in_disguise(restorer, expected, photo):
         ('no/such/file.png', 'no such file'),
     ],
 )
-def test_what_is_no_picture_is_refused_with_a_message(restorer, image, message):
-    with pytest.raises(PictureError, match=message):
+def test_what_is_no_image_is_refused_with_a_message(restorer, image, message):
+    with pytest.raises(ImageFileError, match=message):
         restorer.restore(image)
 
 
@@ -98,7 +98,7 @@ def test_a_network_of_nans_restores_nothing(checkpoint, photo):
     restorer = Restorer.from_checkpoint(checkpoint)
     for parameter in restorer.network.parameters():
         parameter.data.fill_(float('nan'))
-    with pytest.raises(PictureError, match='no numbers'):
+    with pytest.raises(ImageFileError, match='no numbers'):
         restorer.restore(photo)
 
 

@@ -1,0 +1,1 @@
+"""Hold what every other room stands on: options and errors, files, ranks, console."""

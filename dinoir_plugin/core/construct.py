@@ -1,0 +1,78 @@
+"""From what stands under one key of an options file to an object, with errors that name the key."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dinoir_plugin.core.errors import OptionsError, nearest, reject_unknown
+
+
+def registered(registry: Any, options: Mapping[str, Any], path: str) -> Any:
+    """The class that ``options['type']`` names in one of BasicSR's registries.
+
+    Raises:
+        OptionsError: Nothing goes by that name (path ``<path>.type``).
+    """
+    return look_up(registry, options.get('type'), f'{path}.type')
+
+
+def look_up(registry: Any, kind: Any, path: str) -> Any:
+    """The class called ``kind`` in one of BasicSR's registries.
+
+    Raises:
+        OptionsError: Nothing goes by that name (path ``path``).
+    """
+    # BasicSR registers some of its classes with a suffix and finds them without it
+    name = kind if isinstance(kind, str) and kind in registry else f'{kind}_basicsr'
+    if name not in registry:
+        raise OptionsError(path, f"nothing is registered as '{kind}'", nearest(str(kind), registry.keys()))
+    return registry.get(name)
+
+
+def check_arguments(
+    build: Callable[..., Any], path: str, arguments: Mapping[str, Any], *, swallows: bool = True, **given: Any
+) -> None:
+    """Hold the keys under ``path`` against the signature of ``build``.
+
+    Args:
+        build: A class or function.
+        path: The options' path, for errors.
+        arguments: What stands under that path.
+        swallows: Whether ``**kwargs`` in the signature mean that any key is welcome.
+        **given: Arguments that are not the user's to give.
+
+    Raises:
+        OptionsError: A key that ``build`` does not take, or one that it needs and that is missing.
+    """
+    parameters = inspect.signature(build).parameters.values()
+    named = {
+        parameter.name: parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY) and parameter.name not in given
+    }
+    if not (swallows and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)):
+        reject_unknown(arguments, named, path)
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise OptionsError(f'{path}.{name}', 'this key is required, but missing')
+
+
+def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> Any:
+    """Call ``build`` with options as arguments; parameters as :func:`check_arguments`.
+
+    Returns:
+        What ``build`` returns.
+
+    Raises:
+        OptionsError: A key that ``build`` does not take or needs and lacks, or values that it refuses.
+    """
+    check_arguments(build, path, arguments, **given)
+    try:
+        return build(**arguments, **given)
+    except OptionsError as error:
+        raise error.under(path) from error
+    # whatever a foreign constructor raises, it was the values under this path that it could not use
+    except Exception as error:
+        raise OptionsError(path, f'cannot be built from these values ({type(error).__name__}: {error})') from error

@@ -1,0 +1,51 @@
+"""What the ranks of a run tell each other; a run of one process has itself for company."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def world_size() -> int:
+    """How many ranks there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """This rank, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def gather(value: Any) -> list[Any]:
+    """Every rank's value, in their order, on all ranks, which call this together. Values have to be picklable."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
+    """Which of the flags is set on at least one rank; all ranks call this together, with as many flags."""
+    if world_size() == 1:
+        return list(flags)
+    tensor = torch.tensor(flags, dtype=torch.uint8, device=device)
+    distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in tensor.tolist()]
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Give all ranks the first one's running statistics of batch norms, which each takes over its own samples.
+
+    All ranks call this together. Without it they would validate different networks.
+    """
+    if world_size() == 1:
+        return
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            for statistics in module.buffers(recurse=False):
+                distributed.broadcast(statistics, 0)

@@ -1,0 +1,101 @@
+"""Tiles of an image: where they lie, and how neighbours are faded into each other. Pure geometry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tile(NamedTuple):
+    """Where a tile lies in its image; all in pixels of the image, or all in steps of a feature.
+
+    Attributes:
+        top: Rows above it.
+        left: Columns to its left.
+        height: Its rows.
+        width: Its columns.
+        image_height: Rows of the image.
+        image_width: Columns of the image.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    image_height: int
+    image_width: int
+
+    def in_steps(self, height: int, width: int) -> Tile:
+        """The same place in steps of a feature that is ``height`` by ``width`` for the tile.
+
+        Raises:
+            ValueError: The tile's borders are no borders of the feature.
+        """
+        vertical = (self.top * height, self.image_height * height)
+        horizontal = (self.left * width, self.image_width * width)
+        if any(place % self.height for place in vertical) or any(place % self.width for place in horizontal):
+            raise ValueError(f'expected tiles that begin and end where a feature of {height}x{width} does, got {self}')
+        top, image_height = (place // self.height for place in vertical)
+        left, image_width = (place // self.width for place in horizontal)
+        return Tile(top, left, height, width, image_height, image_width)
+
+    def part(self, inner: Tile) -> Tile:
+        """Where ``inner``, a window of this tile, lies in the image; both in the same steps."""
+        return self._replace(
+            top=self.top + inner.top, left=self.left + inner.left, height=inner.height, width=inner.width
+        )
+
+
+def check_tile(tile: int, overlap: int) -> None:
+    """Raise ValueError where tiles of this side cannot overlap by that much (both in pixels)."""
+    if tile < 1 or not 0 <= 2 * overlap <= tile:
+        raise ValueError(f'expected an overlap from 0 to half of the tile, got {overlap} of {tile} pixels')
+
+
+def tiles(
+    height: int, width: int, tile: int, overlap: int, multiple: int = 1
+) -> Iterator[tuple[Tile, Tensor, Tensor]]:
+    """The tiles of an image, each with weights of its rows and columns; their products add up to 1 at each pixel."""
+    columns = axis_weights(width, tile, overlap, multiple)
+    for top, row_weights in axis_weights(height, tile, overlap, multiple):
+        for left, column_weights in columns:
+            window = Tile(top, left, len(row_weights), len(column_weights), height, width)
+            yield window, row_weights, column_weights
+
+
+def slices(window: Tile) -> tuple[slice, slice]:
+    """Its rows and columns."""
+    return slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+
+
+def axis_weights(side: int, tile: int, overlap: int, multiple: int = 1) -> list[tuple[int, Tensor]]:
+    """Where tiles start along one axis, and the weight of each of their pixels there.
+
+    Returns:
+        A start and a tensor of min(side, tile) weights for each tile; the weights of all tiles add up to 1 at each
+        pixel of the axis.
+    """
+    tile = min(side, tile)
+    count = 1 if tile == side else math.ceil((side - overlap) / (tile - overlap))
+    # evenly, rounded down to steps of `multiple`: as that divides the overlap, it never gets smaller
+    steps = (side - tile) // multiple
+    starts = [number * steps // max(count - 1, 1) * multiple for number in range(count)]
+    margin = overlap // 4
+    ramp = max(overlap - 2 * margin, 1)
+    places = torch.arange(tile, dtype=torch.float64) + 0.5
+    weights = []
+    for start in starts:
+        weight = torch.ones(tile, dtype=torch.float64)
+        if start > 0:
+            weight = ((places - margin) / ramp).clamp(0, 1)
+        if start + tile < side:
+            weight = torch.minimum(weight, ((tile - places - margin) / ramp).clamp(0, 1))
+        weights.append(weight)
+    total = torch.zeros(side, dtype=torch.float64)
+    for start, weight in zip(starts, weights):
+        total[start : start + tile] += weight
+    return [(start, weight / total[start : start + tile]) for start, weight in zip(starts, weights)]

@@ -1,0 +1,112 @@
+"""An encoder that guides and judges but never learns: one copy in a process, out of reach of the trainer."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from dinoir_plugin.encoders.encoder import Encoder
+from dinoir_plugin.encoders.weights import NAMED, fingerprint
+
+
+class FrozenEncoder:
+    """Holds a :class:`Encoder` without being a module.
+
+    A module that keeps one of these as an attribute does not own the encoder's parameters: they are in no state
+    dict, optimizer, EMA copy or DDP bucket, and ``train()`` does not reach them. A deep copy is the same object, a
+    pickle holds how to build it. Made by :func:`frozen_encoder`, which gives everyone in the process who asks for the
+    same encoder the same object.
+    """
+
+    def __init__(self, name: str, weights: str, model_args: Mapping[str, Any]) -> None:
+        self.name = name
+        self.weights = weights
+        self.model_args = dict(model_args)
+        self._net = Encoder(name, weights, layers=(0,), model_args=model_args)
+        self._elsewhere: dict[torch.device, Encoder] = {}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each layer's features."""
+        return self._net.widths
+
+    @functools.cached_property
+    def fingerprint(self) -> list[float]:
+        """See :func:`~dinoir_plugin.encoders.weights.fingerprint`."""
+        return fingerprint(self._net.model.state_dict())
+
+    def check_layers(self, layers: Sequence[int], path: str = 'layers') -> tuple[int, ...]:
+        """``layers`` as a tuple, or an OptionsError that says the valid range."""
+        return self._net.check_layers(layers, path)
+
+    def taken_side(self, side: int) -> int:
+        """What an image's side is resized to, in pixels."""
+        return self._net.taken_side(side)
+
+    def follow(self, move: Callable[[Tensor], Tensor]) -> None:
+        """Go to the device where an owner's ``_apply(move)`` takes its tensors; a change of type alone moves nothing.
+
+        The meta device, which keeps no numbers, is passed over.
+        """
+        device = move(torch.empty(0, device=self._net.mean.device)).device
+        if device.type != 'meta' and device != self._net.mean.device:
+            self._elsewhere.clear()
+            self._net.to(device)
+
+    def __call__(self, image: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Encode; gradients flow to ``image``, never to the encoder.
+
+        Args:
+            image: (B, 3, H, W), RGB in [0, 1], on any device: where it is not the encoder's own (replicas of
+                DataParallel), a copy is kept there.
+            layers: Indices of blocks or stages, from zero.
+
+        Returns:
+            Index to feature map (B, its width, h, w), in the type of ``image``.
+        """
+        net = self._net
+        if image.device != net.mean.device:
+            if image.device not in self._elsewhere:
+                self._elsewhere[image.device] = copy.deepcopy(net).to(image.device)
+            net = self._elsewhere[image.device]
+        features = net(image.to(net.mean.dtype), layers)
+        return {layer: feature.to(image.dtype) for layer, feature in features.items()}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenEncoder:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return frozen_encoder, (self.name, self.weights, self.model_args)
+
+
+_POOL: WeakValueDictionary[str, FrozenEncoder] = WeakValueDictionary()
+# keeps the last one alive between the trial build of the options check and the real one
+_latest: list[FrozenEncoder] = []
+
+
+def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, Any] | None = None) -> FrozenEncoder:
+    """The process's one frozen encoder with these options, built when first asked for.
+
+    Args:
+        name: timm's name of the model.
+        weights: ``auto``, ``installed``, ``random`` or the path of a weight file; see :class:`Encoder`.
+        model_args: Passed on to timm.
+
+    Raises:
+        OptionsError: As :class:`Encoder`.
+    """
+    source = weights if weights in NAMED else os.path.realpath(os.path.expanduser(weights))
+    key = json.dumps([name, source, dict(model_args or {})], sort_keys=True, default=repr)
+    encoder = _POOL.get(key)
+    if encoder is None:
+        encoder = _POOL[key] = FrozenEncoder(name, weights, model_args or {})
+    _latest[:] = [encoder]
+    return encoder

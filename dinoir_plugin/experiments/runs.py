@@ -1,0 +1,194 @@
+"""Training and measuring what a table needs, with BasicSR's own programs. What is there already is not done again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dinoir_plugin.experiments.measured import (
+    FOLDER,
+    RunError,
+    not_measured,
+    record,
+    recorded,
+    refuse_stale,
+    result_file,
+    write,
+)
+from dinoir_plugin.experiments.variants import (
+    ROOT,
+    Experiments,
+    filled,
+    folder_name,
+    read_yaml,
+    test_options,
+    training_options,
+)
+from dinoir_plugin.models.step_checks import REQUEUE
+
+
+class Job(NamedTuple):
+    """One training and its measurement.
+
+    Attributes:
+        run: Its name in ``experiments.yml``.
+        seed: Of initial weights, patches and degradations.
+        name: Its folder in ``experiments/`` and ``results/``.
+        training: Options for the trainer.
+        tests: Name of each test to its tasks.
+    """
+
+    run: str
+    seed: int
+    name: str
+    training: dict[str, Any]
+    tests: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The trained network."""
+        return Path('experiments') / self.name / 'models' / 'net_g_latest.pth'
+
+
+def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> list[Job]:
+    """What a table needs, seed by seed.
+
+    Raises:
+        RunError: The table is not for this budget.
+    """
+    if not experiments.allows(table, budget):
+        fitting = ' or '.join(f'--budget {name}' for name in experiments.budgets if experiments.allows(table, name))
+        raise RunError(f'{table} is not for the budget {budget}: add {fitting}')
+    return list(_jobs(experiments, table, budget, seeds, data))
+
+
+def _jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> Iterator[Job]:
+    size = experiments.budgets[budget]
+    wanted = [test for test in experiments.tables[table]['tests'] if test in size['tests']]
+    for seed in range(seeds):
+        for run in dict.fromkeys(experiments.runs_of(table)):
+            name = folder_name(budget, run, seed)
+            training = training_options(experiments.runs[run], size, name, seed, data)
+            tests = filled({test: size['tests'][test] for test in wanted}, data)
+            yield Job(run, seed, name, training, tests)
+
+
+def data_folder(experiments: Experiments, budget: str, data: str | None) -> str | None:
+    """The folder that ``--data`` names, absolute, where the budget asks for one.
+
+    Raises:
+        RunError: It asks for one and there is none, or the other way about.
+    """
+    layout = experiments.budgets[budget].get('layout')
+    if layout is None:
+        if data is not None:
+            raise RunError(f'--data: the budget {budget} has its own images; leave it out')
+        return None
+    missing = [part for part in layout if data is None or not (Path(data) / part).is_dir()]
+    if missing:
+        raise RunError(f'--data: the budget {budget} needs a folder with {", ".join(layout)}; '
+                       f'{f"{data} lacks {missing[0]}" if data else "none was named"}')  # fmt: skip
+    return str(Path(str(data)).resolve())
+
+
+def prepare(experiments: Experiments, budget: str) -> None:
+    """Make the images of a budget that makes its own.
+
+    Raises:
+        RunError: That failed.
+    """
+    size = experiments.budgets[budget]
+    if 'prepare' in size:
+        script, *words = size['prepare']
+        _start([str(ROOT / script), *words])
+
+
+def do(job: Job, place: str) -> None:
+    """Train and measure, where that has not been done yet; ``place`` says how far the whole is.
+
+    Raises:
+        RunError: A program failed, or the folder holds a run with other options.
+    """
+    refuse_other_options(job)
+    options = FOLDER / f'{job.name}.yml'
+    write(options, job.training)
+    if not job.checkpoint.is_file():
+        say(f'{place} {job.name}: training')
+        _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
+    if not not_measured(job.name, job.tests, job.checkpoint):
+        say(f'{place} {job.name}: there already')
+        return
+    # the tester puts earlier results aside: what other tables need is measured again, too
+    known = recorded(job.name)
+    wanted = {**known, **job.tests}
+    say(f'{place} {job.name}: measuring {", ".join(wanted)}')
+    options = FOLDER / f'{job.name}_test.yml'
+    write(options, test_options(job.training, wanted, job.name, job.checkpoint))
+    record(job.name, {test: tasks for test, tasks in known.items() if test not in job.tests})
+    _start(['-m', 'basicsr.test', '-opt', str(options)])
+    lacking = [test for test in wanted if not result_file(job.name, test).is_file()]
+    if lacking:
+        raise RunError(f'results/{job.name} has no figures of {", ".join(lacking)}, though the tester ended well')
+    record(job.name, wanted)
+
+
+def refuse_other_options(job: Job) -> None:
+    """Leave a run alone that was trained in another way than the job says.
+
+    Raises:
+        RunError: There is one.
+    """
+    folder = job.checkpoint.parents[1]
+    # the trainer puts a copy of the options that it was given beside the networks
+    own = sorted(folder.glob('*.yml'))
+    remedy = f'Remove that folder and results/{job.name}, or work in another one'
+    if any(read_yaml(path) != job.training for path in own):
+        raise RunError(f'{folder} was trained with other options than are asked for now. {remedy}')
+    if not own and any(job.checkpoint.parent.glob('*')):
+        raise RunError(f'{folder} has networks, but no options file that says how they were trained. {remedy}')
+
+
+def refuse_stale_results(job: Job) -> None:
+    """Before a report.
+
+    Raises:
+        RunError: There are figures that it must not show: of other options, other images or an earlier network.
+    """
+    if any(result_file(job.name, test).is_file() for test in job.tests):
+        refuse_other_options(job)
+        refuse_stale(job.name, job.tests, job.checkpoint)
+
+
+def count_done(experiments: Experiments, table: str, budget: str) -> int:
+    """How many of a table's runs have a network and all their figures, with seed 0."""
+    todo = jobs(experiments, table, budget, seeds=1, data=None)
+    return sum(
+        job.checkpoint.is_file() and all(result_file(job.name, test).is_file() for test in job.tests) for job in todo
+    )
+
+
+def say(text: str) -> None:
+    """One line for the person who waits."""
+    sys.stderr.write(f'reproduce: {text}\n')
+    sys.stderr.flush()
+
+
+def _start(words: list[str]) -> None:
+    """Run a program to its end. Asked to stop, it stops first: the trainer saves its iteration."""
+    with subprocess.Popen([sys.executable, *words]) as program:
+        earlier = signal.signal(signal.SIGTERM, lambda number, frame: program.terminate())
+        try:
+            status = program.wait()
+        except KeyboardInterrupt:  # which the terminal sent to the program, too
+            program.wait()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, earlier)
+    if status in (REQUEUE, -signal.SIGTERM):
+        raise RunError('stopped; the same command goes on from here')
+    if status:
+        raise RunError(f'`python {" ".join(words)}` failed with status {status}; what went wrong stands above')

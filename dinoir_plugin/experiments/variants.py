@@ -1,0 +1,172 @@
+"""From a run's short description to BasicSR's options."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+TASKS = ('denoise', 'deblur', 'derain', 'dehaze')
+METRICS = {
+    'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': False},
+    'ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False},
+    'psnr_all_in_one': {'type': 'calculate_psnr_all_in_one'},
+    'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one'},
+}
+TEST_SEED = 0  # the same noise in the test images of all runs
+
+
+class Experiments:
+    """What ``experiments.yml`` and ``budgets.yml`` hold.
+
+    Attributes:
+        runs: Name to description.
+        tables: Name to title, tests and rows.
+        budgets: Name to base file, sizes and images.
+    """
+
+    def __init__(self) -> None:
+        content = read_yaml(HERE / 'experiments.yml')
+        self.runs: dict[str, dict[str, Any]] = content['runs']
+        self.tables: dict[str, dict[str, Any]] = content['tables']
+        self.budgets: dict[str, dict[str, Any]] = read_yaml(HERE / 'budgets.yml')
+
+    def runs_of(self, table: str) -> list[str]:
+        """The runs behind a table's rows, without those that are not built."""
+        return [row[-1] for row in self.tables[table]['rows'] if row[-1] is not None]
+
+
+    def allows(self, table: str, budget: str) -> bool:
+        """Whether a table is for a budget; most are for all."""
+        return budget in self.tables[table].get('budgets', self.budgets)
+
+
+def read_yaml(path: Path) -> Any:
+    """An options or data file of this project."""
+    return yaml.safe_load(path.read_text(encoding='utf-8'))
+
+
+def training_options(
+    run: dict[str, Any], budget: dict[str, Any], name: str, seed: int, data: str | None = None
+) -> dict[str, Any]:
+    """A run's options for BasicSR's trainer.
+
+    Args:
+        run: Its description in ``experiments.yml``.
+        budget: One of ``budgets.yml``.
+        name: The run's folder in ``experiments/``.
+        seed: Of initial weights, patches and degradations.
+        data: Folder that stands for ``{data}``; None: that stays as it is.
+    """
+    opt = read_yaml(ROOT / budget['base'])
+    opt['name'] = name
+    opt['manual_seed'] = seed
+    for path, value in (budget.get('options') or {}).items():
+        _put(opt, path, copy.deepcopy(value))
+    tasks = run.get('tasks', TASKS)
+    _keep_tasks(opt, tasks)
+    _set_network(opt, run, budget)
+    return filled(opt, data)
+
+
+def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path) -> dict[str, Any]:
+    """Options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks)."""
+    sets = {
+        f'test_{test}': {'name': test, 'type': 'MixedDegradationDataset', 'tasks': tasks}
+        for test, tasks in tests.items()
+    }
+    return {
+        'name': name,
+        'model_type': training['model_type'],
+        'num_gpu': training['num_gpu'],
+        'manual_seed': TEST_SEED,
+        'datasets': sets,
+        'network_g': training['network_g'],
+        'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': 'params_ema', 'strict_load_g': True},
+        'val': {'save_img': True, 'suffix': None, 'pbar': True, 'metrics': METRICS},
+    }
+
+
+def filled(content: Any, data: str | None) -> Any:
+    """``content`` with the folder ``data``, where there is one, in place of ``{data}``."""
+    if isinstance(content, dict):
+        return {key: filled(value, data) for key, value in content.items()}
+    if isinstance(content, list):
+        return [filled(value, data) for value in content]
+    return content.replace('{data}', data) if isinstance(content, str) and data else content
+
+
+def as_yaml(opt: dict[str, Any]) -> str:
+    """The text of an options file."""
+    return yaml.dump(opt, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110)
+
+
+def flat_files(experiments: Experiments) -> dict[Path, str]:
+    """The options files of the runs in full, path to text."""
+    budget = experiments.budgets['full']
+    header = (
+        f'# Written by `python scripts/reproduce.py options` from {budget["base"]} and dinoir_plugin/experiments/: change those.\n'
+        "# The first of them says what of it is the paper's and what is our choice.\n"
+    )
+    tables = [table for table in experiments.tables if experiments.allows(table, 'full')]
+    files = {}
+    for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
+        opt = training_options(experiments.runs[name], budget, folder_name('full', name, seed=0), seed=0)
+        files[ROOT / 'options' / 'paper' / f'train_{name}.yml'] = header + as_yaml(opt)
+    return files
+
+
+def folder_name(budget: str, run: str, seed: int) -> str:
+    """Of a run in ``experiments/`` and ``results/``."""
+    return f'{budget}_{run}_seed{seed}'
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice: an options file without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _put(opt: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split('.')
+    for key in parents:
+        opt = opt[key]
+    if value is None:
+        opt.pop(last, None)
+    else:
+        opt[last] = value
+
+
+def _keep_tasks(opt: dict[str, Any], tasks: tuple[str, ...]) -> None:
+    """Leave out the other tasks, and the validation sets that are left without any."""
+    for key, options in list(opt['datasets'].items()):
+        options['tasks'] = {task: source for task, source in options['tasks'].items() if task in tasks}
+        if not options['tasks']:
+            del opt['datasets'][key]
+
+
+def _set_network(opt: dict[str, Any], run: dict[str, Any], budget: dict[str, Any]) -> None:
+    network, train = opt['network_g'], opt['train']
+    encoder = network['encoder']
+    if run.get('random_encoder'):
+        encoder['weights'] = 'random'
+    backbone = run.get('backbone')
+    if backbone is not None:
+        chosen = budget['backbones'][backbone]
+        network['backbone'] = {'type': backbone, **chosen['options']}
+        network['guide_at'] = chosen.get('guide_at')
+    levels = run.get('levels')
+    if levels:
+        encoder['layers'] = {level: encoder['layers'][level] for level in levels}
+    if not run.get('dpc', True):
+        del train['dpc_opt']
+    elif levels == []:
+        # there is no guidance whose encoder the loss could share
+        train['dpc_opt']['encoder'] = {key: value for key, value in encoder.items() if key != 'layers'}
+    if levels == []:
+        opt['network_g'] = network['backbone']

@@ -1,0 +1,1 @@
+"""Guide restoration networks: the seams that every method fits into."""

@@ -1,0 +1,58 @@
+"""A guidance method: what looks at the degraded image, and what it tells the backbone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.guidance.condition import Condition
+from dinoir_plugin.guidance.injector import Injector
+
+# what a frozen encoder gave: method's own business
+Encodings = Any
+# from an encoder and layers of it to their features of the degraded image, each (B, C, h, w)
+ReadFeatures = Callable[[FrozenEncoder, Sequence[int]], Mapping[int, Tensor]]
+
+
+class GuidanceMethod(nn.Module):
+    """Base of all methods: frozen encoders, a trained part, and injectors.
+
+    Encoders are no submodules (:class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`). The names of a method's own
+    children must not be ``backbone``: in the state dict of the network they stand beside it.
+    """
+
+    def encoders(self) -> Mapping[str, FrozenEncoder]:
+        """Name the frozen encoders by their option's key in ``network_g``; none by default."""
+        return {}
+
+    def wants(self) -> Mapping[FrozenEncoder, Sequence[int]]:
+        """Name the layers of each encoder that :meth:`encode` reads, so that a step encodes an image once for all."""
+        return {}
+
+    def encode(self, image: Tensor, read: ReadFeatures | None = None) -> Encodings:
+        """Run the frozen part, without gradients.
+
+        Args:
+            image: Degraded, (B, 3, H, W), RGB in [0, 1].
+            read: Gives features of ``image`` that may be there already; None: the encoders are called.
+
+        Returns:
+            Tensors, or mappings, lists and tuples of them, with the batch as first axis.
+        """
+        return {}
+
+    @abstractmethod
+    def forward(self, encodings: Encodings) -> Condition:
+        """Run the trained part; it is called inside the network's forward, so that DDP sees it."""
+
+    @abstractmethod
+    def injector(self, channels: int) -> Injector:
+        """Make the injector for a feature of that width."""
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Give numbers of the last forward for the log, each a scalar without gradient; none by default."""
+        return {}

@@ -1,0 +1,1 @@
+"""Run a trained network on images of any size."""

@@ -1,0 +1,1 @@
+"""Guidance methods, a folder each; none imports another."""

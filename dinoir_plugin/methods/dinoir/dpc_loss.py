@@ -1,0 +1,126 @@
+"""The DINO perception contrastive loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from dinoir_plugin.core.construct import construct
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.encoders.frozen import FrozenEncoder, frozen_encoder
+
+
+@LOSS_REGISTRY.register()
+class DPCLoss(nn.Module):
+    r"""DINO perception contrastive loss (arXiv 2312.01677, eq. 6-7).
+
+    .. math::
+        L_{DINO} = \sum_i w_i \frac{1}{B} \sum_b
+            \frac{\| f_i(out_b) - f_i(gt_b) \|_1}{\| f_i(out_b) - f_i(lq_b) \|_1 + \epsilon}
+
+    with f_i the features of the encoder's layer i and L1 the mean absolute difference. The output's features are drawn
+    to the target's and away from the input's. The ratio is taken for each image and then averaged, so the loss
+    does not depend on how a batch is shared out over ranks. Gradients flow through ``output`` only.
+
+    What the paper leaves open, and what is done here: the layers and weights (options), and ``eps``, which bounds the
+    loss where the output still equals the input, as in the first steps of a network that predicts a residual.
+
+    Args:
+        layers: The encoder's blocks or stages, from zero.
+        layer_weights: w_i, one for each layer; all 1 / len(layers) when left out.
+        loss_weight: Factor of the whole.
+        encoder: Options of the encoder (``name``, ``weights``, ``model_args``; ``layers`` is for guidance and not
+            read here) or a
+            :class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`. :class:`DINOIRModel` fills in the network's
+            where the options leave it out.
+        eps: Added to the denominator, in units of the features.
+
+    Raises:
+        OptionsError: No encoder, a layer that does not exist, weights that do not match the layers.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        layer_weights: Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+        encoder: Mapping[str, Any] | FrozenEncoder | None = None,
+        eps: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if encoder is None:
+            raise OptionsError(
+                'encoder',
+                'the loss needs an encoder, and there is no network to take it from',
+                "Give it, e.g. encoder: {name: vit_base_patch14_dinov2, weights: auto}, or use model_type: DINOIRModel "
+                'with a DINOIRArch',
+            )
+        if isinstance(encoder, FrozenEncoder):
+            self.encoder = encoder
+        else:
+            options = {key: value for key, value in encoder.items() if key != 'layers'}
+            self.encoder = construct(frozen_encoder, 'encoder', options)
+        self.layers = self.encoder.check_layers(layers)
+        weights = [1.0 / len(self.layers)] * len(self.layers) if layer_weights is None else list(layer_weights)
+        if len(weights) != len(self.layers):
+            raise OptionsError(
+                'layer_weights', f'expected {len(self.layers)} numbers, one a layer, got {len(weights)}'
+            )
+        self.layer_weights = [float(weight) for weight in weights]
+        self.loss_weight = loss_weight
+        self.eps = eps
+
+    def forward(self, output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            output: Restored, (B, 3, H, W), RGB in [0, 1] (values outside are taken as they are).
+            gt: Target, the same shape and range.
+            lq: Degraded input, the same shape and range.
+
+        Returns:
+            A scalar.
+        """
+        with torch.no_grad():
+            both = self.encoder(torch.cat([gt, lq]), self.layers)
+        return self.from_features(output, *halves(both))
+
+    def from_features(self, output: Tensor, gt: Mapping[int, Tensor], lq: Mapping[int, Tensor]) -> Tensor:
+        """The loss where the features of ``gt`` and ``lq`` are there already (guidance needs those of ``lq`` too).
+
+        Args:
+            output: Restored, (B, 3, H, W), RGB in [0, 1].
+            gt: Layer to (B, C, h, w) for at least ``layers``; the same for ``lq``.
+            lq: See ``gt``.
+
+        Returns:
+            A scalar.
+        """
+        features = self.encoder(output, self.layers)
+        total = output.new_zeros(())
+        for layer, weight in zip(self.layers, self.layer_weights):
+            positive = _distance(features[layer], gt[layer])
+            negative = _distance(features[layer], lq[layer])
+            total = total + weight * (positive / (negative + self.eps)).mean()
+        return self.loss_weight * total
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DPCLoss:
+        """Where ``.to()`` and the like arrive: the encoder moves along, though it is no submodule."""
+        super()._apply(fn, recurse)
+        self.encoder.follow(fn)
+        return self
+
+
+def halves(features: Mapping[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """The features of two batches that were encoded as one, taken apart."""
+    pairs = {layer: feature.chunk(2) for layer, feature in features.items()}
+    return {layer: pair[0] for layer, pair in pairs.items()}, {layer: pair[1] for layer, pair in pairs.items()}
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of each sample, (B,)."""
+    return (a - b).abs().mean(dim=(1, 2, 3))

@@ -1,0 +1,144 @@
+"""D-R adaption and fusion: the guide steers a restoration feature by attention between channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dinoir_plugin.core.errors import OptionsError, nearest
+from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.nn.local_statistics import UsesStatistics
+from dinoir_plugin.nn.precision import full, no_autocast
+
+ATTENTIONS = ('cosine', 'sqrt_channels')
+NORM_EPS = 1e-12
+
+
+class DRFusion(UsesStatistics):
+    r"""The paper's DINO-Restore adaption and fusion (arXiv 2312.01677, eq. 5).
+
+    .. math::
+        F_{DA} = \mathrm{Up}(\mathrm{adapt}(F_D)), \qquad
+        A = \mathrm{softmax}(W_k F_{DA} \times (W_q F_I)^\top), \qquad
+        F_{out} = A F_I + F_I                                                            \quad (5)
+
+    with F_I the (C, HW) restoration feature, F_D the encoder's feature, Up bilinear, and A a (C, C) matrix: row i
+    belongs to channel i of the adapted guide, column j to restoration channel j. Cost grows with C^2 HW.
+
+    What the paper leaves open, and what is done here:
+
+    - The softmax runs over the restoration channels (the columns), so each output channel is F_I's own plus a convex
+      mix of restoration channels that a channel of the guide picks. The text calls DINO the query and the equation
+      calls it the key; for the softmax this reading is the text's.
+    - ``attention='cosine'`` divides the logits by the norms of both rows over space and multiplies by a learned
+      temperature, as Restormer does. ``'sqrt_channels'`` is the literal ``/ sqrt(C)``; its logits grow with H * W, so
+      a network trained on patches meets other logits on whole images.
+
+    The full-size guide is never made. Upsampling is linear, so with Up^T its adjoint
+    ``sum_n Up(k)(n) q(n) = sum_m k(m) Up^T(q)(m)``, and ``Up^T(W_q F) = W_q Up^T(F)``: keys, queries and their
+    product live on the encoder's coarse grid. ``|Up(k)|^2`` follows from the small matrices Up^T Up of rows and
+    columns, ``|W_q F|^2`` from the Gram matrix of F, and ``A F + F = (A + I) F`` is one product.
+
+    Args:
+        channels: C, the restoration feature's width.
+        guide_channels: The guide's width.
+        attention: ``cosine`` or ``sqrt_channels``.
+
+    Raises:
+        OptionsError: ``attention`` is neither.
+    """
+
+    def __init__(self, channels: int, guide_channels: int, attention: str = 'cosine') -> None:
+        super().__init__()
+        if attention not in ATTENTIONS:
+            raise OptionsError('attention', f"there is no attention '{attention}'", nearest(str(attention), ATTENTIONS))
+        self.attention = attention
+        self.adapt = nn.Conv2d(guide_channels, channels, 1)
+        self.w_k = nn.Conv2d(channels, channels, 1, bias=False)
+        self.w_q = nn.Linear(channels, channels, bias=False)
+        if attention == 'cosine':
+            self.temperature = nn.Parameter(torch.ones(1))
+
+    def forward(self, feature: Tensor, guide: Tensor, window: Tile | None = None) -> Tensor:
+        """Guide a feature.
+
+        Args:
+            feature: F_I, (B, C, H, W); channels_last is the layout that needs no copy.
+            guide: F_D, (B, guide_channels, h, w) on the encoder's grid.
+            window: Where the feature's tile lies in the image that ``guide`` belongs to; None: it is all of it.
+
+        Returns:
+            F_out, (B, C, H, W), channels_last.
+        """
+        pixels = feature.permute(0, 2, 3, 1)
+        place = window and window.in_steps(*pixels.shape[1:3])
+
+        def guided(part: Tensor, inner: Tile | None) -> Tensor:
+            whole = place or (inner and Tile(0, 0, *pixels.shape[1:3], *pixels.shape[1:3]))
+            here = whole.part(inner) if whole and inner else whole
+            matrix = self.attention_matrix(part.permute(0, 3, 1, 2), guide, here)
+            matrix = (matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).to(part.dtype)
+            return (part.flatten(1, 2) @ matrix.transpose(1, 2)).view_as(part)
+
+        return self.over_windows(pixels, pixels.shape[-1], guided).permute(0, 3, 1, 2)
+
+    def attention_matrix(self, feature: Tensor, guide: Tensor, place: Tile | None = None) -> Tensor:
+        """A of eq. 5, (B, C, C), rows summing to 1, in float32 at least.
+
+        Arguments as :meth:`forward`, but ``place`` in steps of the feature.
+        """
+        batch, channels, height, width = feature.shape
+        if place is None:
+            rows = upsampling_matrix(guide.shape[-2], height, feature)
+            columns = upsampling_matrix(guide.shape[-1], width, feature)
+        else:
+            top, rows = part_of_matrix(guide.shape[-2], place.top, place.height, place.image_height, feature)
+            left, columns = part_of_matrix(guide.shape[-1], place.left, place.width, place.image_width, feature)
+            guide = guide[..., top : top + rows.shape[1], left : left + columns.shape[1]]
+        keys = self.w_k(self.adapt(guide))
+        # Up^T F, rows first: in channels_last this is one matrix product that reads the feature once
+        coarse = rows.T @ feature.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
+        coarse = torch.einsum('byxc,xu->byuc', coarse.view(batch, -1, width, channels), columns)
+        queries = self.w_q(coarse).flatten(1, 2)
+        logits = full(keys.flatten(2) @ queries)
+        if self.attention == 'sqrt_channels':
+            return (logits / channels**0.5).softmax(dim=-1)
+        with no_autocast(feature):
+            key_scale = _key_squares(full(keys), full(rows), full(columns)).clamp_min(NORM_EPS**2).rsqrt()
+            query_scale = self._query_squares(full(feature)).clamp_min(NORM_EPS**2).rsqrt()
+            logits = logits * key_scale[:, :, None] * query_scale[:, None, :]
+            return (logits * self.temperature).softmax(dim=-1)
+
+    def _query_squares(self, feature: Tensor) -> Tensor:
+        """``|W_q F|^2`` of each query channel over space, (B, C), from the Gram matrix of F."""
+        pixels = feature.permute(0, 2, 3, 1).flatten(1, 2)
+        gram = pixels.transpose(1, 2) @ pixels
+        weight = full(self.w_q.weight)
+        return ((weight @ gram) * weight).sum(dim=-1)
+
+
+def _key_squares(keys: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``|Up(k)|^2`` of each key channel over space, (B, C), from the coarse (B, C, h, w)."""
+    return (keys * ((rows.T @ rows) @ keys @ (columns.T @ columns))).sum(dim=(-2, -1))
+
+
+def upsampling_matrix(coarse: int, fine: int, like: Tensor) -> Tensor:
+    """Bilinear resizing of one axis as a (fine, coarse) matrix: ``F.interpolate`` of the unit vectors.
+
+    Made anew at each call: it is a few kilobytes, and a cache would have to know of devices, types and export.
+    """
+    unit = torch.eye(coarse, dtype=like.dtype, device=like.device)
+    return F.interpolate(unit[None], size=fine, mode='linear', align_corners=False)[0].T
+
+
+def part_of_matrix(coarse: int, start: int, size: int, whole: int, like: Tensor) -> tuple[int, Tensor]:
+    """Rows ``start`` to ``start + size`` of the upsampling matrix of ``whole`` rows, without its columns of zeros.
+
+    Returns:
+        The first column kept, and the matrix (size, number of columns).
+    """
+    matrix = upsampling_matrix(coarse, whole, like)[start : start + size]
+    used = matrix.any(dim=0).nonzero().flatten()
+    first, last = int(used[0]), int(used[-1])
+    return first, matrix[:, first : last + 1]

@@ -1,1 +1,0 @@
-"""Building blocks in pure torch: nothing in this package imports basicsr."""

@@ -1,0 +1,1 @@
+"""Layers in pure torch: nothing here imports basicsr."""

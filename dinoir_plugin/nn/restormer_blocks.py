@@ -1,0 +1,276 @@
+"""Blocks of Restormer (Zamir et al., CVPR 2022, arXiv 2111.09881), written from the paper, and its way down.
+
+Parameter names are those of the authors' release. The arithmetic is arranged for speed: features stay channels_last,
+convolutions of size 1 are matrix products on pixels, and in the attention the small (c, c) matrix is normalised and
+multiplied with the output projection before it meets the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dinoir_plugin.core.errors import OptionsError, nearest
+from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.nn.channel_attention import (
+    Products,
+    attention,
+    channel_attention,
+    mixing_matrix,
+    products,
+)
+from dinoir_plugin.nn.gating import gate, gated_projection
+from dinoir_plugin.nn.local_statistics import UsesStatistics
+from dinoir_plugin.nn.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
+from dinoir_plugin.nn.precision import full
+
+LAYER_NORMS = ('WithBias', 'BiasFree')
+
+
+class _NormBody(nn.Module):
+    """Parameters of a layer norm over the last dimension.
+
+    WithBias: (x - mean) / sqrt(var + 1e-5) * weight + bias. BiasFree: x / sqrt(var + 1e-5) * weight, with the same
+    variance about the mean.
+    """
+
+    def __init__(self, dim: int, with_bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        if with_bias:
+            self.bias = nn.Parameter(torch.zeros(dim))
+        self.with_bias = with_bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.with_bias:
+            return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-5)
+        variance = full(x).var(dim=-1, keepdim=True, unbiased=False)
+        return x * torch.rsqrt(variance + 1e-5).to(x.dtype) * self.weight
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the channels of (B, H, W, C)."""
+
+    def __init__(self, dim: int, kind: str) -> None:
+        super().__init__()
+        self.body = _NormBody(dim, with_bias=kind == 'WithBias')
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        return self.body(x)
+
+
+class Attention(UsesStatistics):
+    """Multi-Dconv head transposed attention (MDTA): attention between channels, linear in the pixels."""
+
+    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+        self.qkv = nn.Conv2d(dim, dim * 3, 1, bias=bias)
+        self.qkv_dwconv = nn.Conv2d(dim * 3, dim * 3, 3, padding=1, groups=dim * 3, bias=bias)
+        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """X + MDTA(norm(x)), (B, H, W, C) to the same."""
+        if self.window_share is None and works_in_strips(x, factor=3):
+            return self._in_strips(x, norm)
+        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
+        projection = self.project_out.weight.flatten(1)
+
+        def attend(part: Tensor, window: Tile | None) -> Tensor:
+            mixed = channel_attention(part.flatten(1, 2), self.temperature, projection)
+            return mixed.unflatten(1, part.shape[1:3])
+
+        out = self.over_windows(qkv, x.shape[-1], attend)
+        return x + out if self.project_out.bias is None else x + (out + self.project_out.bias)
+
+    @torch.compiler.disable
+    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
+        values = torch.empty_like(x)
+        parts: list[list[Products]] = [[] for _ in x]
+
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(self.qkv, norm(pixels), out)
+
+        for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
+            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
+            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
+        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
+        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
+        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
+        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
+        return out if self.project_out.bias is None else out.add_(self.project_out.bias)
+
+
+class FeedForward(nn.Module):
+    """Gated-Dconv feed-forward network (GDFN)."""
+
+    def __init__(self, dim: int, ffn_expansion_factor: float, bias: bool) -> None:
+        super().__init__()
+        hidden = int(dim * ffn_expansion_factor)
+        self.project_in = nn.Conv2d(dim, hidden * 2, 1, bias=bias)
+        self.dwconv = nn.Conv2d(hidden * 2, hidden * 2, 3, padding=1, groups=hidden * 2, bias=bias)
+        self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """X + GDFN(norm(x)), (B, H, W, C) to the same."""
+        if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
+            return self._in_strips(x, norm)
+        hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
+        return x + gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias)
+
+    @torch.compiler.disable
+    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
+        out = torch.empty_like(x)
+
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(self.project_in, norm(pixels), out)
+
+        for number, rows, hidden in convolved_strips(x, project, self.dwconv):
+            project_into(self.project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
+        return out.add_(x)
+
+
+class TransformerBlock(nn.Module):
+    """MDTA and GDFN, each with a norm before and a residual around it."""
+
+    def __init__(self, dim: int, num_heads: int, ffn_expansion_factor: float, bias: bool, norm: str) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm(dim, norm)
+        self.attn = Attention(dim, num_heads, bias)
+        self.norm2 = LayerNorm(dim, norm)
+        self.ffn = FeedForward(dim, ffn_expansion_factor, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same, channels_last in and out."""
+        x = x.permute(0, 2, 3, 1)
+        x = self.attn(x, self.norm1)
+        x = self.ffn(x, self.norm2)
+        return x.permute(0, 3, 1, 2)
+
+
+class PatchEmbed(nn.Module):
+    """A 3x3 convolution from the image to features."""
+
+    def __init__(self, in_channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, dim, H, W)."""
+        return self.proj(x)
+
+
+class Resample(nn.Module):
+    """A convolution and a pixel (un)shuffle: half the size and twice the width, or the reverse."""
+
+    def __init__(self, dim: int, out_dim: int, shuffle: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=False), shuffle)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, H, W) to (B, out_dim * 4, H / 2, W / 2) or (B, out_dim / 4, H * 2, W * 2), channels_last."""
+        return self.body(x).contiguous(memory_format=torch.channels_last)
+
+
+def downsample(dim: int) -> Resample:
+    """From (B, dim, H, W) to (B, 2 * dim, H / 2, W / 2)."""
+    return Resample(dim, dim // 2, nn.PixelUnshuffle(2))
+
+
+def upsample(dim: int) -> Resample:
+    """From (B, dim, H, W) to (B, dim / 2, 2 * H, 2 * W)."""
+    return Resample(dim, dim * 2, nn.PixelShuffle(2))
+
+
+class Levels(NamedTuple):
+    """What the blocks of a network's four levels have in common.
+
+    Attributes:
+        num_blocks: Blocks of level 1, 2, 3 and of the latent level.
+        heads: Attention heads of level 1, 2, 3 and of the latent level.
+        ffn_expansion_factor: Hidden width of the feed-forward network over the level's width.
+        bias: Whether convolutions have a bias.
+        norm: One of LAYER_NORMS.
+    """
+
+    num_blocks: Sequence[int]
+    heads: Sequence[int]
+    ffn_expansion_factor: float
+    bias: bool
+    norm: str
+
+    def check(self, dim: int) -> None:
+        """Raise OptionsError, named as Restormer's arguments are, where a network of width ``dim`` cannot be built."""
+        if self.norm not in LAYER_NORMS:
+            raise OptionsError('LayerNorm_type', f"there is no '{self.norm}'", nearest(str(self.norm), LAYER_NORMS))
+        for key, value in (('num_blocks', self.num_blocks), ('heads', self.heads)):
+            if len(value) != 4:
+                raise OptionsError(key, f'expected 4 numbers (level 1, 2, 3, latent), got {list(value)}')
+        widths = [dim, dim * 2, dim * 4, dim * 8]
+        if dim % 2 or any(width % count for width, count in zip(widths, self.heads)) or (dim * 2) % self.heads[0]:
+            expected = f"expected divisors of the levels' widths {widths} (and an even dim)"
+            raise OptionsError('heads', f'{expected}, got {list(self.heads)}')
+
+    def block(self, index: int, dim: int) -> TransformerBlock:
+        """A block of ``dim`` channels with the heads of level ``index``, counted from zero."""
+        return TransformerBlock(dim, self.heads[index], self.ffn_expansion_factor, self.bias, self.norm)
+
+    def level(self, index: int, dim: int, count: int | None = None) -> nn.Sequential:
+        """The blocks of level ``index``, or ``count`` blocks like those."""
+        count = self.num_blocks[index] if count is None else count
+        return nn.Sequential(*[self.block(index, dim) for _ in range(count)])
+
+
+def check_residual(inp_channels: int, out_channels: int) -> None:
+    """The output is added to the input: OptionsError where the channels are not as many."""
+    if out_channels != inp_channels:
+        problem = f'expected {inp_channels} like inp_channels, as the output is added to the input, got {out_channels}'
+        raise OptionsError('out_channels', problem)
+
+
+class RestormerEncoder(nn.Module):
+    """The way down, from the image to the latent level; networks add the way up.
+
+    Args:
+        inp_channels: Channels of the input.
+        dim: Width at full size; it doubles with each of the three halvings.
+        levels: Of the blocks.
+
+    Raises:
+        OptionsError: Levels that cannot be built.
+    """
+
+    size_multiple = 8
+
+    def __init__(self, inp_channels: int, dim: int, levels: Levels) -> None:
+        super().__init__()
+        levels.check(dim)
+        self.patch_embed = PatchEmbed(inp_channels, dim)
+        self.encoder_level1 = levels.level(0, dim)
+        self.down1_2 = downsample(dim)
+        self.encoder_level2 = levels.level(1, dim * 2)
+        self.down2_3 = downsample(dim * 2)
+        self.encoder_level3 = levels.level(2, dim * 4)
+        self.down3_4 = downsample(dim * 4)
+        self.latent = levels.level(3, dim * 8)
+
+    def encoded(self, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the levels give for what ``patch_embed`` gave.
+
+        Args:
+            embedded: (B, dim, H, W), channels_last, sides that ``size_multiple`` divides.
+
+        Returns:
+            Level 1 to 3 and the latent level: (B, dim, H, W) to (B, 8 * dim, H / 8, W / 8), channels_last.
+        """
+        level1 = self.encoder_level1(embedded)
+        level2 = self.encoder_level2(self.down1_2(level1))
+        level3 = self.encoder_level3(self.down2_3(level2))
+        return level1, level2, level3, self.latent(self.down3_4(level3))

@@ -1,0 +1,41 @@
+"""Registers the plugin's classes with BasicSR, and hooks into the runs that use them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from dinoir_plugin import compat
+
+# What hooks into a run, in this order: safe_yaml stands before run_start, which uses its loader.
+HOOKS = ('safe_yaml', 'resume', 'run_start', 'worker_seed', 'data_loader')
+# Folders whose modules register something, in the order of import; a method may register in any of the ways.
+PLACES = ('archs', 'losses', 'data', 'metrics', 'models', 'methods')
+# BasicSR's own convention: a module takes part when its name ends so.
+ENDINGS = ('_arch', '_loss', '_dataset', '_metric', '_model')
+
+
+def module_names() -> list[str]:
+    """Name all modules that register something, in the order of import."""
+    names: list[str] = []
+    for place in PLACES:
+        package = importlib.import_module(f'dinoir_plugin.{place}')
+        found = pkgutil.walk_packages(package.__path__, f'{package.__name__}.')
+        names += sorted(info.name for info in found if info.name.endswith(ENDINGS))
+    return names
+
+
+def register() -> list[tuple[str, Exception]]:
+    """Hook into BasicSR's runs, then import every module that registers something; a second call changes nothing.
+
+    Returns:
+        What failed and why. One module that cannot register (a missing dependency, a BasicSR fork that has a class of
+        that name already) leaves the others at work.
+    """
+    problems = compat.mend_all('dinoir_plugin.plugin', HOOKS)
+    for name in module_names():
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - handed on to the hook, which names it in a warning
+            problems.append((name, error))
+    return problems

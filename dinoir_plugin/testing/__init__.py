@@ -1,0 +1,1 @@
+"""Textbook forms and helpers that tests and benchmarks share."""

@@ -1,0 +1,291 @@
+"""The paper's runs: options in step with their source, reports that keep columns apart, a real run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from skimage import data
+from skimage.io import imsave
+from skimage.metrics import peak_signal_noise_ratio
+
+from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.experiments import degraded, published, report, runs
+from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
+from dinoir_plugin.experiments.variants import ROOT, TASKS, Experiments, flat_files, read_yaml, training_options
+from dinoir_plugin.plugin.safe_yaml import OptionsLoader
+from dinoir_plugin.preflight.builds import check_builds
+from dinoir_plugin.preflight.schema import check_schema
+
+
+@pytest.fixture
+def experiments():
+    return Experiments()
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_files_in_options_are_in_step_with_their_source(experiments):
+    written = flat_files(experiments)
+    assert set(written) == set((ROOT / 'options' / 'paper').glob('*'))
+    for path, text in written.items():
+        assert path.read_text() == text, f'{path} is not what `python scripts/reproduce.py options` writes'
+
+
+def test_the_paper_is_all_there(experiments):
+    tables = experiments.tables
+    assert [name for name in tables if name.startswith('table')] == [f'table{number}' for number in range(1, 7)]
+    assert {run for table in tables for run in experiments.runs_of(table)} == set(experiments.runs)
+    not_built = {row[0] for row in tables['table1']['rows'] if row[-1] is None}
+    assert not_built == {'MPRNet', 'AirNet', 'WGWS-Net', 'DA-CLIP', 'Perceive-IR'}
+    for name, about in tables.items():
+        assert set(about['tests']) <= set(experiments.budgets['full']['tests'])
+        for budget in filter(lambda budget: experiments.allows(name, budget), experiments.budgets):
+            assert set(about['tests']) & set(experiments.budgets[budget]['tests']), (name, budget)
+    with pytest.raises(RunError, match='mini_all4 is not for the budget full: add --budget mini'):
+        runs.jobs(experiments, 'mini_all4', 'full', 1, None)
+
+
+def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
+    full = experiments.budgets['full']
+    base = read_yaml(ROOT / full['base'])
+    assert training_options(experiments.runs['dinoir'], full, base['name'], base['manual_seed']) == base
+    psf = training_options(experiments.runs['psf'], full, base['name'], base['manual_seed'])
+    assert psf['train'].pop('dpc_opt', None) is None
+    assert psf['network_g'] == base['network_g']
+    dpc = training_options(experiments.runs['dpc'], full, base['name'], base['manual_seed'])
+    assert dpc['network_g'] == base['network_g']['backbone']
+    encoder = {key: value for key, value in base['network_g']['encoder'].items() if key != 'layers'}
+    assert dpc['train']['dpc_opt'] == {**base['train']['dpc_opt'], 'encoder': encoder}
+    two = training_options(experiments.runs['dinoir_2_tasks'], full, 'x', 0)
+    assert [list(options['tasks']) for options in two['datasets'].values()] == [['denoise', 'derain'], ['denoise'],
+                                                                                  ['derain']]  # fmt: skip
+    assert set(TASKS) == set(base['datasets']['train']['tasks'])
+
+
+@pytest.mark.parametrize('run', Experiments().runs)
+@pytest.mark.parametrize('budget', ['mini', 'tiny'])
+def test_runs_of_the_small_budgets_build(experiments, budget, run):
+    options = training_options(experiments.runs[run], experiments.budgets[budget], 'x', 0, data='images')
+    options = yaml.load(yaml.safe_dump(options), Loader=OptionsLoader)
+    check_schema(options, is_train=True)
+    for task in options['datasets']['train']['tasks'].values():
+        names = {'dataroot_gt': '1.png', 'dataroot_lq': '1_2.png' if task.get('pairing') == 'reside' else '1.png'}
+        for key, name in names.items():
+            if key in task:
+                Path(task[key]).mkdir(parents=True, exist_ok=True)
+                imsave(Path(task[key]) / name, data.astronaut()[:80, :90], check_contrast=False)
+    options['datasets']['train']['phase'] = 'train'
+    check_builds(options, is_train=True)
+
+
+def made_up(name, test, psnr):
+    path = result_file(name, test)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    average = {'psnr': psnr, 'ssim': psnr / 100, 'psnr_all_in_one': psnr, 'ssim_all_in_one': psnr / 100}
+    path.write_text(json.dumps({'means': {'denoise': average, 'average': average}}))
+
+
+def rows_of(text, heading):
+    section = text.split(f'{heading}\n')[1].split('\n#')[0]
+    lines = [line.strip('| ').split(' | ') for line in section.splitlines() if line.startswith('|')]
+    return {cells[0].strip(' |'): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_report_keeps_ours_and_published_apart(experiments):
+    for seed, psnr in enumerate((31.0, 32.0)):
+        made_up(f'full_dncnn_noise_seed{seed}', 'noise25', psnr)
+    text = report.markdown(experiments, 'table2', 'full', seeds=2)
+    row = rows_of(text, '### noise25')['DnCNN']
+    assert row == ['31.50 ± 0.71', '31.23', '+0.27', '0.3150 ± 0.0071', '0.883', '-0.568']
+    assert rows_of(text, '### noise15')['DnCNN'] == ['–', '33.89', '–', '–', '0.930', '–']
+    assert rows_of(text, '### noise25')['AirNet'] == ['not built here', '31.48', '–', 'not built here', '0.893', '–']
+    assert '- PromptIR (arXiv 2306.13090), Table 4: DnCNN, FFDNet, ' in text
+    assert '- DINO-IR (arXiv 2312.01677), Table 2: not entered in' in text
+    assert 'Each network is trained for 200000 iterations of 12 patches of 128 px, then ' in text
+    assert 'Encoder: vit_base_patch14_dinov2, ' in text
+    # what lacks figures is named
+    names = text.split('and so with dashes: ')[1]
+    assert names.startswith('full_dncnn_noise_seed0, full_dncnn_noise_seed1, full_ffdnet_noise_seed0')
+    # one column a test, and no mean where some are missing
+    assert rows_of(text, '## Ours')['DnCNN'][1] == '31.50 ± 0.71 / 0.3150 ± 0.0071'
+    assert rows_of(text, '## Ours')['DnCNN'][-1] == '– / –'
+
+
+def test_report_of_another_setting_takes_no_differences(experiments):
+    for test in ('noise15', 'noise25', 'noise50'):
+        made_up('tiny_dncnn_noise_seed0', test, 30.0)
+    text = report.markdown(experiments, 'table2', 'tiny', seeds=1)
+    assert rows_of(text, '### noise25')['DnCNN'] == ['30.00', '31.23', '–', '0.3000', '0.883', '–']
+    assert 'no differences are taken' in text
+    assert 'Not measured, as this budget has no images for it: urban15, urban25, urban50.' in text
+    assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 4
+    assert rows_of(text, '## Ours')['degraded'] == ['– / –'] * 4
+
+
+def test_gains_are_those_of_pairs(experiments):
+    for seed, (base, ours) in enumerate(((30.0, 30.5), (20.0, 20.7), (25.0, 25.6))):
+        for test in ('noise25', 'blur', 'rain', 'haze'):
+            made_up(f'mini_restormer_seed{seed}', test, base)
+            made_up(f'mini_psf_seed{seed}', test, ours)
+    text = report.markdown(experiments, 'mini_all4', 'mini', seeds=3)
+    gains = rows_of(text, '## Gains in PSNR (dB), between runs of one seed, which saw the same samples')
+    assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 5]
+    assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 5]
+    assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
+
+
+def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, folder, monkeypatch):
+    for test, psnr in (('noise25', 30.0), ('rain', 20.0), ('blur', 22.0), ('haze', 10.0)):
+        made_up('full_dinoir_2_tasks_seed0', test, psnr)
+    entered(folder, monkeypatch, {'source': 'X', 'figures': {
+        'DINO-IR, noise + rain': {'haze': [16, 0.6], 'rain': [19, None]}}})  # fmt: skip
+    text = report.markdown(experiments, 'table6', 'full', seeds=1)
+    row = rows_of(text, '## Ours')['DINO-IR, noise + rain']
+    assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(22.00 / 0.2200)', '(10.00 / 0.1000)', '25.00 / 0.2500']
+    row = rows_of(text, '### haze')['DINO-IR, noise + rain']
+    assert row == ['(10.00)', '16.00', '–', '(0.1000)', '0.600', '–']
+    row = rows_of(text, '### rain')['DINO-IR, noise + rain']
+    assert row == ['20.00', '19.00', '+1.00', '0.2000', '–', '–']
+
+
+def entered(folder, monkeypatch, *sources):
+    """Published figures of table 6."""
+    (folder / 'published.yml').write_text(yaml.safe_dump({'table6': list(sources)}))
+    monkeypatch.setattr(published.read, '__defaults__', (folder / 'published.yml',))
+
+
+@pytest.mark.parametrize('table', Experiments().tables)
+def test_published_figures_fit_their_tables(experiments, table):
+    about = experiments.tables[table]
+    published.read(table, about, about.get('metrics', report.DEFAULT_METRICS))
+
+
+@pytest.mark.parametrize(
+    ('figures', 'said'),
+    [
+        ({'DINO-IR (noise)': {'haze': [1, 2]}}, 'the table has no such row or test. Its rows are DINO-IR, four tasks'),
+        ({'DINO-IR, noise': {'fog': [1, 2]}}, 'its tests noise25, rain, blur, haze'),
+        ({'DINO-IR, noise': {'haze': [1]}}, 'expected [psnr, ssim], ~ where there is none, got [1]'),
+        ({'DINO-IR, noise': {'haze': [1, 'x']}}, "got [1, 'x']"),
+        ({'DINO-IR, noise': {'rain': [1, 2]}}, 'another source has this figure, too'),
+    ],
+)
+def test_published_figures_that_do_not_fit_are_refused(experiments, folder, monkeypatch, figures, said):
+    first = {'source': 'X', 'figures': {'DINO-IR, noise': {'rain': [1, None]}}}
+    entered(folder, monkeypatch, first, {'source': 'Y', 'figures': figures})
+    with pytest.raises(RunError) as caught:
+        published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
+    assert said in str(caught.value) and 'published.yml: table6, Y: DINO-IR' in str(caught.value)
+
+
+def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experiments, folder, capfd):
+    size = experiments.budgets['tiny']
+    size['options'].update({'train.total_iter': 2, 'train.scheduler.periods': [2], 'train.warmup_iter': -1})
+    size['tests'] = {'noise25': size['tests']['noise25']}
+    for part in ('train', 'heldout'):
+        (folder / 'datasets' / 'quickstart' / part).mkdir(parents=True)
+        imsave(folder / 'datasets' / 'quickstart' / part / '1.png', data.coffee()[:72, :80], check_contrast=False)
+    job = next(job for job in runs.jobs(experiments, 'table3', 'tiny', seeds=1, data=None) if job.run == 'dpc')
+    runs.do(job, '[1/1]')
+    content = json.loads(result_file(job.name, 'noise25').read_text())
+    assert content['means']['average']['psnr'] > 10
+    assert figures([job.name], 'noise25', 'psnr').mean == content['means']['average']['psnr']
+    assert (folder / 'results' / job.name / 'visualization' / 'noise25' / 'denoise').is_dir()
+    before = result_file(job.name, 'noise25').stat().st_mtime_ns
+    capfd.readouterr()
+    runs.do(job, '[1/1]')
+    assert capfd.readouterr().err == f'reproduce: [1/1] {job.name}: there already\n'
+    assert result_file(job.name, 'noise25').stat().st_mtime_ns == before
+    assert not not_measured(job.name, job.tests, job.checkpoint)
+    runs.refuse_stale_results(job)
+    os.utime(folder / 'experiments' / job.name / 'models' / 'net_g_latest.pth')  # trained anew
+    checkpoint = Path('experiments') / job.name / 'models' / 'net_g_latest.pth'
+    assert not_measured(job.name, job.tests, checkpoint) == job.tests
+    assert not_measured(job.name, job.tests, Path('gone.pth')) == job.tests
+    others = {'noise25': {'denoise': {**job.tests['noise25']['denoise'], 'dataroot_gt': 'elsewhere'}}}
+    assert not_measured(job.name, others) == others
+    with pytest.raises(RunError, match='the figures of noise25 are of other images, or of an earlier network'):
+        refuse_stale(job.name, others)
+    # another table asks for another test of the same network: both are there afterwards
+    noise50 = {'denoise': {**job.tests['noise25']['denoise'], 'degradation': {'type': 'gaussian_noise', 'sigma': 50}}}
+    runs.do(job._replace(tests={'noise50': noise50}), '[1/1]')
+    assert not not_measured(job.name, {**job.tests, 'noise50': noise50}, checkpoint)
+    degraded.measure('tiny', job.tests)
+    (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
+                                       'tasks': job.tests['noise25']})  # fmt: skip
+    image, target = (np.rint(item[key].numpy() * 255) for key in ('lq', 'gt'))
+    expected = peak_signal_noise_ratio(target, image, data_range=255)
+    assert figures(['tiny_degraded'], 'noise25', 'psnr').mean == pytest.approx(expected, abs=1e-6)
+    # trained by hand, from the same options or from others
+    (folder / 'experiments' / 'reproduce' / f'{job.name}.yml').unlink()
+    runs.do(job, '[1/1]')
+    job.training['train']['total_iter'] = 3
+    for asked in (lambda: runs.do(job, '[1/1]'), lambda: runs.refuse_stale_results(job)):
+        with pytest.raises(RunError, match=f'experiments/{job.name} was trained with other options'):
+            asked()
+    assert read_yaml(folder / 'experiments' / 'reproduce' / f'{job.name}.yml')['train']['total_iter'] == 2
+
+
+def test_a_stop_reaches_the_trainer_which_saves(experiments, folder):
+    photos = folder / 'datasets' / 'quickstart' / 'train'
+    photos.mkdir(parents=True)
+    imsave(photos / '1.png', data.coffee()[:72, :80], check_contrast=False)
+    job = next(job for job in runs.jobs(experiments, 'table3', 'tiny', seeds=1, data=None) if job.run == 'restormer')
+    job.training['logger']['print_freq'] = 1
+    program = f'from dinoir_plugin.experiments import runs; runs.do(runs.Job(*{tuple(job)!r}), "[1/1]")'
+    with subprocess.Popen([sys.executable, '-c', program], env={**os.environ, 'PYTHONPATH': str(ROOT)},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:  # fmt: skip
+        said = []
+        for line in run.stdout:
+            said.append(line)
+            if 'iter:       2' in line:
+                run.terminate()
+    assert 'RunError: stopped; the same command goes on from here' in said[-1], ''.join(said)
+    assert any('Stopped by SIGTERM after iteration' in line for line in said)
+    (state,) = (folder / 'experiments' / job.name / 'training_states').iterdir()
+    assert 2 <= int(state.stem) < 150
+
+
+@pytest.mark.parametrize(
+    ('budget', 'data', 'message'),
+    [
+        ('tiny', '.', 'tiny has its own images'),
+        ('mini', None, 'needs a folder with bsd400, cbsd68, .* none was named'),
+        ('mini', '.', r'\. lacks bsd400'),
+    ],
+)
+def test_the_folder_of_images_is_checked_first(experiments, budget, data, message):
+    with pytest.raises(RunError, match=message):
+        runs.data_folder(experiments, budget, data)
+
+
+def reproduce(*words):
+    command = [sys.executable, ROOT / 'scripts' / 'reproduce.py', *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_commands_say_what_there_is_and_what_is_missing(folder):
+    listed = reproduce('list')
+    assert listed.returncode == 0 and 'done: of 4, full 0, mini 0, tiny 0' in listed.stdout
+    assert 'fig1b      drawn from table6' in listed.stdout
+    drawn = reproduce('run', 'fig5', '--budget', 'tiny')
+    assert drawn.returncode == 0 and drawn.stdout == 'experiments/reproduce/fig5_tiny.png\n'
+    assert (folder / 'experiments' / 'reproduce' / 'fig5_tiny.png').stat().st_size > 10_000
+    empty = reproduce('report', 'table3', '--budget', 'tiny')
+    assert empty.returncode == 1
+    assert 'table3: nothing has been measured with budget tiny. Run it first' in empty.stderr
+    assert not list((folder / 'experiments' / 'reproduce').glob('table3*'))
+    absent = reproduce('run', 'table3')
+    assert absent.returncode == 1 and 'reproduce: datasets.test_noise25.tasks.denoise.dataroot_gt: ' in absent.stderr
+    assert 'no such folder: datasets/cbsd68.lmdb' in absent.stderr
+    drawn = reproduce('report', 'fig3b', '--budget', 'tiny', '--seeds', '2')
+    assert drawn.returncode == 1 and 'no --seeds, no --data' in drawn.stderr

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.methods.dinoir.dr_fusion import DRFusion
+from dinoir_plugin.testing.textbook.dr_fusion import direct_attention, direct_dr_fusion
+
+SHAPES = [((5, 7), (16, 24)), ((9, 9), (8, 8)), ((4, 4), (4, 4)), ((1, 1), (12, 8))]
+
+
+def make(attention, channels=12, guide_channels=10):
+    torch.manual_seed(0)
+    fusion = DRFusion(channels, guide_channels, attention).double()
+    if attention == 'cosine':
+        fusion.temperature.data.fill_(3.0)
+    return fusion
+
+
+@pytest.mark.parametrize('attention', ['cosine', 'sqrt_channels'])
+@pytest.mark.parametrize(('coarse', 'fine'), SHAPES)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+def test_equals_the_direct_form_in_values_and_gradients(attention, coarse, fine, dtype):
+    if coarse == (1, 1) and dtype is torch.float32:
+        pytest.skip('the cosine of one pixel does not depend on its length: gradients of zero, nothing but rounding')
+    fusion = make(attention).to(dtype)
+    tolerance = 1e-10 if dtype is torch.float64 else 1e-5
+    # a small scale keeps the literal form, whose logits grow with the size, away from a one-hot softmax
+    inputs = [torch.randn(2, 12, *fine, dtype=dtype) * 0.3, torch.randn(2, 10, *coarse, dtype=dtype) * 0.3]
+    results = []
+    for form in (fusion, lambda feature, guide: direct_dr_fusion(fusion, feature, guide)):
+        leaves = [x.clone().requires_grad_() for x in inputs]
+        fusion.zero_grad()
+        output = form(*leaves)
+        output.square().sum().backward()
+        gradients = [x.grad for x in leaves] + [p.grad.clone() for p in fusion.parameters()]
+        results.append([output.detach(), *gradients])
+    for fast, direct in zip(*results):
+        assert (fast - direct).norm() <= tolerance * direct.norm().clamp_min(1e-3)
+
+
+def test_cosine_attention_does_not_depend_on_the_size():
+    fusion = make('cosine')
+    feature, guide = torch.randn(1, 12, 6, 8).double(), torch.randn(1, 10, 6, 8).double()
+    small = fusion.attention_matrix(feature, guide)
+    large = fusion.attention_matrix(feature.repeat(1, 1, 2, 2), guide.repeat(1, 1, 2, 2))
+    torch.testing.assert_close(large, small, rtol=0, atol=1e-12)
+
+
+def test_literal_attention_grows_with_the_size_as_its_docstring_says():
+    fusion = make('sqrt_channels')
+    feature, guide = torch.randn(1, 12, 6, 8).double(), torch.randn(1, 10, 6, 8).double()
+    small = fusion.attention_matrix(feature, guide)
+    large = fusion.attention_matrix(feature.repeat(1, 1, 2, 2), guide.repeat(1, 1, 2, 2))
+    assert (large - small).abs().max() > 1e-3
+
+
+def test_rows_sum_to_one_and_follow_the_restoration_channels():
+    fusion = make('cosine')
+    feature, guide = torch.randn(2, 12, 16, 16).double(), torch.randn(2, 10, 5, 5).double()
+    matrix = fusion.attention_matrix(feature, guide)
+    torch.testing.assert_close(matrix.sum(-1), torch.ones(2, 12).double())
+    torch.testing.assert_close(matrix, direct_attention(fusion, feature, guide))
+
+
+def test_a_black_feature_gives_finite_gradients():
+    fusion = make('cosine').float()
+    feature = torch.zeros(1, 12, 8, 8, requires_grad=True)
+    fusion(feature, torch.randn(1, 10, 3, 3)).sum().backward()
+    assert torch.isfinite(feature.grad).all()
+    assert all(torch.isfinite(p.grad).all() for p in fusion.parameters())
+
+
+def test_layout_does_not_matter():
+    fusion = make('cosine')
+    feature, guide = torch.randn(2, 12, 16, 24).double(), torch.randn(2, 10, 5, 7).double()
+    nhwc = fusion(feature.to(memory_format=torch.channels_last), guide)
+    torch.testing.assert_close(nhwc, fusion(feature, guide))
+    assert nhwc.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_upsampling_is_bilinear_without_aligned_corners():
+    from dinoir_plugin.methods.dinoir.dr_fusion import upsampling_matrix
+
+    guide = torch.randn(1, 3, 5, 7)
+    rows, columns = upsampling_matrix(5, 16, guide), upsampling_matrix(7, 24, guide)
+    direct = F.interpolate(guide, size=(16, 24), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(rows @ guide @ columns.T, direct)
+
+
+def test_unknown_attention_names_the_valid_ones():
+    with pytest.raises(OptionsError, match='sqrt_channels'):
+        DRFusion(8, 8, 'sqrt_chanels')
