@@ -14,7 +14,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.nn.conv_stack import conv_stack
 
 
-@ARCH_REGISTRY.register()
+@ARCH_REGISTRY.register(suffix='basicsr')
 class DnCNN(nn.Module):
     """Residual learning: convolutions in a row give the noise, ``restored = x - model(x)``.
 

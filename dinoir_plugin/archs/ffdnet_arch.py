@@ -19,7 +19,7 @@ from dinoir_plugin.nn.precision import full
 NORMAL_MEDIAN = 0.6745
 
 
-@ARCH_REGISTRY.register()
+@ARCH_REGISTRY.register(suffix='basicsr')
 class FFDNet(nn.Module):
     """Convolutions at half the size that are told the noise level.
 

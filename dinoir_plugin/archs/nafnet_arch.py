@@ -104,7 +104,7 @@ class _Upsample(nn.Sequential):
         super().__init__(nn.Conv2d(dim, dim * 2, 1, bias=False), nn.PixelShuffle(2))
 
 
-@ARCH_REGISTRY.register()
+@ARCH_REGISTRY.register(suffix='basicsr')
 class NAFNet(nn.Module):
     """NAFNet with the authors' constructor and parameter names.
 
@@ -117,13 +117,13 @@ class NAFNet(nn.Module):
 
     Attributes:
         size_multiple: Sides are padded to multiples of this, 2 for each level.
-        pads_with_zeros: What is added holds nothing; other networks mirror the image.
+        pad_mode: What is added holds nothing; other networks mirror the image.
 
     Raises:
         OptionsError: Encoder and decoder have different numbers of levels.
     """
 
-    pads_with_zeros = True
+    pad_mode = 'zeros'
 
     def __init__(
         self,

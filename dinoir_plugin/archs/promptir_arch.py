@@ -53,7 +53,7 @@ class PromptGenerator(UsesStatistics):
         return F.interpolate(prompt, size=x.shape[1:3], mode='bilinear', align_corners=False).permute(0, 2, 3, 1)
 
 
-@ARCH_REGISTRY.register()
+@ARCH_REGISTRY.register(suffix='basicsr')
 class PromptIR(RestormerEncoder):
     """PromptIR with the authors' constructor and parameter names.
 

@@ -15,7 +15,7 @@ from dinoir_plugin.inference.padding import pad_to_multiple
 from dinoir_plugin.nn.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
 
 
-@ARCH_REGISTRY.register()
+@ARCH_REGISTRY.register(suffix='basicsr')
 class Restormer(RestormerEncoder):
     """Restormer with the authors' constructor and parameter names.
 

@@ -6,11 +6,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dinoir_plugin.core.errors import OptionsError, nearest, reject_unknown
+from dinoir_plugin.core.errors import OptionsError, missing_option, nearest, reject_unknown
+from dinoir_plugin.core.options import argument_problems
+
+# BasicSR registers some of its classes with a suffix and finds them without it
+SUFFIX = '_basicsr'
+OWN = 'dinoir_plugin.'  # annotations of others cannot be trusted
 
 
 def registered(registry: Any, options: Mapping[str, Any], path: str) -> Any:
-    """The class that ``options['type']`` names in one of BasicSR's registries.
+    """Find the class that ``options['type']`` names in one of BasicSR's registries.
 
     Raises:
         OptionsError: Nothing goes by that name (path ``<path>.type``).
@@ -19,16 +24,25 @@ def registered(registry: Any, options: Mapping[str, Any], path: str) -> Any:
 
 
 def look_up(registry: Any, kind: Any, path: str) -> Any:
-    """The class called ``kind`` in one of BasicSR's registries.
+    """Find the class called ``kind`` in one of BasicSR's registries.
 
     Raises:
         OptionsError: Nothing goes by that name (path ``path``).
     """
-    # BasicSR registers some of its classes with a suffix and finds them without it
-    name = kind if isinstance(kind, str) and kind in registry else f'{kind}_basicsr'
+    name = kind if isinstance(kind, str) and kind in registry else f'{kind}{SUFFIX}'
     if name not in registry:
-        raise OptionsError(path, f"nothing is registered as '{kind}'", nearest(str(kind), registry.keys()))
+        known = {name.removesuffix(SUFFIX) for name in registry.keys()}
+        raise OptionsError(path, f"nothing is registered as '{kind}'", nearest(str(kind), known))
     return registry.get(name)
+
+
+def registered_class(registry: Any, kind: Any) -> type | None:
+    """Find the class called ``kind``; None where there is none, which others complain about."""
+    try:
+        found = look_up(registry, kind, 'type')
+    except OptionsError:
+        return None
+    return found if isinstance(found, type) else None
 
 
 def check_arguments(
@@ -44,7 +58,8 @@ def check_arguments(
         **given: Arguments that are not the user's to give.
 
     Raises:
-        OptionsError: A key that ``build`` does not take, or one that it needs and that is missing.
+        OptionsError: A key that ``build`` does not take, one that it needs and that is missing, or, where ``build`` is
+            the plugin's, a value that its annotation does not allow.
     """
     parameters = inspect.signature(build).parameters.values()
     named = {
@@ -56,7 +71,10 @@ def check_arguments(
         reject_unknown(arguments, named, path)
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in arguments:
-            raise OptionsError(f'{path}.{name}', 'this key is required, but missing')
+            raise missing_option(f'{path}.{name}')
+    if build.__module__.startswith(OWN):
+        for problem in argument_problems(build, path, {key: arguments[key] for key in arguments if key in named}):
+            raise problem
 
 
 def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> Any:
@@ -76,3 +94,13 @@ def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any]
     # whatever a foreign constructor raises, it was the values under this path that it could not use
     except Exception as error:
         raise OptionsError(path, f'cannot be built from these values ({type(error).__name__}: {error})') from error
+
+
+def build_registered(registry: Any, options: Mapping[str, Any], path: str) -> Any:
+    """Build what ``options['type']`` names in one of BasicSR's registries, from the other options.
+
+    Raises:
+        OptionsError: As :func:`registered` and :func:`construct`.
+    """
+    kind = registered(registry, options, path)
+    return construct(kind, path, {key: value for key, value in options.items() if key != 'type'})

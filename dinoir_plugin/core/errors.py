@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -28,13 +27,18 @@ class OptionsError(ValueError):
         return type(self), (self.path, self.problem, self.remedy)
 
     def under(self, prefix: str) -> OptionsError:
-        """The same error seen from further up: ``tasks.x`` becomes ``datasets.train.tasks.x``."""
+        """Give the same error seen from further up: ``tasks.x`` becomes ``datasets.train.tasks.x``."""
         return OptionsError(f'{prefix}.{self.path}', self.problem, self.remedy)
 
 
 def unknown_option(key: object, valid: Iterable[str], path: str) -> OptionsError:
-    """The error for a key that nobody would read, naming the valid key closest to it."""
+    """Make the error for a key that nobody would read, naming the valid key closest to it."""
     return OptionsError(f'{path}.{key}' if path else str(key), 'unknown option', nearest(str(key), valid))
+
+
+def missing_option(path: str, expected: str = '') -> OptionsError:
+    """Make the error for a key that must be there."""
+    return OptionsError(path, 'this key is required, but missing', f'Give {expected}' if expected else '')
 
 
 def reject_unknown(options: Iterable[object], valid: Iterable[str], path: str) -> None:
@@ -45,14 +49,9 @@ def reject_unknown(options: Iterable[object], valid: Iterable[str], path: str) -
             raise unknown_option(key, known, path)
 
 
-def is_folder_name(text: str) -> bool:
-    """Whether a text stands for one folder in a path: names of runs, data sets and tasks do, and must not lead out."""
-    return text not in ('', '.', '..') and not re.search(r'[/\\\x00]', text)
-
-
 @contextmanager
 def under(prefix: str) -> Iterator[None]:
-    """While open, every OptionsError raised inside gets ``prefix`` in front of its path."""
+    """Put ``prefix`` in front of the path of every OptionsError raised inside."""
     try:
         yield
     except OptionsError as error:
@@ -60,13 +59,17 @@ def under(prefix: str) -> Iterator[None]:
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint that names the valid word closest to ``word``, or all of them where none is close.
+    """Name the valid word closest to ``word``, or all of them where none is close.
 
     Returns:
         For instance ``did you mean 'sigma'?`` or ``valid: 'clip', 'sigma'``.
     """
     words = sorted(valid)
+    return close_to(word, words) or 'valid: ' + ', '.join(f"'{w}'" for w in words)
+
+
+def close_to(word: str, valid: Iterable[str]) -> str:
+    """Name the valid word closest to ``word``; an empty text where none is close."""
+    words = sorted(valid)
     close = [w for w in words if w.lower() == word.lower()] or difflib.get_close_matches(word, words, n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return 'valid: ' + ', '.join(f"'{w}'" for w in words)
+    return f"did you mean '{close[0]}'?" if close else ''

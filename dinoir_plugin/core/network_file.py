@@ -1,4 +1,4 @@
-"""A trained network in one file, with what it takes to build it again: ``.pth`` as BasicSR's, or ``.safetensors``."""
+"""Keep a trained network in one file, with what it takes to build it again: ``.pth`` or ``.safetensors``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dinoir_plugin
 from dinoir_plugin.core.atomic_files import FileError, load_verified, save_atomic, write_atomic
+from dinoir_plugin.core.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +22,8 @@ STATES = ('params', 'params_ema')
 # of the description's values
 KINDS: dict[str, tuple[type, ...]] = {
     'network': (dict,),
-    'encoder': (list, type(None)),
+    'encoders': (dict,),
+    'sampler': (dict, type(None)),
     'version': (str,),
     'name': (str,),
     'iteration': (int, type(None)),
@@ -33,11 +34,13 @@ KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Description:
-    """What stands in the file beside the numbers.
+    """Hold what stands in the file beside the numbers.
 
     Attributes:
         network: The options of the network, as in ``network_g``.
-        encoder: The fingerprint of the frozen encoder's weights, which are not in the file; None without an encoder.
+        encoders: Fingerprints of the frozen encoders' weights, which are not in the file, by the encoder's key in
+            ``network``.
+        sampler: How the network restores, as under ``val.sampler``; None: in one pass.
         version: Of the plugin that wrote the file.
         name: The run's.
         iteration: After how many steps; None where that is not known.
@@ -46,21 +49,22 @@ class Description:
     """
 
     network: dict[str, Any]
-    encoder: list[float] | None = None
-    version: str = dinoir_plugin.__version__
+    encoders: dict[str, list[float]] = field(default_factory=dict)
+    sampler: dict[str, Any] | None = None
+    version: str = __version__
     name: str = ''
     iteration: int | None = None
     tasks: list[str] = field(default_factory=list)
     patch_size: int | None = None
 
     def text(self) -> str:
-        """As JSON."""
+        """Write it as JSON."""
         return json.dumps(vars(self), default=str)
 
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """What is in the file.
+    """Hold what is in the file.
 
     Attributes:
         states: State dicts under ``params`` (as trained) and ``params_ema`` (averaged), one of them at least.
@@ -72,7 +76,7 @@ class NetworkFile:
 
 
 def pack(states: Mapping[str, State], description: Description) -> dict[str, Any]:
-    """The content of a ``.pth`` file; BasicSR's own loader takes ``params`` and ``params_ema`` from it."""
+    """Give the content of a ``.pth`` file; BasicSR's own loader takes ``params`` and ``params_ema`` from it."""
     return {**states, KEY: description.text()}
 
 
@@ -116,7 +120,7 @@ def write(path: str | Path, content: NetworkFile) -> None:
 
 
 def misfit(state: Mapping[str, Any], network: nn.Module) -> str:
-    """How a state dict differs from a network's in names and shapes, for an error; empty where it fits."""
+    """Say how a state dict differs from a network's in names and shapes, for an error; empty where it fits."""
     wanted = network.state_dict()
     problems = [f"lacks '{key}'" for key in wanted if key not in state]
     problems += [f"has an unknown '{key}'" for key in state if key not in wanted]
@@ -159,7 +163,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:
 
 
 def tensors_of(value: Any) -> State:
-    """A state dict without the prefix that DDP leaves; empty where ``value`` is none."""
+    """Give a state dict without the prefix that DDP leaves; empty where ``value`` is none."""
     import torch
     from torch import Tensor
 
@@ -171,14 +175,25 @@ def tensors_of(value: Any) -> State:
 
 def _description(text: Any, path: Path) -> Description:
     try:
-        found = Description(**json.loads(text))
-    except (TypeError, ValueError, RecursionError) as error:
+        content = json.loads(text)
+        # until 0.1.0 there was one encoder, under this key
+        earlier = content.pop('encoder', None)
+        found = Description(**content, **({} if earlier is None else {'encoders': {'encoder': earlier}}))
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FileError(f'{path}: its description cannot be read ({error}). Was it written by a newer version?'
                         ) from error
-    for name, kinds in KINDS.items():
-        if not isinstance(getattr(found, name), kinds):
-            raise FileError(f'{path}: its description is damaged: {name} is {getattr(found, name)!r:.60}')
-    for name, kind in (('encoder', (int, float)), ('tasks', str)):
-        if not all(isinstance(entry, kind) for entry in getattr(found, name) or ()):
-            raise FileError(f'{path}: its description is damaged: {name} is {getattr(found, name)!r:.60}')
+    wrong = [name for name, kinds in KINDS.items() if not isinstance(getattr(found, name), kinds)]
+    for name, kind in (('encoders', list), ('tasks', str)):
+        if name not in wrong and not _all(found, name, kind):
+            wrong.append(name)
+    if wrong:
+        raise FileError(f'{path}: its description is damaged: {wrong[0]} is {getattr(found, wrong[0])!r:.60}')
     return found
+
+
+def _all(description: Description, name: str, kind: type) -> bool:
+    """Tell whether all entries of a list, or values of a mapping, are of a kind; lists hold numbers."""
+    value = getattr(description, name)
+    entries = value.values() if isinstance(value, dict) else value
+    numbers = [number for entry in entries if isinstance(entry, list) for number in entry]
+    return all(isinstance(entry, kind) for entry in entries) and all(isinstance(n, (int, float)) for n in numbers)

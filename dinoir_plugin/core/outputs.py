@@ -47,4 +47,4 @@ def as_outputs(given: Any) -> Outputs:
         return Outputs(given)
     if isinstance(given, (list, tuple)) and given and all(isinstance(entry, Tensor) for entry in given):
         return Outputs(given[0], tuple(given[1:]))
-    raise TypeError(f'expected an image (B, 3, H, W), or a list of images, from the network, got {type(given).__name__}')
+    raise TypeError(f'expected an image (B, 3, H, W) from the network, or a list of images, got {type(given).__name__}')

@@ -1,4 +1,4 @@
-"""Attaching guidance to named submodules of any network, which keeps its own forward and its own parameter names."""
+"""Attach guidance to named submodules of any network, which keeps its own forward and its own parameter names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError, nearest
-from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.inference.padding import size_multiple
 
 CHILD = 'guidance'
@@ -19,29 +19,28 @@ PROBE_SIDE = 64
 
 
 class Guidance(nn.Module):
-    """Sits in the guided module as its child ``guidance`` and applies a fusion to that module's output.
+    """Sit in the guided module as its child ``guidance``, and apply an injector to that module's output.
 
     Args:
-        fusion: Called with (feature, guide, window); returns a feature of the same shape.
+        fusion: The injector; the name is that of its parameters in checkpoints.
     """
 
-    guide: Tensor | None
-    window: Tile | None
+    condition: Condition | None
 
     def __init__(self, fusion: nn.Module) -> None:
         super().__init__()
         self.fusion = fusion
-        self.guide = None
-        self.window = None
+        self.condition = None
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Fuse ``feature``, (B, C, H, W), with the guide that :func:`guided_by` has set."""
-        if self.guide is None:
-            raise RuntimeError('This network is guided: call it through the DINOIRArch that holds it.')
-        return self.fusion(feature, self.guide, self.window)
+        """Guide ``feature``, (B, C, H, W), by the condition that :func:`conditioned` has set."""
+        if self.condition is None:
+            raise RuntimeError('This network is guided: call it through the guided network that holds it.')
+        guided: Tensor = self.fusion(feature, self.condition)
+        return guided
 
 
-def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[int], nn.Module]) -> list[str]:
+def attach(network: nn.Module, guide_at: Sequence[str], make_injector: Callable[[int], nn.Module]) -> list[str]:
     """Guide the outputs of submodules of ``network``, in place.
 
     A plain ``nn.Sequential`` runs its children in turn, so there the new child is simply the last layer; any other
@@ -51,7 +50,7 @@ def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[in
     Args:
         network: Takes (B, 3, H, W).
         guide_at: Names of submodules or patterns of them (``decoder_level*``), as ``named_modules`` gives them.
-        make_fusion: From the width of a feature to the fusion for it.
+        make_injector: From the width of a feature to the injector for it.
 
     Returns:
         The names guided, in the order of the network.
@@ -65,34 +64,33 @@ def graft(network: nn.Module, guide_at: Sequence[str], make_fusion: Callable[[in
     widths = _probe_widths(network, names)
     for name in names:
         module = network.get_submodule(name)
-        module.add_module(CHILD, Guidance(make_fusion(widths[name])))
+        module.add_module(CHILD, Guidance(make_injector(widths[name])))
         if not _is_plain_sequential(module):
             module.register_forward_hook(_apply_guidance)
     return names
 
 
 @contextmanager
-def guided_by(network: nn.Module, guide: Tensor | None, window: Tile | None = None) -> Iterator[None]:
-    """While open, the grafted fusions of ``network`` use a guide; then what they used before.
+def conditioned(network: nn.Module, condition: Condition | None) -> Iterator[None]:
+    """While open, the injectors attached to ``network`` use a condition; then what they used before.
 
     Args:
         network: It or its submodules are guided.
-        guide: (B, C, h, w).
-        window: Where the network's input lies in the image that ``guide`` belongs to; None: it is all of it.
+        condition: Of the images that the network is called with.
     """
-    grafts = [module for module in network.modules() if isinstance(module, Guidance)]
-    before = [(module.guide, module.window) for module in grafts]
-    for module in grafts:
-        module.guide, module.window = guide, window
+    places = [module for module in network.modules() if isinstance(module, Guidance)]
+    before = [module.condition for module in places]
+    for module in places:
+        module.condition = condition
     try:
         yield
     finally:
-        for module, earlier in zip(grafts, before):
-            module.guide, module.window = earlier
+        for module, earlier in zip(places, before):
+            module.condition = earlier
 
 
 def resolve_names(network: nn.Module, patterns: Sequence[str], option: str) -> list[str]:
-    """Names and patterns of submodules to names, each once, in the order of the network.
+    """Turn names and patterns of submodules into names, each once, in the order of the network.
 
     Raises:
         OptionsError: No list of names, or a name that no submodule has; its path is ``option``.
@@ -122,7 +120,7 @@ def _is_plain_sequential(module: nn.Module) -> bool:
 
 
 def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
-    """Width of each named module's output, from one forward of a copy on the meta device (shapes, no numbers)."""
+    """Find the width of each named module's output by one forward of a copy on the meta device (shapes, no numbers)."""
     twin = copy.deepcopy(network).to('meta')
     multiple = size_multiple(network)
     side = -(-PROBE_SIDE // multiple) * multiple
@@ -140,10 +138,12 @@ def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
         raise OptionsError('backbone', f'{problem} ({type(error).__name__}: {error})') from error
     for name in names:
         shape = shapes.get(name, 'nothing: it is not called')
-        if not isinstance(shape, torch.Size) or len(shape) != 4:
+        # a feature of parts of the image, stacked along the batch, belongs to other places than the condition says
+        if not isinstance(shape, torch.Size) or len(shape) != 4 or shape[0] != 1:
+            shown = tuple(shape) if isinstance(shape, torch.Size) else shape
             raise OptionsError(
                 'guide_at',
-                f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {shape}",
+                f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {shown} for one image",
                 'Choose another module of the backbone',
             )
     return {name: shapes[name][1] for name in names}  # type: ignore[index]

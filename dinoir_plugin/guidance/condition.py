@@ -63,7 +63,7 @@ class Upsampling(NamedTuple):
 
     Attributes:
         map: (B, C, h, w), the part that matters.
-        rows: (H, h).
+        rows: (H, h), in float32 at least.
         columns: (W, w).
     """
 
@@ -77,7 +77,8 @@ def _matrix(coarse: int, fine: int, like: Tensor) -> Tensor:
 
     Made anew at each call: it is a few kilobytes, and a cache would have to know of devices, types and export.
     """
-    unit = torch.eye(coarse, dtype=like.dtype, device=like.device)
+    exact = torch.promote_types(like.dtype, torch.float32)
+    unit = torch.eye(coarse, dtype=exact, device=like.device)
     return F.interpolate(unit[None], size=fine, mode='linear', align_corners=False)[0].T
 
 

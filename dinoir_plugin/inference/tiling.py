@@ -1,8 +1,9 @@
-"""Restoring an image of any size in tiles: memory as for one tile, time linear in the pixels."""
+"""Restore an image of any size in tiles: memory as for one tile, time linear in the pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,48 +11,68 @@ from torch import Tensor, nn
 
 from dinoir_plugin.core.tiles import Tile, check_tile, slices, tiles
 from dinoir_plugin.inference.padding import any_size
+from dinoir_plugin.inference.sampler import Feedforward, Network, Sampler
 
 DEFAULT_OVERLAP = 64
+# called with how many tiles are done, and how many there are
+OnTile = Callable[[int, int], object]
+
+
+def no_report(done: int, count: int) -> None:
+    """Pass over the progress of tiles."""
 
 
 def restore_image(
-    net: nn.Module,
+    network: nn.Module,
     image: Tensor,
     tile: int | None = None,
     overlap: int = DEFAULT_OVERLAP,
     one_guide: bool = True,
-    on_tile: Callable[[int, int], object] = lambda done, count: None,
+    on_tile: OnTile = no_report,
+    sampler: Sampler | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Restore with a network, as a whole or in tiles.
 
-    A guided network (one with ``by_window``) sees the whole image once, and each tile is guided by its share of that.
+    A guided network (one with ``by_tile``) sees the whole image once, and each tile is guided by its share of that.
 
     Args:
-        net: From (B, 3, H, W) to the same shape.
+        network: From (B, 3, H, W) to the same shape, or to a multiple of it where the image goes as a whole.
         image: (B, 3, H, W).
         tile: Side of the tiles in pixels, rounded down to what the network divides; None: the image as a whole.
         overlap: See :func:`restore_tiled`.
         one_guide: False lets a guided network encode each tile by itself: other results, but the memory and the time
             of an encoder that looks at all of a large image are saved.
         on_tile: See :func:`restore_tiled`.
+        sampler: How the network restores; None: in one pass.
+        device: The network's, where the image is on another: only its tiles go there. None: the image's.
 
     Returns:
-        (B, 3, H, W).
+        (B, 3, H, W), on the device of ``image``.
     """
+    how, place = sampler or Feedforward(), device or image.device
+
+    def run(call: Network, part: Tensor) -> Tensor:
+        return how.restore(call, part.to(place)).to(part.device)
+
     height, width = image.shape[-2:]
     if tile is None or max(height, width) <= tile:
-        whole = any_size(net, image)
+        whole = run(partial(any_size, network), image)
         on_tile(1, 1)
         return whole
-    guided: Any = net
-    if one_guide and hasattr(net, 'by_window'):
-        multiple: int = guided.size_multiple
-        padded = guided.padded(image)
-        tile = max(tile // multiple, 1) * multiple
-        overlap = min(-(-overlap // multiple) * multiple, tile // 2 // multiple * multiple)
-        restored = restore_tiled(guided.by_window(padded), padded, tile, overlap, multiple, on_tile)
-        return restored[..., :height, :width]
-    return restore_tiled(lambda part, window: any_size(net, part), image, tile, overlap, on_tile=on_tile)
+    if not (one_guide and hasattr(network, 'by_tile')):
+        apart = partial(any_size, network)
+        return restore_tiled(lambda part, where: run(apart, part), image, tile, overlap, on_tile=on_tile)
+    guided: Any = network
+    multiple: int = guided.size_multiple
+    padded = guided.padded(image)
+    call = guided.by_tile(padded.to(place))
+    tile = max(tile // multiple, 1) * multiple
+    overlap = min(-(-overlap // multiple) * multiple, tile // 2 // multiple * multiple)
+    restored = restore_tiled(
+        lambda part, where: run(partial(call, where), part), padded, tile, overlap, multiple, on_tile
+    )
+    return restored[..., :height, :width]
 
 
 def restore_tiled(
@@ -60,7 +81,7 @@ def restore_tiled(
     tile: int = 512,
     overlap: int = DEFAULT_OVERLAP,
     multiple: int = 1,
-    on_tile: Callable[[int, int], object] = lambda done, count: None,
+    on_tile: OnTile = no_report,
 ) -> Tensor:
     """Restore ``image`` tile by tile.
 

@@ -10,8 +10,8 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
+from dinoir_plugin.guidance.guided_arch import backbone_of
 from dinoir_plugin.guidance.recompute import recompute_modules
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 
 # YAML reads a bare `off` as false
 PRECISIONS: dict[object, torch.dtype | None] = {
@@ -105,11 +105,6 @@ def prepare(net: nn.Module, options: Mapping[str, Any]) -> nn.Module:
     if names:
         recompute_modules(backbone_of(net), names)
     return net
-
-
-def backbone_of(net: nn.Module) -> nn.Module:
-    """The network whose submodules options name: a DINOIRArch's backbone, or the network itself."""
-    return net.backbone if isinstance(net, DINOIRArch) else net
 
 
 def compiled(net: nn.Module, options: Mapping[str, Any]) -> Callable[..., Tensor]:

@@ -16,21 +16,21 @@ from torch import nn
 
 from dinoir_plugin.core import network_file, random_state, ranks
 from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomic
-from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.core.training_state import PASSED_OVER
+from dinoir_plugin.guidance.guided_arch import encoders_of
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.plugin.resume import PASSED_OVER
 
 ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
 BEST = 'best.json'
 
 
 class Checkpoints(BaseModel):
-    """How :class:`DINOIRModel` writes and reads its checkpoints; names, folders and keys are BasicSR's.
+    """Write and read checkpoints; names, folders and keys are BasicSR's.
 
     A training state holds, beside epoch, iteration, optimizers and schedulers, each rank's random numbers and the sums
-    of the log line that is being filled. Every file is written whole or not at all (:mod:`whole_files`); the network
-    comes before the state. ``logger.keep_last`` deletes all but the newest checkpoints and those that were the best of
+    of the log line that is being filled. Every file is written whole or not at all
+    (:mod:`dinoir_plugin.core.atomic_files`); the network comes before the state. ``logger.keep_last`` deletes all but the newest checkpoints and those that were the best of
     a validation set by one of its metrics; which these are stands in ``models/best.json``.
     """
 
@@ -72,12 +72,13 @@ class Checkpoints(BaseModel):
         save_atomic(path, network_file.pack(states, self._describe(nets[0], net_label, current_iter)))
 
     def _describe(self, net: nn.Module, label: str, iteration: int) -> network_file.Description:
-        encoder = getattr(self.get_bare_model(net), 'encoder', None)
+        encoders = encoders_of(self.get_bare_model(net))
         data = self.opt['datasets']['train']
         stages = data.get('stages') or [data]
         return network_file.Description(
             network=self.opt[label.replace('net_', 'network_', 1)],
-            encoder=encoder.fingerprint if isinstance(encoder, FrozenEncoder) else None,
+            encoders={name: encoder.fingerprint for name, encoder in encoders.items()},
+            sampler=(self.opt.get('val') or {}).get('sampler'),
             name=self.opt['name'],
             iteration=self.opt['train']['total_iter'] if iteration == -1 else iteration,
             tasks=list(data.get('tasks') or ()),

@@ -15,7 +15,7 @@ PATH = 'train.optim_g'
 
 
 def make_optimizer(kind: str, params: Iterable[Tensor], **arguments: Any) -> torch.optim.Optimizer:
-    """An optimizer of ``torch.optim``.
+    """Make an optimizer of ``torch.optim``.
 
     Args:
         kind: Its name there, e.g. ``AdamW``.

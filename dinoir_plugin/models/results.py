@@ -8,16 +8,31 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.data.task import AVERAGE
 
-if TYPE_CHECKING:
-    from dinoir_plugin.models.validation import Measured
-
 WITHOUT_TASK = 'all'
 COLUMNS = ('iteration', 'task', 'name')  # beside the metrics
+
+
+class Measured(NamedTuple):
+    """Hold the metrics of an image.
+
+    Attributes:
+        number: Its place in the data set.
+        task: Its task, empty where the data set has none.
+        name: Of its file.
+        values: Metric to value.
+        kept: Metric of a set to what it keeps of the image.
+    """
+
+    number: int
+    task: str
+    name: str
+    values: dict[str, float]
+    kept: Mapping[str, Any] = {}
 
 
 def write(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import path as osp
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
+from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
@@ -15,42 +15,23 @@ from tqdm import tqdm
 from dinoir_plugin.core import ranks
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results
+from dinoir_plugin.models.results import Measured
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dinoir_plugin.models.restoration_model import DINOIRModel
-
-
-class Measured(NamedTuple):
-    """Metrics of an image.
-
-    Attributes:
-        number: Its place in the data set.
-        task: Its task, empty where the data set has none.
-        name: Of its file.
-        values: Metric to value.
-        kept: Metric of a set to what it keeps of the image.
-    """
-
-    number: int
-    task: str
-    name: str
-    values: dict[str, float]
-    kept: Mapping[str, Any] = {}
-
 
 class Validation:
-    """One pass of a model over one validation or test set.
+    """Take one pass of a model over one validation or test set.
 
     Args:
-        model: Restores what it is fed.
+        model: A RestorationModel; restores what it is fed.
         dataloader: Of a data set whose items have ``lq``, ``lq_path``, and optionally ``gt`` and ``task``.
         current_iter: The iteration, or the run's name in a test.
         save_img: Whether the restored images are written to ``visualization/<data set>/<task>/``.
     """
 
-    def __init__(self, model: DINOIRModel, dataloader: Any, current_iter: int | str, save_img: bool) -> None:
+    def __init__(self, model: SRModel, dataloader: Any, current_iter: int | str, save_img: bool) -> None:
         self.model = model
         self.dataloader = dataloader
         self.current_iter = current_iter
@@ -119,7 +100,7 @@ class Validation:
         return self.measures.of_task([image.values for image in images], [image.kept for image in images])
 
     def _restore(self, batch: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The restored image (``img``) and, where known, the target (``img2``), as metrics take them.
+        """Give the restored image (``img``) and, where known, the target (``img2``), as metrics take them.
 
         Returns:
             (H, W, 3), BGR, uint8, for BasicSR's metrics; and the same in RGB, float32 in [0, 1], not rounded.
@@ -159,6 +140,6 @@ class Validation:
 
 
 def _result_name(path: str) -> str:
-    """What to call a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name."""
+    """Name a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name."""
     _, root, below = path.rpartition('.lmdb/')
     return below.replace('/', '_') if root else osp.basename(path)

@@ -1,4 +1,4 @@
-"""From a checkpoint file to its network."""
+"""Build the network of a checkpoint file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
-from dinoir_plugin.core.construct import construct, registered
+from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.encoders.weights import same_weights
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.guidance.guided_arch import encoders_of
+
+ENCODER_KEY = 'weights'  # what an encoder's block of options has
 
 
 class Built(NamedTuple):
-    """A network with its trained weights, and the file that they came from."""
+    """Hold a network with its trained weights, and the file that they came from."""
 
     network: nn.Module
     file: network_file.NetworkFile
@@ -29,7 +31,7 @@ class Built(NamedTuple):
 def build(
     checkpoint: str | Path,
     params: str | None = None,
-    encoder_weights: str | None = None,
+    encoder_weights: str | Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Built:
     """Build the network that a file describes, with its weights, on the CPU, ready for use.
@@ -37,7 +39,8 @@ def build(
     Args:
         checkpoint: ``.pth`` or ``.safetensors``.
         params: ``params`` or ``params_ema``; None: the averaged ones, where there are any.
-        encoder_weights: Where the frozen encoder's weights are here, in place of where they were in training.
+        encoder_weights: Where the frozen encoder's weights are here, in place of where they were in training; by the
+            encoder's key in ``network_g`` where there are several.
         options: What stands under ``network_g``, for files that do not say it themselves.
 
     Raises:
@@ -57,41 +60,49 @@ def build(
 def build_network(
     checkpoint: str | Path,
     file: network_file.NetworkFile,
-    encoder_weights: str | None = None,
+    encoder_weights: str | Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """The network without its weights; arguments and errors as :func:`build`."""
+    """Build the network without its weights; arguments and errors as :func:`build`."""
     network_g = options or (file.description.network if file.description else None)
     if network_g is None:
         raise OptionsError('network_g', f'{checkpoint} does not say which network it is for, as it was not written by '
                            'this plugin', 'Give its options: --options FILE.yml, in Python network={...}')
     arguments = dict(network_g)
     if encoder_weights is not None:
-        if not isinstance(arguments.get('encoder'), Mapping):
-            raise OptionsError('network_g.encoder', f'{checkpoint} has no encoder to give weights to')
-        arguments['encoder'] = {**arguments['encoder'], 'weights': encoder_weights}
-    kind = registered(ARCH_REGISTRY, arguments, 'network_g')
-    arguments.pop('type')
+        arguments.update(_with_weights(arguments, encoder_weights, checkpoint))
     try:
-        network: nn.Module = construct(kind, 'network_g', arguments)
+        network: nn.Module = build_registered(ARCH_REGISTRY, arguments, 'network_g')
     except OptionsError as error:
-        if error.path != 'network_g.encoder.weights':
+        if not error.path.endswith('.weights'):
             raise
         remedy = f'{error.remedy}. Or give the file here: --encoder-weights FILE, in Python encoder_weights='
         raise OptionsError(error.path, error.problem, remedy) from error
-    trained_with = file.description and file.description.encoder
-    if isinstance(network, DINOIRArch) and trained_with and not same_weights(network.encoder.fingerprint, trained_with):
-        raise OptionsError(
-            'network_g.encoder.weights',
-            f"the weights of '{network.encoder.name}' ({network.encoder.weights}) are others than {checkpoint} was "
-            'trained with',
-            'Give those: --encoder-weights FILE, in Python encoder_weights=',
-        )
+    trained_with = file.description.encoders if file.description else {}
+    for name, encoder in encoders_of(network).items():
+        if name in trained_with and not same_weights(encoder.fingerprint, trained_with[name]):
+            raise OptionsError(
+                f'network_g.{name}.weights',
+                f"the weights of '{encoder.name}' ({encoder.weights}) are others than {checkpoint} was trained with",
+                'Give those: --encoder-weights FILE, in Python encoder_weights=',
+            )
     return network
 
 
+def _with_weights(
+    arguments: Mapping[str, Any], weights: str | Mapping[str, str], checkpoint: str | Path
+) -> dict[str, Any]:
+    """Give the encoders' options with other places of their weights: one for all, or by the encoder's key."""
+    blocks = {key: value for key, value in arguments.items() if isinstance(value, Mapping) and ENCODER_KEY in value}
+    chosen = dict.fromkeys(blocks, weights) if isinstance(weights, str) else dict(weights)
+    for key in chosen or ('encoder',):
+        if key not in blocks:
+            raise OptionsError(f'network_g.{key}', f'{checkpoint} has no encoder to give weights to')
+    return {key: {**blocks[key], ENCODER_KEY: place} for key, place in chosen.items()}
+
+
 def network_options(path: str | Path) -> dict[str, Any]:
-    """What stands under ``network_g`` in an options file, read without running code from it.
+    """Read what stands under ``network_g`` in an options file, without running code from it.
 
     Raises:
         OptionsError: There is none.

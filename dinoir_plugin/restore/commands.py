@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from typing import Any
 
-from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, USAGE, complain, say
+from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, say
 
 
 def add_restore(commands: Any) -> None:
@@ -100,31 +99,26 @@ def _network(args: argparse.Namespace) -> Any:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    try:
-        from dinoir_plugin.imaging.encoding import check_format
-        from dinoir_plugin.restore.files import find
+    from dinoir_plugin.imaging.encoding import check_format
+    from dinoir_plugin.restore.files import find
 
-        ending = None if args.format is None else check_format(args.format)
-        job = find(args.sources, args.out, ending, args.compare)
-        if not 1 <= args.quality <= 100:
-            raise ValueError(f'--quality: expected 1 to 100, got {args.quality}')
-        there = [target for item in job.items for target in item.targets(args.compare) if target.exists()]
-        if there and not (args.resume or args.overwrite):
-            raise ValueError(f'{len(there)} results are there already, such as {there[0]}: '
-                             '--resume leaves them out, --overwrite restores them again')
-        from dinoir_plugin.restore.restorer import Restorer
-
-        _quiet_warnings()
-        restorer = Restorer.from_checkpoint(
-            args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
-            tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
-            local_statistics=args.local_statistics,
-        )  # fmt: skip
-    except (ValueError, OSError) as error:
-        complain(str(error))
-        return USAGE
+    ending = None if args.format is None else check_format(args.format)
+    job = find(args.sources, args.out, ending, args.compare)
+    if not 1 <= args.quality <= 100:
+        raise ValueError(f'--quality: expected 1 to 100, got {args.quality}')
+    there = [target for item in job.items for target in item.targets(args.compare) if target.exists()]
+    if there and not (args.resume or args.overwrite):
+        raise ValueError(f'{len(there)} results are there already, such as {there[0]}: '
+                         '--resume leaves them out, --overwrite restores them again')
     from dinoir_plugin.restore.job import Outcome, Writing, run
+    from dinoir_plugin.restore.restorer import Restorer
 
+    _shorten_warnings()
+    restorer = Restorer.from_checkpoint(
+        args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
+        tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
+        local_statistics=args.local_statistics,
+    )  # fmt: skip
     outcome = Outcome()
     try:
         run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
@@ -142,23 +136,15 @@ def _restore(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from dinoir_plugin.restore.info import describe
 
-    try:
-        say(describe(args.checkpoint))
-    except (ValueError, OSError) as error:
-        complain(str(error))
-        return USAGE
+    say(describe(args.checkpoint))
     return GOOD
 
 
 def _export(args: argparse.Namespace) -> int:
-    try:
-        from dinoir_plugin.restore.export import export
+    from dinoir_plugin.restore.export import export
 
-        _quiet_warnings()
-        say(export(args.checkpoint, args.out, args.encoder_weights, _network(args), args.overwrite))
-    except (ValueError, OSError) as error:
-        complain(str(error))
-        return USAGE
+    _shorten_warnings()
+    say(export(args.checkpoint, args.out, args.encoder_weights, _network(args), args.overwrite))
     return GOOD
 
 
@@ -166,21 +152,16 @@ def _demo(args: argparse.Namespace) -> int:
     try:
         from dinoir_plugin.restore.demo import serve
     except ImportError as error:
-        complain(f"the page needs Gradio ({error}): pip install 'dinoir_plugin[demo]'")
-        return USAGE
-    _quiet_warnings()
-    try:
-        serve(args.checkpoint, args.encoder_weights, args.device, args.host, args.port, args.max_megapixels)
-    except (ValueError, OSError) as error:
-        complain(str(error))
-        return USAGE
+        raise ValueError(f"the page needs Gradio ({error}): pip install 'dinoir_plugin[demo]'") from error
+    _shorten_warnings()
+    serve(args.checkpoint, args.encoder_weights, args.device, args.host, args.port, args.max_megapixels)
     return GOOD
 
 
-def _quiet_warnings() -> None:
-    """One line for a warning, where Python would show the line of code as well."""
+def _shorten_warnings() -> None:
+    """Show a warning as one line, where Python would show the line of code as well."""
 
     def show(message: Warning | str, *rest: Any, **named: Any) -> None:
-        sys.stderr.write(f'dinoir: note: {message}\n')
+        complain(f'note: {message}')
 
     warnings.showwarning = show

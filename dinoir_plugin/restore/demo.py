@@ -71,7 +71,7 @@ def build_page(
             height, width = decoded.pixels.shape[:2]
             if height * width > max_megapixels * 1e6:
                 raise ValueError(f'{width}x{height} is more than the {max_megapixels:g} megapixels of this page')
-            restored = restorer(name, tile).restore_image(
+            restored = restorer(name, tile).restore_decoded(
                 decoded, lambda done, count: progress((done, count), unit='tiles')
             )
             folders.append(tempfile.TemporaryDirectory(prefix='dinoir_'))

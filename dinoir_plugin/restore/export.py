@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.core.errors import nearest
-from dinoir_plugin.inference.padding import any_size, size_multiple
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.core.outputs import as_outputs
+from dinoir_plugin.guidance.guided_arch import backbone_of, encoders_of
+from dinoir_plugin.inference.padding import any_size, size_rule
 from dinoir_plugin.restore.building import build, build_network
 
 GRAPHS = ('.onnx', '.pt2')
@@ -36,8 +37,8 @@ class AnySize(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.multiple: int = size_multiple(network)
-        self.zeros: bool = getattr(network, 'pads_with_zeros', False)
+        rule = size_rule(network)
+        self.multiple, self.zeros = rule.multiple, rule.pad_mode == 'zeros'
 
     def forward(self, lq: Tensor) -> Tensor:
         """(1, 3, H, W), RGB in [0, 1], to the same; sides from LEAST_SIDE."""
@@ -49,7 +50,7 @@ class AnySize(nn.Module):
             image = image.index_select(axis, torch.where(inside, places, 2 * (side - 1) - places).clamp(min=0))
             if self.zeros:
                 image = image * inside.to(image.dtype).unflatten(0, (-1, 1) if axis == 2 else (1, -1))
-        restored = self.network(image)
+        restored = as_outputs(self.network(image)).image
         return restored.index_select(2, torch.arange(height)).index_select(3, torch.arange(width))
 
 
@@ -95,12 +96,15 @@ def export(
             problems = [network_file.misfit(state, network) for state in file.states.values()]
             if any(problems):
                 raise ValueError(f'{checkpoint} does not fit these options: the file {max(problems)}')
-            print_of_encoder = network.encoder.fingerprint if isinstance(network, DINOIRArch) else None
-            about = network_file.Description(dict(options), print_of_encoder)
+            prints = {name: encoder.fingerprint for name, encoder in encoders_of(network).items()}
+            about = network_file.Description(dict(options), prints)
             file = network_file.NetworkFile(file.states, about)
         network_file.write(out, file)
         return f'{out}: {out.stat().st_size / 1e6:.1f} MB'
     built = build(checkpoint, encoder_weights=encoder_weights, options=options)
+    sampler = built.file.description and built.file.description.sampler
+    if sampler:
+        raise ValueError(f'{out}: the network restores in steps ({sampler["type"]}), of which a graph holds only one')
     data, run = _graph(built.network, out.suffix)
     with _explained(built.network):
         difference = _largest_difference(built.network, run)
@@ -145,7 +149,7 @@ def _explained(network: nn.Module) -> Iterator[None]:
         yield
     # the exporters raise whatever the network's own code meets, in long texts
     except Exception as error:
-        backbone = network.backbone if isinstance(network, DINOIRArch) else network
+        backbone = backbone_of(network)
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
         raise ValueError(f'{type(backbone).__name__} cannot be exported for all sizes: {reason}') from error
 

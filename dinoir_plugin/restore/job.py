@@ -76,7 +76,7 @@ def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bo
             tiles.total = count
             tiles.update(done - tiles.n)
 
-        restored = restorer.restore_image(image, on_tile)
+        restored = restorer.restore_decoded(image, on_tile)
     data = encode_image(restored, item.target.suffix[1:], writing.quality)
     item.target.parent.mkdir(parents=True, exist_ok=True)
     if writing.compare:

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.guidance.guided_arch import GuidedArch
+from dinoir_plugin.inference.sampler import Sampler
+from dinoir_plugin.inference.tiling import restore_image
 
 GIB = 1 << 30
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
@@ -85,14 +88,14 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
 
 
 def bytes_needed(height: int, width: int, needs: Needs, tile: int | None) -> float:
-    """What an image takes, in tiles of that side or as a whole."""
+    """Estimate what an image takes, in tiles of that side or as a whole."""
     pixels = height * width
     at_once = pixels if tile is None else min(height, tile) * min(width, tile)
     return pixels * KEPT + MARGIN * at_once * needs.network
 
 
-def measure(net: Any, side: int, device: torch.device) -> Needs:
-    """What a network needs, from one pass of an image of ``side`` pixels a side.
+def measure(net: nn.Module, side: int, device: torch.device, sampler: Sampler | None = None) -> Needs:
+    """Measure what a network needs, from one pass of an image of ``side`` pixels a side.
 
     Raises:
         OptionsError: It does not turn images into images of the same size.
@@ -100,8 +103,8 @@ def measure(net: Any, side: int, device: torch.device) -> Needs:
     image = torch.full((1, 3, side, side), 0.5, device=device)
     results = []
     try:
-        network = peak_bytes(lambda: results.append(net(image)))
-        encoder = peak_bytes(lambda: net.guide(image)) if hasattr(net, 'guide') else 0
+        network = peak_bytes(lambda: results.append(restore_image(net, image, sampler=sampler)))
+        encoder = peak_bytes(lambda: net.condition(image)) if isinstance(net, GuidedArch) else 0
     # any arch of a registry may be named, and raise anything
     except Exception as error:
         problem = f'{type(net).__name__} does not take an image (1, 3, {side}, {side})'
@@ -114,14 +117,14 @@ def measure(net: Any, side: int, device: torch.device) -> Needs:
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
-    """The most bytes of tensors made by ``run`` that are there at once; what kernels take besides is not seen."""
+    """Count the most bytes of tensors made by ``run`` that are there at once; what kernels take besides is not seen."""
     with _Counting() as counting:
         run()
     return counting.peak
 
 
 class _Counting(TorchDispatchMode):
-    """Follows every tensor's memory from its making to its end, on any device."""
+    """Follow every tensor's memory from its making to its end, on any device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +159,7 @@ def _storages(tree: Any) -> list[torch.UntypedStorage]:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on a device: what the system has, less what a container or ``ulimit`` withholds."""
+    """Count the bytes that can be had on a device: what the system has, less what a container or ``ulimit`` withholds."""
     if device.type == 'cuda':
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -175,7 +178,7 @@ def _available() -> int:
 
 
 def _container() -> list[int]:
-    """What the control group of a container leaves, versions 2 and 1."""
+    """Read what the control group of a container leaves, versions 2 and 1."""
     root = Path('/sys/fs/cgroup')
     for most, used in (('memory.max', 'memory.current'),
                        ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):  # fmt: skip
@@ -191,7 +194,7 @@ def _container() -> list[int]:
 
 
 def _limit() -> list[int]:
-    """What ``ulimit -v`` leaves."""
+    """Read what ``ulimit -v`` leaves."""
     try:
         import resource
 

@@ -1,8 +1,8 @@
-"""Restoring images with a trained network: ``Restorer.from_checkpoint('net_g.pth').restore(image)``."""
+"""Restore images with a trained network: ``Restorer.from_checkpoint('net_g.pth').restore(image)``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.network_file import Description
 from dinoir_plugin.core.tiles import check_tile
+from dinoir_plugin.guidance.guided_arch import backbone_of
 from dinoir_plugin.imaging.decoding import Array
 from dinoir_plugin.imaging.image_file import (
     DecodedImage,
@@ -26,9 +27,8 @@ from dinoir_plugin.imaging.image_file import (
     split_alpha,
     to_pillow,
 )
-from dinoir_plugin.inference.padding import any_size, size_multiple
-from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.inference.sampler import build_sampler
+from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, OnTile, no_report, restore_image
 from dinoir_plugin.nn.local_statistics import use_local_statistics
 from dinoir_plugin.restore import memory
 from dinoir_plugin.restore.building import build
@@ -37,12 +37,11 @@ PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float
 PROBE_SIDE = 128
 # flips and turns: the eight ways in which an image can lie
 TURNS = [(turns, flip) for turns in range(4) for flip in (False, True)]
-OnTile = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How images are restored.
+    """Hold how images are restored.
 
     Attributes:
         tile: Side of the tiles in pixels, at least 128; ``auto``: as the free memory allows, the whole image if
@@ -75,7 +74,7 @@ class Settings:
 
 
 class Restorer:
-    """A trained network, ready for images of any size and kind.
+    """Restore with a trained network, ready for images of any size and kind.
 
     How large an image may be as a whole, and how large tiles are, is decided by the memory that is free at the
     beginning, so that results do not depend on an image's place in a row of others.
@@ -102,15 +101,16 @@ class Restorer:
     ) -> None:
         self.settings = settings or Settings()
         self.description = description
+        self.sampler = build_sampler(description and description.sampler)
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
-        backbone = network.backbone if isinstance(network, DINOIRArch) else network
+        backbone = backbone_of(network)
         if not use_local_statistics(backbone, self.settings.local_statistics) and self.settings.local_statistics:
             raise OptionsError('local_statistics', f'{type(backbone).__name__} has no channel attention of ours',
                                'Leave it out')
         free = memory.free_memory(self.device)
         with torch.no_grad(), self._cast():
-            self._memory = memory.measure(self.network, PROBE_SIDE, self.device), free
+            self._memory = memory.measure(self.network, PROBE_SIDE, self.device, self.sampler), free
 
     @classmethod
     def from_checkpoint(
@@ -119,7 +119,7 @@ class Restorer:
         *,
         device: str = 'auto',
         params: str | None = None,
-        encoder_weights: str | None = None,
+        encoder_weights: str | Mapping[str, str] | None = None,
         network: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> Restorer:
@@ -142,7 +142,7 @@ class Restorer:
         built = build(path, params, encoder_weights, network)
         return cls(built.network, built.file.description, place, chosen)
 
-    def restore(self, image: Any, on_tile: OnTile = lambda done, count: None) -> Any:
+    def restore(self, image: Any, on_tile: OnTile = no_report) -> Any:
         """Restore an image; what comes out is of the kind and type that went in.
 
         Args:
@@ -161,15 +161,15 @@ class Restorer:
         if isinstance(image, Tensor):
             return self._restore_tensor(image, on_tile)
         if isinstance(image, Image.Image):
-            return to_pillow(self.restore_image(from_pillow(image), on_tile))
+            return to_pillow(self.restore_decoded(from_pillow(image), on_tile))
         if isinstance(image, np.ndarray):
             return self._restore_array(image, on_tile)
         if isinstance(image, (str, Path)):
-            restored = self.restore_image(read_image(image), on_tile)
+            restored = self.restore_decoded(read_image(image), on_tile)
             return join_alpha(restored.pixels, restored.alpha)
         raise ImageFileError(f'expected a path, a numpy array, a PIL image or a tensor, got {type(image).__name__}')
 
-    def restore_image(self, image: DecodedImage, on_tile: OnTile = lambda done, count: None) -> DecodedImage:
+    def restore_decoded(self, image: DecodedImage, on_tile: OnTile = no_report) -> DecodedImage:
         """Restore what :func:`~dinoir_plugin.imaging.image_file.read_image` reads; raises as :meth:`restore`."""
         pixels = image.pixels
         full = 1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
@@ -189,7 +189,7 @@ class Restorer:
             raise ImageFileError(f'expected uint8, uint16 or floats from 0 to 1, got {image.dtype}')
         pixels, alpha = split_alpha(image)
         values = check_values(pixels, 'the array') if image.dtype.kind == 'f' else pixels
-        restored = self.restore_image(DecodedImage(values), on_tile)
+        restored = self.restore_decoded(DecodedImage(values), on_tile)
         return join_alpha(restored.pixels.astype(image.dtype), alpha).reshape(image.shape)
 
     def _restore_tensor(self, image: Tensor, on_tile: OnTile) -> Tensor:
@@ -198,7 +198,7 @@ class Restorer:
         if not image.is_floating_point():
             raise ImageFileError(f'expected a tensor of floats from 0 to 1, got {image.dtype}')
         check_values(image.detach().float().cpu().numpy(), 'the tensor')
-        batch = image.detach().reshape(-1, *image.shape[-3:]).to(torch.float32)
+        batch = image.detach().reshape(-1, *image.shape[-3:]).to('cpu', torch.float32)
         # one by one, so that an image's tiles and result do not depend on the others
         restored = torch.cat([self._run(single, on_tile) for single in batch.split(1)])
         return restored.reshape(image.shape).to(image)
@@ -222,17 +222,17 @@ class Restorer:
 
     def _oriented(self, image: Tensor, on_tile: OnTile) -> Tensor:
         plan = self.plan(*image.shape[-2:])
-        # large images stay in main memory, and only their tiles go to the device
-        inside = _OnDevice(self.network, self.device)
         with self._cast():
-            result = restore_image(inside, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile)
+            # large images stay in main memory, and only their tiles go to the device
+            result = restore_image(self.network, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile,
+                                   self.sampler, self.device)  # fmt: skip
         if not result.isfinite().all():
             raise ImageFileError('the network gives values that are no numbers'
                                + (': try --precision fp32' if self.settings.precision != 'fp32' else ''))
         return result.float().clamp_(0, 1)
 
     def plan(self, height: int, width: int) -> memory.TilePlan:
-        """How an image of that size goes through the network.
+        """Plan how an image of that size goes through the network.
 
         Raises:
             OutOfMemory: It needs more memory than is free.
@@ -245,28 +245,8 @@ class Restorer:
         return torch.autocast(self.device.type, kind, enabled=kind != torch.float32)
 
 
-class _OnDevice(nn.Module):
-    """A network that takes its input to a device and gives its output back on the CPU."""
-
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        super().__init__()
-        self.network: Any = network
-        self.device = device
-        self.size_multiple = size_multiple(network)
-        if hasattr(network, 'by_window'):
-            self.padded = self.network.padded
-            self.by_window = self._by_window
-
-    def forward(self, image: Tensor) -> Tensor:
-        return any_size(self.network, image.to(self.device)).cpu()
-
-    def _by_window(self, image: Tensor) -> Callable[..., Tensor]:
-        restore = self.network.by_window(image.to(self.device))
-        return lambda part, window: restore(part.to(self.device), window).cpu()
-
-
 def find_device(name: str) -> torch.device:
-    """The device of that name, where it is to be had.
+    """Find the device of that name, where it is to be had.
 
     Raises:
         OptionsError: It is not.

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.guidance.attach import graft, guided_by
+from dinoir_plugin.guidance.attach import attach, conditioned
+from dinoir_plugin.guidance.condition import Condition
 
 
 class Net(nn.Module):
@@ -33,7 +34,8 @@ class AddMean(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.full((channels,), 2.0))
 
-    def forward(self, feature, guide, window=None):
+    def forward(self, feature, condition):
+        guide = condition.maps['guide']
         return feature + self.scale.view(1, -1, 1, 1) * guide.mean(dim=(1, 2, 3), keepdim=True)
 
 
@@ -41,19 +43,19 @@ def test_guides_sequentials_and_other_modules_and_keeps_parameter_names():
     net = Net()
     names = set(net.state_dict())
     before = copy.deepcopy(net)
-    assert graft(net, ['body', 'stem'], AddMean) == ['stem', 'body']
+    assert attach(net, ['body', 'stem'], AddMean) == ['stem', 'body']
     assert names < set(net.state_dict())
     assert net.get_submodule('body.guidance.fusion').scale.shape == (6,)
     x, guide = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 2, 2)
     shift = 2 * guide.mean(dim=(1, 2, 3), keepdim=True)
     expected = before.tail(before.body(before.stem(x) + shift) + shift)
-    with guided_by(net, guide):
+    with conditioned(net, Condition(maps={'guide': guide})):
         torch.testing.assert_close(net(x), expected)
 
 
 def test_networks_that_take_no_rgb_are_refused():
     with pytest.raises(OptionsError, match=r'Sequential does not take a trial input of shape \(1, 3, 64, 64\)'):
-        graft(nn.Sequential(nn.Conv2d(4, 4, 1)), ['0'], AddMean)
+        attach(nn.Sequential(nn.Conv2d(4, 4, 1)), ['0'], AddMean)
 
 
 def test_networks_that_do_not_take_every_size_are_guided():
@@ -64,24 +66,24 @@ def test_networks_that_do_not_take_every_size_are_guided():
         widths.append(channels)
         return AddMean(channels)
 
-    assert graft(network, ['1'], fusion) == ['1'] and widths == [432]
+    assert attach(network, ['1'], fusion) == ['1'] and widths == [432]
 
 
 def test_copies_are_guided_by_themselves():
     net = Net()
-    graft(net, ['stem'], AddMean)
+    attach(net, ['stem'], AddMean)
     x, guide = torch.rand(1, 3, 8, 8), torch.ones(1, 1, 1, 1)
     for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         twin.stem.guidance.fusion.scale.data.zero_()
-        with guided_by(twin, guide), guided_by(net, guide):
+        with conditioned(twin, Condition(maps={'guide': guide})), conditioned(net, Condition(maps={'guide': guide})):
             assert not torch.allclose(twin(x), net(x))
             assert torch.allclose(twin.stem(x), nn.functional.conv2d(x, net.stem.weight, net.stem.bias, padding=1))
 
 
 def test_outside_of_a_guided_forward_it_says_so():
     net = Net()
-    graft(net, ['body'], AddMean)
-    with pytest.raises(RuntimeError, match='DINOIRArch'):
+    attach(net, ['body'], AddMean)
+    with pytest.raises(RuntimeError, match='guided network'):
         net(torch.rand(1, 3, 8, 8))
 
 
@@ -91,13 +93,16 @@ def test_outside_of_a_guided_forward_it_says_so():
 )
 def test_what_cannot_be_guided_is_named(names, message):
     with pytest.raises(OptionsError, match=message):
-        graft(Net(), names, AddMean)
+        attach(Net(), names, AddMean)
 
 
-def test_modules_never_import_basicsr():
+def test_the_lower_rooms_never_import_basicsr():
     code = (
-        'import pkgutil, sys, importlib, dinoir_plugin.modules as m\n'
-        "[importlib.import_module(f'dinoir_plugin.modules.{i.name}') for i in pkgutil.iter_modules(m.__path__)]\n"
+        'import pkgutil, sys, importlib, dinoir_plugin\n'
+        "for room in ('core', 'imaging', 'nn', 'encoders', 'inference', 'guidance'):\n"
+        "    package = importlib.import_module(f'dinoir_plugin.{room}')\n"
+        "    for info in pkgutil.iter_modules(package.__path__, f'{package.__name__}.'):\n"
+        '        importlib.import_module(info.name)\n'
         "sys.exit('basicsr' in sys.modules)"
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

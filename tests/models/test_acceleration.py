@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 from basicsr.models import build_model
-from tests.models.test_restoration_model import batch, options, step  # noqa: F401
 
+from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.recompute import recompute_modules
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.methods.dinoir.dr_fusion import DRFusion
+from tests.models.test_restoration_model import batch, options, step  # noqa: F401
 
 
 def losses_and_gradients(options, batch, **train):  # noqa: F811
@@ -98,8 +99,8 @@ def test_fusion_keeps_its_statistics_in_float32():
     torch.manual_seed(0)
     fusion = DRFusion(16, 8)
     feature, guide = 100 + torch.randn(1, 16, 32, 32), torch.randn(1, 8, 3, 3)
-    exact = fusion.double().attention_matrix(feature.double(), guide.double())
+    exact = fusion.double().attention_matrix(feature.double(), Condition({'guide': guide.double()}))
     with torch.autocast('cpu', torch.bfloat16):
-        half = fusion.float().attention_matrix(feature, guide)
+        half = fusion.float().attention_matrix(feature, Condition({'guide': guide}))
     assert half.dtype is torch.float32
     torch.testing.assert_close(half.double(), exact, rtol=0.05, atol=0.005)

@@ -8,8 +8,8 @@ import pytest
 from skimage import data
 
 from dinoir_plugin.metrics.fid_metric import calculate_fid
+from dinoir_plugin.testing.project import write
 from tests.metrics.random_weights import INCEPTION, write_weights
-from tests.project import write
 
 TESTER = ('-m', 'basicsr.test')
 TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', *TESTER)

@@ -33,7 +33,7 @@ def step(model, batch, iteration=1):
 def test_encoder_is_one_copy_out_of_reach_of_optimizer_and_ema(options, batch):
     model = build_model(options)
     encoder = model.net_g.encoder
-    assert model.net_g_ema.encoder is encoder is model.cri_dpc.encoder
+    assert model.net_g_ema.encoder is encoder is model.criteria['dpc'].encoder
     before = copy.deepcopy(encoder._net.state_dict())
     step(model, batch)
     model.net_g.train()
@@ -70,8 +70,8 @@ def test_a_loss_with_an_encoder_of_its_own_uses_that(options, batch, encoder_opt
     encoder_options['model_args']['depth'] = 6
     options['train']['dpc_opt'].update(encoder=encoder_options, layers=[5])
     model = build_model(options)
-    assert model.cri_dpc.encoder is not model.net_g.encoder
-    expected = model.cri_dpc(model.net_g(batch['lq']), batch['gt'], batch['lq']).item()
+    assert model.criteria['dpc'].encoder is not model.net_g.encoder
+    expected = model.criteria['dpc'](model.net_g(batch['lq']), batch['gt'], batch['lq']).item()
     step(model, batch)
     assert model.get_current_log()['l_dpc'] == pytest.approx(expected, rel=1e-5)
 

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 from basicsr.models import build_model
-from tests.models.test_restoration_model import batch, options  # noqa: F401
 
 from dinoir_plugin.models.step_checks import SKIPPED_IN_A_ROW, TrainingError
+from tests.models.test_restoration_model import batch, options  # noqa: F401
 
 
 def built(options, **train):  # noqa: F811

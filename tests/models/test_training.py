@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.project import logged
+from dinoir_plugin.testing.project import logged
 
 TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '-m', 'basicsr.train')
 

@@ -5,6 +5,7 @@ import basicsr  # noqa: F401, isort: skip - fills the registries
 from dinoir_plugin.archs.nafnet_arch import NAFNet
 from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.methods.dinoir.dr_fusion import DRFusion
 from dinoir_plugin.nn.local_statistics import use_local_statistics
 from dinoir_plugin.nn.restormer_blocks import Attention, LayerNorm
@@ -76,8 +77,10 @@ def test_a_tile_is_guided_by_its_share_of_the_image(attention):
         upsampled = F.interpolate(guide, size=fine, mode='bilinear', align_corners=False)
         top, left = window.top // stride, window.left // stride
         cut = upsampled[..., top : top + tile.shape[2], left : left + tile.shape[3]]
-        torch.testing.assert_close(fusion(tile, guide, window), fusion(tile, cut), rtol=1e-9, atol=1e-9)
+        guided = fusion(tile, Condition({'guide': guide}, tile=window))
+        torch.testing.assert_close(guided, fusion(tile, cut), rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match='begin and end where a feature'):
-        fusion(torch.rand(1, 6, 8, 12, dtype=torch.float64), guide, window._replace(top=3))
+        fusion(torch.rand(1, 6, 8, 12, dtype=torch.float64), Condition({'guide': guide}, tile=window._replace(top=3)))
     whole = torch.rand(1, 6, 32, 48, dtype=torch.float64)
-    torch.testing.assert_close(fusion(whole, guide, Tile(0, 0, *image, *image)), fusion(whole, guide))
+    everything = Condition({'guide': guide}, tile=Tile(0, 0, *image, *image))
+    torch.testing.assert_close(fusion(whole, everything), fusion(whole, guide))

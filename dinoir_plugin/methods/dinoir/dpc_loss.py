@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from basicsr.utils.registry import LOSS_REGISTRY
-from torch import Tensor, nn
+from torch import Tensor
 
 from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.encoders.frozen import FrozenEncoder, frozen_encoder
+from dinoir_plugin.models.batch import Batch, FeatureCache, Wants
+from dinoir_plugin.models.losses import StepLoss
 
 
 @LOSS_REGISTRY.register()
-class DPCLoss(nn.Module):
-    r"""DINO perception contrastive loss (arXiv 2312.01677, eq. 6-7).
+class DPCLoss(StepLoss):
+    r"""Compute the DINO perception contrastive loss (arXiv 2312.01677, eq. 6-7).
 
     .. math::
         L_{DINO} = \sum_i w_i \frac{1}{B} \sum_b
@@ -35,8 +37,8 @@ class DPCLoss(nn.Module):
         loss_weight: Factor of the whole.
         encoder: Options of the encoder (``name``, ``weights``, ``model_args``; ``layers`` is for guidance and not
             read here) or a
-            :class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`. :class:`DINOIRModel` fills in the network's
-            where the options leave it out.
+            :class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`. In a run, the network's where the options leave
+            it out.
         eps: Added to the denominator, in units of the features.
 
     Raises:
@@ -53,12 +55,8 @@ class DPCLoss(nn.Module):
     ) -> None:
         super().__init__()
         if encoder is None:
-            raise OptionsError(
-                'encoder',
-                'the loss needs an encoder, and there is no network to take it from',
-                "Give it, e.g. encoder: {name: vit_base_patch14_dinov2, weights: auto}, or use model_type: DINOIRModel "
-                'with a DINOIRArch',
-            )
+            raise OptionsError('encoder', 'the loss needs an encoder, and there is no network to take it from',
+                               'Give it, e.g. encoder: {name: vit_base_patch14_dinov2, weights: auto}')
         if isinstance(encoder, FrozenEncoder):
             self.encoder = encoder
         else:
@@ -75,7 +73,7 @@ class DPCLoss(nn.Module):
         self.eps = eps
 
     def forward(self, output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             output: Restored, (B, 3, H, W), RGB in [0, 1] (values outside are taken as they are).
@@ -85,12 +83,20 @@ class DPCLoss(nn.Module):
         Returns:
             A scalar.
         """
-        with torch.no_grad():
-            both = self.encoder(torch.cat([gt, lq]), self.layers)
-        return self.from_features(output, *halves(both))
+        features = FeatureCache({'gt': gt, 'lq': lq}, [('gt', self.wants()), ('lq', self.wants())])
+        return self.of_step(Outputs(output), Batch(lq, gt, features=features))
+
+    def wants(self) -> Wants:
+        """Name the layers that are compared."""
+        return {self.encoder: self.layers}
+
+    def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Compute the loss of a step, on features of ``lq`` and ``gt`` that are there already."""
+        gt, lq = (batch.features.read(self.encoder, name, self.layers) for name in ('gt', 'lq'))
+        return self.from_features(batch.pad(outputs.image), gt, lq)
 
     def from_features(self, output: Tensor, gt: Mapping[int, Tensor], lq: Mapping[int, Tensor]) -> Tensor:
-        """The loss where the features of ``gt`` and ``lq`` are there already (guidance needs those of ``lq`` too).
+        """Compute the loss on features of ``gt`` and ``lq`` that are there already.
 
         Args:
             output: Restored, (B, 3, H, W), RGB in [0, 1].
@@ -109,18 +115,12 @@ class DPCLoss(nn.Module):
         return self.loss_weight * total
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DPCLoss:
-        """Where ``.to()`` and the like arrive: the encoder moves along, though it is no submodule."""
+        """Take the encoder along where ``.to()`` and the like go, though it is no submodule."""
         super()._apply(fn, recurse)
         self.encoder.follow(fn)
         return self
 
 
-def halves(features: Mapping[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """The features of two batches that were encoded as one, taken apart."""
-    pairs = {layer: feature.chunk(2) for layer, feature in features.items()}
-    return {layer: pair[0] for layer, pair in pairs.items()}, {layer: pair[1] for layer, pair in pairs.items()}
-
-
 def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of each sample, (B,)."""
+    """Compute the mean absolute difference of each sample, (B,)."""
     return (a - b).abs().mean(dim=(1, 2, 3))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.guidance.condition import Condition
+from dinoir_plugin.guidance.injector import Injector
 from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.nn.precision import full, no_autocast
 
 ATTENTIONS = ('cosine', 'sqrt_channels')
 NORM_EPS = 1e-12
+GUIDE = 'guide'  # the map's name in a condition
 
 
-class DRFusion(UsesStatistics):
-    r"""The paper's DINO-Restore adaption and fusion (arXiv 2312.01677, eq. 5).
+class DRFusion(Injector, UsesStatistics):
+    r"""Apply the paper's DINO-Restore adaption and fusion (arXiv 2312.01677, eq. 5).
 
     .. math::
         F_{DA} = \mathrm{Up}(\mathrm{adapt}(F_D)), \qquad
@@ -60,42 +62,31 @@ class DRFusion(UsesStatistics):
         if attention == 'cosine':
             self.temperature = nn.Parameter(torch.ones(1))
 
-    def forward(self, feature: Tensor, guide: Tensor, window: Tile | None = None) -> Tensor:
+    def forward(self, feature: Tensor, condition: Condition | Tensor) -> Tensor:
         """Guide a feature.
 
         Args:
             feature: F_I, (B, C, H, W); channels_last is the layout that needs no copy.
-            guide: F_D, (B, guide_channels, h, w) on the encoder's grid.
-            window: Where the feature's tile lies in the image that ``guide`` belongs to; None: it is all of it.
+            condition: Its map ``guide`` is F_D, (B, guide_channels, h, w) on the encoder's grid; or F_D itself.
 
         Returns:
             F_out, (B, C, H, W), channels_last.
         """
+        known = Condition({GUIDE: condition}) if isinstance(condition, Tensor) else condition
         pixels = feature.permute(0, 2, 3, 1)
-        place = window and window.in_steps(*pixels.shape[1:3])
 
         def guided(part: Tensor, inner: Tile | None) -> Tensor:
-            whole = place or (inner and Tile(0, 0, *pixels.shape[1:3], *pixels.shape[1:3]))
-            here = whole.part(inner) if whole and inner else whole
-            matrix = self.attention_matrix(part.permute(0, 3, 1, 2), guide, here)
+            matrix = self.attention_matrix(part.permute(0, 3, 1, 2), known if inner is None else known.crop(inner))
             matrix = (matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).to(part.dtype)
             return (part.flatten(1, 2) @ matrix.transpose(1, 2)).view_as(part)
 
         return self.over_windows(pixels, pixels.shape[-1], guided).permute(0, 3, 1, 2)
 
-    def attention_matrix(self, feature: Tensor, guide: Tensor, place: Tile | None = None) -> Tensor:
-        """A of eq. 5, (B, C, C), rows summing to 1, in float32 at least.
-
-        Arguments as :meth:`forward`, but ``place`` in steps of the feature.
-        """
+    def attention_matrix(self, feature: Tensor, condition: Condition) -> Tensor:
+        """Compute A of eq. 5, (B, C, C), rows summing to 1, in float32 at least; arguments as :meth:`forward`."""
         batch, channels, height, width = feature.shape
-        if place is None:
-            rows = upsampling_matrix(guide.shape[-2], height, feature)
-            columns = upsampling_matrix(guide.shape[-1], width, feature)
-        else:
-            top, rows = part_of_matrix(guide.shape[-2], place.top, place.height, place.image_height, feature)
-            left, columns = part_of_matrix(guide.shape[-1], place.left, place.width, place.image_width, feature)
-            guide = guide[..., top : top + rows.shape[1], left : left + columns.shape[1]]
+        guide, rows, columns = condition.upsampling(GUIDE, height, width)
+        rows, columns = rows.to(feature), columns.to(feature)
         keys = self.w_k(self.adapt(guide))
         # Up^T F, rows first: in channels_last this is one matrix product that reads the feature once
         coarse = rows.T @ feature.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
@@ -111,7 +102,7 @@ class DRFusion(UsesStatistics):
             return (logits * self.temperature).softmax(dim=-1)
 
     def _query_squares(self, feature: Tensor) -> Tensor:
-        """``|W_q F|^2`` of each query channel over space, (B, C), from the Gram matrix of F."""
+        """Compute ``|W_q F|^2`` of each query channel over space, (B, C), from the Gram matrix of F."""
         pixels = feature.permute(0, 2, 3, 1).flatten(1, 2)
         gram = pixels.transpose(1, 2) @ pixels
         weight = full(self.w_q.weight)
@@ -119,26 +110,5 @@ class DRFusion(UsesStatistics):
 
 
 def _key_squares(keys: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """``|Up(k)|^2`` of each key channel over space, (B, C), from the coarse (B, C, h, w)."""
+    """Compute ``|Up(k)|^2`` of each key channel over space, (B, C), from the coarse (B, C, h, w)."""
     return (keys * ((rows.T @ rows) @ keys @ (columns.T @ columns))).sum(dim=(-2, -1))
-
-
-def upsampling_matrix(coarse: int, fine: int, like: Tensor) -> Tensor:
-    """Bilinear resizing of one axis as a (fine, coarse) matrix: ``F.interpolate`` of the unit vectors.
-
-    Made anew at each call: it is a few kilobytes, and a cache would have to know of devices, types and export.
-    """
-    unit = torch.eye(coarse, dtype=like.dtype, device=like.device)
-    return F.interpolate(unit[None], size=fine, mode='linear', align_corners=False)[0].T
-
-
-def part_of_matrix(coarse: int, start: int, size: int, whole: int, like: Tensor) -> tuple[int, Tensor]:
-    """Rows ``start`` to ``start + size`` of the upsampling matrix of ``whole`` rows, without its columns of zeros.
-
-    Returns:
-        The first column kept, and the matrix (size, number of columns).
-    """
-    matrix = upsampling_matrix(coarse, whole, like)[start : start + size]
-    used = matrix.any(dim=0).nonzero().flatten()
-    first, last = int(used[0]), int(used[-1])
-    return first, matrix[:, first : last + 1]

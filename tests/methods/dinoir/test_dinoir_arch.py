@@ -66,14 +66,14 @@ def test_encoders_of_every_kind_guide_and_judge(name, network_options):
     with torch.no_grad():
         padded = net.padded(lq)
         whole = Tile(0, 0, *padded.shape[-2:], *padded.shape[-2:])
-        torch.testing.assert_close(net.by_window(padded)(padded, whole)[..., :50, :70], net(lq))
+        torch.testing.assert_close(net.by_tile(padded)(whole, padded)[..., :50, :70], net(lq))
 
 
 def test_given_features_replace_the_encoding(net):
     x = torch.rand(2, 3, 30, 41)
-    torch.testing.assert_close(net(x, features=net.encode(x)), net(x))
+    torch.testing.assert_close(net(x, encodings=net.encode(x)), net(x))
     other = net.encode(torch.rand(2, 3, 30, 41))
-    assert not torch.allclose(net(x, features=other), net(x))
+    assert not torch.allclose(net(x, encodings=other), net(x))
 
 
 def test_scores_are_kept_for_the_log(net):

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.methods.dinoir.dr_fusion import DRFusion
 from dinoir_plugin.testing.textbook.dr_fusion import direct_attention, direct_dr_fusion
 
@@ -15,6 +15,10 @@ def make(attention, channels=12, guide_channels=10):
     if attention == 'cosine':
         fusion.temperature.data.fill_(3.0)
     return fusion
+
+
+def matrix_of(fusion, feature, guide):
+    return fusion.attention_matrix(feature, Condition({'guide': guide}))
 
 
 @pytest.mark.parametrize('attention', ['cosine', 'sqrt_channels'])
@@ -42,23 +46,23 @@ def test_equals_the_direct_form_in_values_and_gradients(attention, coarse, fine,
 def test_cosine_attention_does_not_depend_on_the_size():
     fusion = make('cosine')
     feature, guide = torch.randn(1, 12, 6, 8).double(), torch.randn(1, 10, 6, 8).double()
-    small = fusion.attention_matrix(feature, guide)
-    large = fusion.attention_matrix(feature.repeat(1, 1, 2, 2), guide.repeat(1, 1, 2, 2))
+    small = matrix_of(fusion, feature, guide)
+    large = matrix_of(fusion, feature.repeat(1, 1, 2, 2), guide.repeat(1, 1, 2, 2))
     torch.testing.assert_close(large, small, rtol=0, atol=1e-12)
 
 
 def test_literal_attention_grows_with_the_size_as_its_docstring_says():
     fusion = make('sqrt_channels')
     feature, guide = torch.randn(1, 12, 6, 8).double(), torch.randn(1, 10, 6, 8).double()
-    small = fusion.attention_matrix(feature, guide)
-    large = fusion.attention_matrix(feature.repeat(1, 1, 2, 2), guide.repeat(1, 1, 2, 2))
+    small = matrix_of(fusion, feature, guide)
+    large = matrix_of(fusion, feature.repeat(1, 1, 2, 2), guide.repeat(1, 1, 2, 2))
     assert (large - small).abs().max() > 1e-3
 
 
 def test_rows_sum_to_one_and_follow_the_restoration_channels():
     fusion = make('cosine')
     feature, guide = torch.randn(2, 12, 16, 16).double(), torch.randn(2, 10, 5, 5).double()
-    matrix = fusion.attention_matrix(feature, guide)
+    matrix = matrix_of(fusion, feature, guide)
     torch.testing.assert_close(matrix.sum(-1), torch.ones(2, 12).double())
     torch.testing.assert_close(matrix, direct_attention(fusion, feature, guide))
 
@@ -79,13 +83,6 @@ def test_layout_does_not_matter():
     assert nhwc.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_upsampling_is_bilinear_without_aligned_corners():
-    from dinoir_plugin.methods.dinoir.dr_fusion import upsampling_matrix
-
-    guide = torch.randn(1, 3, 5, 7)
-    rows, columns = upsampling_matrix(5, 16, guide), upsampling_matrix(7, 24, guide)
-    direct = F.interpolate(guide, size=(16, 24), mode='bilinear', align_corners=False)
-    torch.testing.assert_close(rows @ guide @ columns.T, direct)
 
 
 def test_unknown_attention_names_the_valid_ones():

@@ -1,4 +1,5 @@
 import torch
+from torch.nn import functional as F
 
 from dinoir_plugin.methods.dinoir.psf import PixelSemanticFusion
 
@@ -27,7 +28,22 @@ def test_scores_belong_to_each_image_and_learn():
     assert all(p.grad is not None for p in psf.gate.parameters())
 
 
-def test_takes_levels_of_other_width_and_grid():
-    fused, scores = PixelSemanticFusion([4, 6], dim=8)([torch.randn(1, 4, 8, 8), torch.randn(1, 6, 4, 4)])
-    assert fused.shape == (1, 8, 8, 8)
-    assert scores.shape == (1, 2)
+def test_levels_of_other_width_and_grid_are_resized_to_the_first():
+    torch.manual_seed(0)
+    psf = PixelSemanticFusion([4, 6], dim=8)
+    features = [torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4)]
+    fused, scores = psf(features)
+    first, second = (expert(feature) for expert, feature in zip(psf.experts, features))
+    second = F.interpolate(second, size=(8, 8), mode='bilinear', align_corners=False)
+    expected = sum(x * score.view(-1, 1, 1, 1) for x, score in zip((first, second), scores.unbind(1)))
+    torch.testing.assert_close(fused, expected)
+    pooled = torch.cat([first.mean((-2, -1)), second.mean((-2, -1))], dim=1)
+    torch.testing.assert_close(scores, psf.gate(pooled).softmax(1))
+
+
+def test_large_channels_of_an_encoder_do_not_drown_the_rest():
+    torch.manual_seed(0)
+    psf = PixelSemanticFusion([4, 6], dim=8)
+    features = [torch.randn(2, 4, 8, 8), torch.randn(2, 6, 8, 8)]
+    for one, other in zip(psf([50 * feature for feature in features]), psf(features)):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,135 @@
+"""What an option's annotation may say beside its type: ``Annotated[int, AtLeast(1)]``."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+
+class Constraint:
+    """A condition on values of the right type; everything is allowed by default."""
+
+    def converted(self, value: Any) -> Any:
+        """Give the value that is meant, before its type is looked at."""
+        return value
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether a value, of the right type, may be used."""
+        return True
+
+    def words(self, kind: str) -> str:
+        """Say what is expected, from the words for the type alone."""
+        return kind
+
+    def problem(self, value: Any, expected: str) -> str:
+        """Say what is wrong with a value that is not allowed."""
+        return f'expected {expected}, got {value!r}'
+
+
+@dataclass(frozen=True)
+class AtLeast(Constraint):
+    """Numbers from ``low`` up."""
+
+    low: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether it is large enough."""
+        return bool(value >= self.low)
+
+    def words(self, kind: str) -> str:
+        """Say the bound."""
+        return f'{kind} of at least {self.low:g}'
+
+
+@dataclass(frozen=True)
+class From(AtLeast):
+    """Whole numbers from ``low`` up that may be written as floats: BasicSR's files have ``!!float 5e3``."""
+
+    low: float = -math.inf
+
+    def converted(self, value: Any) -> Any:
+        """Give 5000 for 5000.0."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    def words(self, kind: str) -> str:
+        """Say the bound, where there is one."""
+        return kind if self.low == -math.inf else f'{kind} from {self.low:g}'
+
+
+@dataclass(frozen=True)
+class Above(Constraint):
+    """Numbers larger than ``low``."""
+
+    low: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether it is larger."""
+        return bool(value > self.low)
+
+    def words(self, kind: str) -> str:
+        """Say the bound."""
+        return f'{kind} above {self.low:g}'
+
+
+@dataclass(frozen=True)
+class Between(Constraint):
+    """Numbers from ``low`` to ``high``, both allowed."""
+
+    low: float
+    high: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether it is inside."""
+        return bool(self.low <= value <= self.high)
+
+    def words(self, kind: str) -> str:
+        """Say both bounds."""
+        return f'{kind} from {self.low:g} to {self.high:g}'
+
+
+@dataclass(frozen=True)
+class Words(Constraint):
+    """Other words for what is expected."""
+
+    text: str
+
+    def words(self, kind: str) -> str:
+        """Give the text."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class Filled(Constraint):
+    """Lists and blocks that are not empty; with other words for what is expected, or none."""
+
+    text: str = ''
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether anything is inside."""
+        return len(value) > 0
+
+    def words(self, kind: str) -> str:
+        """Give the text."""
+        return self.text or kind
+
+
+class FolderName(Constraint):
+    """Names of runs, data sets and tasks, which become one folder of a path and must not lead out of it."""
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether it names one folder."""
+        return value not in ('', '.', '..') and not re.search(r'[/\\\x00]', value)
+
+    def words(self, kind: str) -> str:
+        """Say so."""
+        return 'the name of a folder, not a path'
+
+
+class BareOff(Constraint):
+    """Words of which one is ``off``, which YAML 1.1 reads as false where it stands bare."""
+
+    def converted(self, value: Any) -> Any:
+        """Give ``off`` for false."""
+        return 'off' if value is False else value

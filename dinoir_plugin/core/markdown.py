@@ -1,0 +1,16 @@
+"""Tables in Markdown, for reports and results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Write a table; no cell is padded, so that a changed figure changes its own line only."""
+    lines = [row_of(heads), '|---' * len(heads) + '|', *map(row_of, rows)]
+    return '\n'.join(lines) + '\n'
+
+
+def row_of(cells: Sequence[object]) -> str:
+    """Write one line of a table."""
+    return f'| {" | ".join(map(str, cells))} |'

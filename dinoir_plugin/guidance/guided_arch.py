@@ -1,0 +1,180 @@
+"""A restoration network guided by a method: built parts come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.outputs import Outputs, as_outputs
+from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.guidance.attach import attach, conditioned
+from dinoir_plugin.guidance.condition import Condition
+from dinoir_plugin.guidance.method import Encodings, GuidanceMethod, ReadFeatures
+from dinoir_plugin.inference.padding import pad_for, size_rule
+
+METHOD, BACKBONE = 'method', 'backbone'
+
+
+class GuidedArch(nn.Module):
+    """Guide a backbone by a method, by one of two doors or both.
+
+    - ``guide_at`` names submodules of any network; the method's injectors are attached to their outputs.
+    - A backbone with ``takes_condition = True`` is called with ``condition=`` and uses it by itself.
+
+    In the state dict the backbone's parameters stand under ``backbone``, and those of the method under their own
+    names beside it. ``net.backbone.load_state_dict(official, strict=False)`` loads released weights.
+
+    Args:
+        backbone: From (B, 3, H, W) to an image of the same size or a multiple of it, or to Outputs.
+        method: What looks at the degraded image.
+        guide_at: Submodules of the backbone whose outputs are guided; patterns such as ``decoder_level*`` allowed.
+
+    Attributes:
+        guided: The names of the guided submodules, in the order of the network.
+        size_multiple: The divisor of the sides that the backbone takes, in pixels; other sizes are padded here.
+        size_minimum: The shortest side that it takes.
+        pad_mode: How they are padded.
+
+    Raises:
+        OptionsError: ``guide_at`` does not fit the backbone, or nothing would use the condition.
+    """
+
+    def __init__(self, backbone: nn.Module, method: GuidanceMethod, guide_at: Sequence[str] = ()) -> None:
+        super().__init__()
+        if any(name == BACKBONE for name, _ in method.named_children()):
+            raise ValueError(f"expected a method without a child '{BACKBONE}': in the state dict it stands beside it")
+        self.backbone = backbone
+        self.method = method
+        self.takes_condition: bool = getattr(backbone, 'takes_condition', False)
+        rule = size_rule(backbone)
+        self.size_multiple, self.size_minimum, self.pad_mode = rule
+        self.guided: list[str] = []
+        if guide_at or not self.takes_condition:
+            self.guided = attach(backbone, guide_at, method.injector)
+        self.register_state_dict_post_hook(_without_method)
+        self.register_load_state_dict_pre_hook(_with_method)
+
+    def encoders(self) -> Mapping[str, FrozenEncoder]:
+        """Give the method's frozen encoders by their option's key in ``network_g``."""
+        return self.method.encoders()
+
+    def encode(self, image: Tensor, read: ReadFeatures | None = None) -> Encodings:
+        """Run the method's frozen part, for :meth:`forward`.
+
+        Args:
+            image: Degraded, (B, 3, H, W), RGB in [0, 1]; padded as for the backbone, so that both see one image.
+            read: See :meth:`GuidanceMethod.encode`.
+        """
+        with torch.no_grad():
+            return self.method.encode(self.padded(image), read)
+
+    def condition(self, lq: Tensor, encodings: Encodings | None = None) -> Condition:
+        """Tell what guides the backbone; arguments as :meth:`forward`."""
+        found: Condition = self.method(self.encode(lq) if encodings is None else encodings)
+        return found
+
+    def forward(self, lq: Tensor, encodings: Encodings | None = None, **others: Any) -> Tensor | Outputs:
+        """Restore.
+
+        Args:
+            lq: Degraded, (B, 3, H, W), RGB in [0, 1], any size.
+            encodings: What :meth:`encode` gave for ``lq``, where the caller has it already.
+            **others: For the backbone (the time of a diffusion network).
+
+        Returns:
+            Restored, (B, 3, H, W), RGB, not clipped; Outputs where the backbone gives several. A backbone that
+            enlarges gives its scale times H and W.
+        """
+        image = self.padded(lq)
+        given = self._guided(image, self.condition(lq, encodings), **others)
+        scale = as_outputs(given).image.shape[-1] // image.shape[-1]
+        place = (..., slice(lq.shape[-2] * scale), slice(lq.shape[-1] * scale))
+        return given[place] if isinstance(given, Tensor) else as_outputs(given).map(lambda x: x[place])
+
+    def by_tile(self, image: Tensor) -> Callable[..., Any]:
+        """Look at a whole image once, to restore tiles of it.
+
+        Args:
+            image: (B, 3, H, W), RGB in [0, 1], as :meth:`padded` gives it.
+
+        Returns:
+            A function of where a tile lies, the tile (B, 3, h, w) and what else the backbone takes; it gives what the
+            backbone gives, guided by the tile's share of what was found in the image. The borders of tiles are
+            multiples of ``size_multiple``.
+        """
+        condition = self.condition(image)
+
+        def restore(place: Tile, part: Tensor, **others: Any) -> Any:
+            return self._guided(part, condition.crop(place), **others)
+
+        return restore
+
+    def padded(self, image: Tensor) -> Tensor:
+        """Give ``image`` as the backbone sees it: padded at the right and bottom as the backbone's size rule says."""
+        return pad_for(self.backbone, image)
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Give the method's numbers of the last forward, for the log."""
+        return self.method.scalars()
+
+    def _guided(self, image: Tensor, condition: Condition, **others: Any) -> Any:
+        if self.takes_condition:
+            others['condition'] = condition
+        if not self.guided:
+            return self.backbone(image, **others)
+        with conditioned(self.backbone, condition):
+            return self.backbone(image, **others)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GuidedArch:
+        """Take the encoders along where ``.to()``, ``.cuda()`` and the like go, though they are no submodules."""
+        super()._apply(fn, recurse)
+        for encoder in self.encoders().values():
+            encoder.follow(fn)
+        return self
+
+
+def backbone_of(network: nn.Module) -> nn.Module:
+    """Give the network whose submodules options name: a guided network's backbone, or the network itself."""
+    return network.backbone if isinstance(network, GuidedArch) else network
+
+
+def encoders_of(network: nn.Module) -> Mapping[str, FrozenEncoder]:
+    """Give a network's frozen encoders by name; none for a network that is not guided."""
+    return network.encoders() if isinstance(network, GuidedArch) else {}
+
+
+def sole_encoder(network: nn.Module, option: str) -> FrozenEncoder:
+    """Give the one encoder of a guided network, for losses that share it.
+
+    Raises:
+        OptionsError: There is none, or more than one; its path is ``option``.
+    """
+    found = encoders_of(network)
+    if len(found) != 1:
+        has = f'the network has {len(found)}: {", ".join(found)}' if found else 'there is no network to take it from'
+        raise OptionsError(option, f'the loss needs an encoder, and {has}', 'Give it, e.g. encoder: '
+                           '{name: vit_base_patch14_dinov2, weights: auto}, or use a guided network')
+    return next(iter(found.values()))
+
+
+def _moved(state: dict[str, Any], prefix: str, old: str, new: str, chosen: Callable[[str], bool]) -> None:
+    """Rename the keys ``<prefix><old>...`` that are chosen to ``<prefix><new>...``, each in its place."""
+    items: Iterator[tuple[str, Any]] = iter(list(state.items()))
+    state.clear()
+    for key, value in items:
+        below = key.removeprefix(prefix + old)
+        moves = key.startswith(prefix + old) and chosen(below)
+        state[f'{prefix}{new}{below}' if moves else key] = value
+
+
+def _without_method(net: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
+    _moved(state, prefix, f'{METHOD}.', '', lambda below: True)
+
+
+def _with_method(net: nn.Module, state: dict[str, Any], prefix: str, *others: Any) -> None:
+    _moved(state, prefix, '', f'{METHOD}.', lambda below: not below.startswith((f'{BACKBONE}.', f'{METHOD}.')))

@@ -1,0 +1,156 @@
+"""The options that BasicSR's trainer and :class:`~dinoir_plugin.models.restoration_model.RestorationModel` read.
+
+A derived model that reads more declares it: a dataclass derived from :class:`RunOptions`, as the model's attribute
+``declares``.
+"""
+
+# option() makes dataclass fields
+# ruff: noqa: RUF009
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from dinoir_plugin.core.constraints import Above, BareOff, FolderName, From, Words
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.options import Block, option
+from dinoir_plugin.data.options import DataBlock
+
+Count = Annotated[int, From(1)]
+Whole = Annotated[int, From()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOptions:
+    """One phase of a training run."""
+
+    iters: Count = option('Length in iterations; the last phase goes on to the end of the run.', required=True)
+    losses: Sequence[str] | None = option('Names of the losses that count (pixel for pixel_opt); default: all.')
+    train_only: Sequence[str] | None = option('Names or patterns of the submodules that learn; default: all.')
+    lr: Annotated[float, Above(0)] | None = option("Learning rate from here on; default: the scheduler's.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The block ``train``."""
+
+    total_iter: Count = option('Length of the run in iterations.', required='train')
+    warmup_iter: Whole = option('Iterations in which the learning rate rises from zero; -1: none.', -1)
+    ema_decay: float = option('Decay of the EMA weights; 0: none are kept.', 0.0)
+    grad_clip_norm: float = option('Largest norm of all gradients together; 0: not clipped.', 0.0)
+    optim_g: Block = option('Optimizer of torch.optim and its arguments.', required='train')
+    scheduler: Block = option("BasicSR's scheduler and its arguments.", required='train')
+    losses: Mapping[str, Block | None] = option('A loss: its registered type and arguments.', keys='*_opt')
+    phases: Sequence[PhaseOptions] | None = option('Phases with other losses, parts that learn or learning rates.')
+    amp: Annotated[Literal['off', 'bf16', 'fp16'], BareOff(), Words('off, bf16 or fp16')] = option(
+        'Precision of the training step.', 'off'
+    )
+    compile: bool = option('Whether the network is compiled for training.', False)
+    channels_last: bool = option('Whether its weights are laid out channels last.', False)
+    checkpointing: Sequence[str] | None = option('Submodules that are computed anew in the backward pass, for memory.')
+    on_nonfinite: Annotated[Literal['stop', 'skip'], Words('stop or skip')] = option(
+        'What is done about a step whose losses or gradients are not finite.', 'stop'
+    )
+
+    @classmethod
+    def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
+        """Ask for a loss."""
+        if phase == 'train' and not any(str(key).endswith('_opt') and value for key, value in block.items()):
+            yield OptionsError(path, 'expected at least one loss, got none', 'Give e.g. pixel_opt: {type: L1Loss}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValOptions:
+    """The block ``val``."""
+
+    val_freq: Count = option('Iterations between two validations.', required='train')
+    save_img: bool = option('Whether restored images are written.', required=True)
+    pbar: bool = option('Whether a bar shows the progress.', False)
+    tile: Count = option('Side of the tiles in which images are restored, in pixels; left out: whole images.')
+    tile_overlap: Whole = option('How far tiles overlap, in pixels.')
+    suffix: str | None = option("What is added to the names of restored images; default: the run's name.")
+    metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
+    sampler: Block | None = option('How the network restores an image; default: in one pass.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandbOptions:
+    """The block ``logger.wandb``."""
+
+    project: str | None = option('Name of the project there; without it wandb is not used.')
+    resume_id: str | None = option('The run to go on with.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerOptions:
+    """The block ``logger``."""
+
+    print_freq: Count = option('Iterations between two lines in the log.', required='train')
+    save_checkpoint_freq: Count = option('Iterations between two checkpoints.', required='train')
+    keep_last: Count = option('How many checkpoints are kept, beside the best; left out: all.')
+    use_tb_logger: bool = option('Whether TensorBoard files are written.', required='train')
+    wandb: WandbOptions | None = option('Weights & Biases.')
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathOptions:
+    """The block ``path``."""
+
+    pretrain_network_g: str | None = option('Checkpoint that the network starts from, or that is tested.')
+    strict_load_g: bool = option('Whether its names and shapes must be those of the network.', True)
+    param_key_g: str = option('params or params_ema: which weights of the file are taken.', 'params')
+    resume_state: str | None = option('Training state to go on from.')
+    ignore_resume_networks: Any = option('Networks whose weights a resumed run does not load.')
+    experiments_root: str = option("Folder of the training runs' folders.")
+    results_root: str = option("Folder of the test runs' folders.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistOptions:
+    """The block ``dist_params``."""
+
+    backend: str = option("torch.distributed's backend.", 'nccl')
+    port: Count = option('Port of the first rank, for launcher slurm.', 29500)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetsOptions:
+    """The block ``datasets``."""
+
+    sets: Mapping[str, DataBlock] = option('train, val or val_<name>; for tests also test or test_<name>.', keys='*')
+
+    @classmethod
+    def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
+        """Ask for names that BasicSR knows, and for a training set."""
+        for name in block:
+            word = str(name).split('_')[0]
+            if phase == 'train' and name != 'train' and word != 'val':
+                yield OptionsError(f'{path}.{name}', f'expected train, val or val_<anything>, got {name!r}')
+            if phase != 'train' and word not in ('val', 'test'):
+                problem = f'expected test, val, or one of these and _<anything>, got {name!r}'
+                yield OptionsError(f'{path}.{name}', problem)
+        if phase == 'train' and 'train' not in block:
+            yield OptionsError(f'{path}.train', 'this key is required, but missing')
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """An options file."""
+
+    name: Annotated[str, FolderName()] = option('Name of the run, and of its folder.', required=True)
+    model_type: str = option('Registered name of the model.', required=True)
+    scale: Count = option('How much the network enlarges.', 1)
+    num_gpu: Annotated[Literal['auto'] | Annotated[int, From(0)], Words("'auto' or a whole number from 0")] = option(
+        'GPUs of a process without launcher; auto: all that there are.', required=True
+    )
+    manual_seed: Whole | None = option('Of all random numbers; without it each run has another.')
+    find_unused_parameters: bool = option("Argument of torch's DistributedDataParallel.", False)
+    dist_params: DistOptions = option('How ranks find each other.')
+    datasets: DatasetsOptions = option('Data sets of training, validation and tests.', required=True)
+    network_g: Block = option('The network: registered type and arguments.', required=True)
+    path: PathOptions = option('Files and folders.', required=True)
+    train: TrainOptions = option('How the network is trained.', required='train')
+    val: ValOptions = option('How it is validated and tested.', required='test')
+    logger: LoggerOptions = option('What is logged and saved.', required='train')
