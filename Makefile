@@ -17,6 +17,7 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv datasets/quickstart experiments/dinoir_quickstart* tb_logger/dinoir_quickstart*

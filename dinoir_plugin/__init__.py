@@ -4,9 +4,8 @@ Importing the package costs next to nothing, since every start of the interprete
 registers the plugin with BasicSR once BasicSR is imported, or registers at once where BasicSR is imported already.
 """
 
+from dinoir_plugin.core.version import __version__
 from dinoir_plugin.plugin import autoload
-
-__version__ = '0.1.0'
 
 # The public names and the modules that define them, loaded when first asked for.
 _PUBLIC = {

@@ -1,17 +1,25 @@
 """The command line: ``dinoir restore IN OUT``, or ``python -m dinoir_plugin restore IN OUT``, and the other commands.
 
-What the commands need is imported when they run: starting Python with the plugin installed costs nothing.
+Each room describes its commands in a module ``commands``: ``add_<command>`` adds a parser whose defaults say what is
+run (``run``, from the parsed words to an exit status). What a person can mend is raised there as ValueError or OSError
+and ends here as one line. What the commands need is imported when they run: ``dinoir --help`` is there at once, and
+starting Python with the plugin installed costs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, USAGE, complain, say
-from dinoir_plugin.restore import commands as restoring
+from dinoir_plugin.core.console import INTERRUPTED, USAGE, complain
+from dinoir_plugin.datasets.commands import add_prepare
+from dinoir_plugin.experiments.commands import add_options, add_reproduce
+from dinoir_plugin.preflight.commands import add_check
+from dinoir_plugin.restore.commands import add_demo, add_export, add_info, add_restore
+
+COMMANDS = (add_check, add_prepare, add_reproduce, add_options, add_restore, add_info, add_export, add_demo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,56 +38,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         status: int = args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; what Python still wants to write goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        return args.failure
     except KeyboardInterrupt:
-        complain('stopped')
+        complain(args.stopped)
         return INTERRUPTED
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='dinoir', description='DINO-IR for BasicSR.')
+    parser = argparse.ArgumentParser(prog='dinoir', description='All-in-one image restoration with BasicSR.')
+    # what a command may set otherwise: the status where it raises, and what is said after Ctrl-C
+    parser.set_defaults(failure=USAGE, stopped='stopped')
     commands = parser.add_subparsers(dest='command', title='commands')
-    restoring.add_restore(commands)
-    restoring.add_info(commands)
-    restoring.add_export(commands)
-    restoring.add_demo(commands)
-    check = commands.add_parser(
-        'check',
-        help='check an options file, its data and its weights before a run',
-        description='Looks at everything that a run needs, without beginning it: options, images, network, losses, '
-        'weights, checkpoints, disk space. Writes a contact sheet with samples of each task. '
-        'Exit status: 0 good or warnings only, 1 errors, 2 wrong use.',
-    )
-    check.add_argument('options', help='the options file, as given to train.py or test.py')
-    check.add_argument('--full', action='store_true', help='decode every image, on all cores')
-    check.add_argument('--out', default='.', metavar='FOLDER', help='where check_<name>.png goes (default: here)')
-    check.add_argument('--force_yml', nargs='+', default=[], metavar='KEYS=VALUE',
-                       help="as BasicSR's, for instance train:ema_decay=0.999")
-    check.set_defaults(run=_check)
+    for add in COMMANDS:
+        add(commands)
     return parser
-
-
-def _check(args: argparse.Namespace) -> int:
-    folder = Path(args.out)
-    if not Path(args.options).is_file():
-        complain(f'there is no options file {args.options}')
-        return USAGE
-    if folder.exists() and not folder.is_dir():
-        complain(f'--out: expected a folder, but {folder} is a file')
-        return USAGE
-    from dinoir_plugin.preflight.check import check_run
-
-    try:
-        report, sheet = check_run(args.options, args.force_yml, args.full, folder)
-    except ValueError as error:
-        complain(str(error))
-        return USAGE
-    except SystemExit as error:  # a file that is no YAML, in one line
-        complain(str(error))
-        return BAD
-    say('No samples could be drawn\n' if sheet is None else f'Samples of each task: {sheet}\n')
-    say(report.text())
-    return BAD if report.has_errors else GOOD
 
 
 if __name__ == '__main__':

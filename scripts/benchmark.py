@@ -10,9 +10,9 @@
     python scripts/benchmark.py --device cuda            images per second, memory and share of the peak on a GPU
 
 Each row has a process of its own. It alternates between the form under test and the form it is held against, after a
-warm-up of both, and reports the median of the ratios of all turns. The textbook forms are those of tests/reference/,
-which the tests hold equal to ours. Results go to benchmarks/results.json (versions, machine, medians and quartiles) and
-benchmarks/results.md; rows measured earlier on the same machine stay.
+warm-up of both, and reports the median of the ratios of all turns. The textbook forms are those of
+dinoir_plugin/testing/textbook/, which the tests hold equal to ours. Results go to benchmarks/results.json (versions,
+machine, medians and quartiles) and benchmarks/results.md; rows measured earlier on the same machine stay.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.code import device, forward, loading, profiles, restoring, sizes, training  # noqa: E402
-from benchmarks.code.measure import Result, keeping_memory  # noqa: E402
+from benchmarks import device, forward, loading, profiles, restoring, sizes, training  # noqa: E402
+from benchmarks.measure import Result, keeping_memory  # noqa: E402
 from dinoir_plugin.core.machine import machine  # noqa: E402
+from dinoir_plugin.core.markdown import table  # noqa: E402
 from dinoir_plugin.models.acceleration import has_bf16  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured, what is aimed at, how, and whether it needs a processor with units for bf16."""
+    """Say what is measured, what is aimed at, how, and whether it needs a processor with units for bf16."""
 
     title: str
     target: str
@@ -54,8 +55,12 @@ ROWS = {
     'compiled': Benchmark('the same, compiled', '>= 3.0', partial(forward.restormer, form='compiled')),
     'bf16': Benchmark('the same, compiled, bf16', '>= 5.5', partial(forward.restormer, form='bf16'), needs_bf16=True),
     'peak': Benchmark('share of the matrix peak, fp32 compiled', '>= 0.60', forward.peak),
-    'guidance256': Benchmark('guided over plain, 256 px, encoder apart', '<= 1.03', partial(forward.guidance, side=256)),
-    'guidance512': Benchmark('guided over plain, 512 px, encoder apart', '<= 1.03', partial(forward.guidance, side=512)),
+    **{
+        f'guidance{side}': Benchmark(
+            f'guided over plain, {side} px, encoder apart', '<= 1.03', partial(forward.guidance, side=side)
+        )
+        for side in (256, 512)
+    },
     'whole': Benchmark('DINO-IR with ViT-S/14 over plain backbone, 256 px', '<= 1.08', forward.whole),
     'nafnet': Benchmark('NAFNet forward, 256 px, fp32 eager; x textbook', '>= 1.5', forward.nafnet),
     'training': Benchmark('training step, fp32 eager; x textbook', '>= 2.2', TRAIN),
@@ -107,28 +112,25 @@ GUARDS: dict[str, tuple[Callable[[int], Result], Callable[[float], bool], str]] 
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The table of all rows measured so far."""
+    """Write the table of all rows measured so far."""
     where = results['machine']
-    lines = [
-        f'Measured on {where["cores"]} cores of {where["cpu"]} ({where["capability"]}), {where["threads"]} threads, '
-        f'Python {where["python"]}, PyTorch {where["torch"]}; medians, quartiles in brackets.',
-        '',
-        '| row | work | target | ratio | ours | against |  | runs |',
-        '|---|---|---|---|---|---|---|---|',
-    ]
+    lines = []
     for name in [name for name in ROWS if name in results['rows']]:
         row, result = ROWS[name], results['rows'][name]
         cells = [
             f'{form["median"]:.4g} [{form["quartile_1"]:.4g}, {form["quartile_3"]:.4g}] {result["unit"]}'
             for form in result['forms'].values()
         ]
-        cells = [name, row.title, row.target, f'{result["ratio"]:.3g}', *cells, result['note'], str(result['runs'])]
-        lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines) + '\n'
+        lines.append([name, row.title, row.target, f'{result["ratio"]:.3g}', *cells, result['note'], result['runs']])
+    return (
+        f'Measured on {where["cores"]} cores of {where["cpu"]} ({where["capability"]}), {where["threads"]} threads, '
+        f'Python {where["python"]}, PyTorch {where["torch"]}; medians, quartiles in brackets.\n\n'
+        + table(['row', 'work', 'target', 'ratio', 'ours', 'against', '', 'runs'], lines)
+    )
 
 
 def earlier(path: Path) -> dict[str, Any]:
-    """Results to add to: those in the file where this machine with these versions made them, else none."""
+    """Read the results to add to: those in the file where this machine with these versions made them, else none."""
     here = machine()
     if path.is_file():
         results: dict[str, Any] = json.loads(path.read_text())
@@ -160,7 +162,7 @@ def measure_apart(rows: list[str], runs: int, out: Path) -> None:
 
 
 def guard() -> bool:
-    """Measure the guarded ratios; whether all hold. A busy machine gets three attempts at each."""
+    """Measure the guarded ratios and say whether all hold. A busy machine gets three attempts at each."""
     fine = True
     for name, (run, holds, words) in GUARDS.items():
         for _ in range(GUARD_ATTEMPTS):

@@ -20,19 +20,16 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from dinoir_plugin.core.machine import machine
+from dinoir_plugin.testing import trials
+from dinoir_plugin.testing.project import TINY_NETWORK, Project, make_images
 
-from scripts.benchmark import machine  # noqa: E402
-from tests.conftest import TINY_NETWORK  # noqa: E402
-from tests.faults import trials  # noqa: E402
-from tests.project import Project, make_images  # noqa: E402
-
-TWO_RANKS = {'more': trials.LAUNCHER, 'command': trials.TORCHRUN}
+OUT = Path(__file__).resolve().parent.parent / 'benchmarks' / 'faults.md'
+TWO_RANKS: dict[str, Any] = {'more': trials.LAUNCHER, 'command': trials.TORCHRUN}
 
 
 class Workshop:
-    """Images, and a fresh project for each fault."""
+    """Make images, and a fresh project for each fault."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
@@ -41,7 +38,7 @@ class Workshop:
         self._made = 0
 
     def project(self, suffix: str = '', **data: Any) -> Project:
-        """A project in a folder of its own; ``data`` goes into the options of its training set."""
+        """Make a project in a folder of its own; ``data`` goes into the options of its training set."""
         self._made += 1
         folder = self.folder / f'project{self._made}'
         folder.mkdir()
@@ -52,7 +49,7 @@ class Workshop:
 
 
 def kills(workshop: Workshop, count: int, suffix: str = '', more: tuple[str, ...] = (), **options: Any) -> Any:
-    """Runs that are killed; each counts as many kills as it survived."""
+    """Kill runs; each counts as many kills as it survived."""
     command = {'command': options.pop('command')} if 'command' in options else {}
     project = trials.prepare(workshop.project(suffix, **options), iterations=max(24, 6 * count))
     outcome = trials.interrupted(project, count, workshop.seed, more, **command)
@@ -60,14 +57,14 @@ def kills(workshop: Workshop, count: int, suffix: str = '', more: tuple[str, ...
 
 
 def cut_checkpoints(workshop: Workshop) -> Iterator[trials.Outcome]:
-    """Both files of the newest checkpoint, cut at every 1/16 of their length."""
+    """Cut both files of the newest checkpoint at every 1/16 of their length."""
     project = trials.prepare(workshop.project(), iterations=4, save_every=2)
     project.run()
     return trials.cut_checkpoints(project)
 
 
 def full_disks(workshop: Workshop) -> Iterator[trials.Outcome]:
-    """A disk that is full at the first byte, in the network, and in the state."""
+    """Fill the disk at the first byte, in the network, and in the state."""
     project = trials.prepare(workshop.project(), iterations=2, save_every=2)
     project.options['val'].update(val_freq=1000)
     project.run()
@@ -77,7 +74,7 @@ def full_disks(workshop: Workshop) -> Iterator[trials.Outcome]:
 
 
 def every_fault(workshop: Workshop, count: int) -> dict[str, Callable[[], Iterable[trials.Outcome]]]:
-    """What can be tried, by the name that it has in the table."""
+    """List what can be tried, by the name that it has in the table."""
     few = max(1, count // 6)
     return {
         'SIGKILL at a random moment, one process, folders': lambda: kills(workshop, count - 2 * few),
@@ -124,7 +121,7 @@ def main() -> None:
     parser.add_argument('--kills', type=int, default=30, help='how often runs are killed (default 30)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', default='', metavar='WORD')
-    parser.add_argument('--out', type=Path, default=ROOT / 'benchmarks' / 'faults.md')
+    parser.add_argument('--out', type=Path, default=OUT)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         earlier = args.out.read_text() if args.out.is_file() else ''

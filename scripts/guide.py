@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from dinoir_plugin import Restorer
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.imaging.image_file import DecodedImage
 from dinoir_plugin.restore.comparison import comparison
+from dinoir_plugin.restore.restorer import Restorer
 
 CHECKPOINT = Path('experiments/dinoir_quickstart/models/net_g_latest.pth')
 NOISE = 25
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def screenshot(browser: str, checkpoint: Path, image: np.ndarray, path: Path) -> None:
-    """The web page with a restored image."""
+    """Write a screenshot of the web page with a restored image."""
     from playwright.sync_api import sync_playwright
 
     from dinoir_plugin.restore.demo import build_page

@@ -7,34 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
-from tests.project import Project, make_images
+from dinoir_plugin.core import network_file
+from dinoir_plugin.testing.project import TINY_BACKBONE, TINY_ENCODER, TINY_NETWORK, Project, make_images
 
 # each worker of pytest-xdist has one core
 if 'PYTEST_XDIST_WORKER' in os.environ:
     torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / 'golden'
-# a DINOv2 of four narrow blocks with random weights
-TINY_ENCODER = {
-    'name': 'vit_small_patch14_dinov2',
-    'weights': 'random',
-    'layers': {'shallow': 0, 'medium': 1, 'deep': 3},
-    'model_args': {'embed_dim': 48, 'depth': 4, 'num_heads': 3, 'init_values': 1.0},
-}
-TINY_BACKBONE = {
-    'type': 'Restormer',
-    'dim': 8,
-    'num_blocks': [1, 1, 1, 1],
-    'num_refinement_blocks': 1,
-    'heads': [1, 2, 4, 8],
-}
-TINY_NETWORK = {
-    'backbone': TINY_BACKBONE,
-    'encoder': TINY_ENCODER,
-    'guide_at': ['encoder_level*', 'latent', 'decoder_level*'],
-    'psf': {'dim': 16},
-}
 
 
 @pytest.fixture(scope='session')
@@ -66,7 +48,7 @@ def network_options():
 
 @pytest.fixture(scope='session')
 def images(tmp_path_factory):
-    """See :func:`tests.project.make_images`."""
+    """See :func:`dinoir_plugin.testing.project.make_images`."""
     return make_images(tmp_path_factory.mktemp('images'))
 
 
@@ -119,6 +101,41 @@ def tiny_run(network_options):
         }
 
     return options
+
+
+@pytest.fixture(scope='session')
+def network():
+    """A guided Restormer, its weights so strong that wrong guidance, a wrong tile or a wrong channel shows."""
+    import basicsr  # noqa: F401 - fills the registries
+
+    from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+
+    torch.manual_seed(0)
+    net = DINOIRArch(**copy.deepcopy(TINY_NETWORK)).eval()
+    for parameter in net.parameters():
+        parameter.data.mul_(1.3)
+    return net
+
+
+@pytest.fixture(scope='session')
+def checkpoint(network, tmp_path_factory):
+    """A file with :func:`network`'s weights as the averaged ones, and zeros as those that were trained."""
+    path = tmp_path_factory.mktemp('checkpoint') / 'net_g_4.pth'
+    states = {'params': {k: torch.zeros_like(v) for k, v in network.state_dict().items()},
+              'params_ema': network.state_dict()}
+    options = {'type': 'DINOIRArch', **TINY_NETWORK}
+    about = network_file.Description(
+        options, {'encoder': network.encoder.fingerprint}, name='tiny', iteration=4, tasks=['rain', 'fog'],
+        patch_size=32,
+    )  # fmt: skip
+    network_file.write(path, network_file.NetworkFile(states, about))
+    return path
+
+
+@pytest.fixture(scope='session')
+def photo():
+    """(100, 120, 3), uint8, RGB."""
+    return np.ascontiguousarray(data.astronaut()[:100, 100:220])
 
 
 def relative_error(value, reference):

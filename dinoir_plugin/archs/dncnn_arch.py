@@ -16,7 +16,7 @@ from dinoir_plugin.nn.conv_stack import conv_stack
 
 @ARCH_REGISTRY.register(suffix='basicsr')
 class DnCNN(nn.Module):
-    """Residual learning: convolutions in a row give the noise, ``restored = x - model(x)``.
+    """Denoise by residual learning: convolutions in a row give the noise, ``restored = x - model(x)``.
 
     The defaults are the paper's network for one noise level, in colour. KAIR's released weights have their batch norms
     merged into the convolutions: ``act_mode: R``, with ``nb: 20`` for the blind ones (``dncnn_color_blind.pth``).

@@ -21,7 +21,7 @@ NORMAL_MEDIAN = 0.6745
 
 @ARCH_REGISTRY.register(suffix='basicsr')
 class FFDNet(nn.Module):
-    """Convolutions at half the size that are told the noise level.
+    """Denoise with convolutions at half the size that are told the noise level.
 
     ``restored = shuffle(model([unshuffle(x), sigma]))``: the image's four half-size parts and a map of the noise
     level go in, the four parts of the result come out. The defaults are the paper's network for colour; for grey
@@ -71,7 +71,7 @@ class FFDNet(nn.Module):
 
 
 def estimate_sigma(image: Tensor) -> Tensor:
-    """The standard deviation of white noise in images (Donoho and Johnstone, Biometrika 1994, section 4.2).
+    """Estimate the standard deviation of white noise in images (Donoho and Johnstone, Biometrika 1994, section 4.2).
 
     ``median(|d|) / 0.6745`` over the diagonal details ``d = (a - b - c + e) / 2`` of the Haar transform, ``a, b``
     above ``c, e`` in squares of 2x2 pixels; the channels' values averaged. Few details come from edges, and the median
@@ -96,7 +96,7 @@ def estimate_sigma(image: Tensor) -> Tensor:
 
 
 def _for_each(sigma: float | Tensor, x: Tensor) -> Tensor:
-    """The noise level of each image of ``x``, (B,)."""
+    """Give the noise level of each image of ``x``, (B,)."""
     if not isinstance(sigma, Tensor):
         if not 0 <= sigma <= 1:  # NaN is no level either
             scale = f'the scale of the images (25 of 255 is {25 / 255:.3f})'

@@ -29,7 +29,7 @@ NORM_EPS = 1e-6
 
 
 class NAFBlock(UsesStatistics):
-    """Two residual branches without activation functions: a gate is the product of two halves (SimpleGate).
+    """Add two branches without activation functions: a gate is the product of two halves (SimpleGate).
 
     The first branch is a 1x1, a depthwise 3x3, the gate, simplified channel attention (SCA) and a 1x1; the second a
     1x1, the gate and a 1x1. ``beta`` and ``gamma`` scale the branches, a number for each channel.
@@ -49,7 +49,7 @@ class NAFBlock(UsesStatistics):
         self.gamma = nn.Parameter(torch.zeros(1, dim, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same, channels_last in and out."""
+        """Change (B, C, H, W), channels_last in and out."""
         x = x.permute(0, 2, 3, 1)
         if self.window_share is None and works_in_strips(x, factor=2):
             return self._in_strips(x).permute(0, 3, 1, 2)
@@ -79,7 +79,7 @@ class NAFBlock(UsesStatistics):
         return F.linear(_gate(pointwise(self.conv4, self.norm2(x))), *_scaled(self.conv5, self.gamma))
 
     def _attended(self, gated: Tensor) -> Tensor:
-        """Beta * conv3(SCA(gated)), (B, H, W, C): the attention scales the columns of each image's own weight."""
+        """Compute ``beta * conv3(SCA(gated))``, (B, H, W, C): attention scales the columns of each image's weight."""
         batch, height, width, dim = gated.shape
         attention = F.linear(gated.mean(dim=(1, 2)), self.sca[1].weight.flatten(1), self.sca[1].bias)
         weight, bias = _scaled(self.conv3, self.beta)
@@ -94,7 +94,7 @@ def _gate(x: Tensor) -> Tensor:
 
 
 def _scaled(conv: Any, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight (as a matrix) and bias of a 1x1 convolution whose outputs are scaled channel by channel."""
+    """Give weight (as a matrix) and bias of a 1x1 convolution whose outputs are scaled channel by channel."""
     scale = scale.flatten()
     return conv.weight.flatten(1) * scale[:, None], conv.bias * scale
 
@@ -106,7 +106,7 @@ class _Upsample(nn.Sequential):
 
 @ARCH_REGISTRY.register(suffix='basicsr')
 class NAFNet(nn.Module):
-    """NAFNet with the authors' constructor and parameter names.
+    """Restore with NAFNet, with the authors' constructor and parameter names.
 
     Args:
         img_channel: Channels of input and output.

@@ -21,7 +21,7 @@ from dinoir_plugin.nn.restormer_blocks import Levels, RestormerEncoder, check_re
 
 
 class PromptGenerator(UsesStatistics):
-    """A prompt for a feature: ``conv3x3(resize(sum_n w_n P_n))`` with ``w = softmax(linear(mean(x)))``.
+    """Make a prompt for a feature: ``conv3x3(resize(sum_n w_n P_n))`` with ``w = softmax(linear(mean(x)))``.
 
     With local statistics each window gets the prompt that an image of its size would get, and the convolution sees
     them all.
@@ -40,7 +40,7 @@ class PromptGenerator(UsesStatistics):
         self.conv3x3 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, feature_dim, H, W) to (B, dim, H, W), channels_last in and out."""
+        """Take (B, feature_dim, H, W) to (B, dim, H, W), channels_last in and out."""
         dim = self.prompt_param.shape[2]
         prompt = self.over_windows(x.permute(0, 2, 3, 1), dim, lambda part, window: self._mixed(part))
         return self.conv3x3(prompt.permute(0, 3, 1, 2))
@@ -55,7 +55,7 @@ class PromptGenerator(UsesStatistics):
 
 @ARCH_REGISTRY.register(suffix='basicsr')
 class PromptIR(RestormerEncoder):
-    """PromptIR with the authors' constructor and parameter names.
+    """Restore with PromptIR, with the authors' constructor and parameter names.
 
     The release holds six layers that no forward pass reaches, ``chnl_reduce1`` to ``3`` and ``reduce_noise_channel_1``
     to ``3``. They are here so that state dicts fit in both directions, and frozen (``requires_grad`` False), because
@@ -117,7 +117,7 @@ class PromptIR(RestormerEncoder):
     def _add_prompts(
         self, dim: int, levels: Levels, prompt_dims: Sequence[int], sizes: Sequence[int], count: int
     ) -> None:
-        """For each feature on the way up its prompt, a block for the two together, and a 1x1 to what goes up."""
+        """Add for each feature on the way up its prompt, a block for the two together, and a 1x1 to what goes up."""
         width1, width2, width3 = (width + prompt for width, prompt in zip((dim * 2, dim * 4, dim * 8), prompt_dims))
         if any(width % levels.heads[2] for width in (width1, width2, width3)):
             expected = f'expected heads[2] to divide the widths of features with prompts, {width1}, {width2}, {width3}'
@@ -133,7 +133,7 @@ class PromptIR(RestormerEncoder):
         self.reduce_noise_level3 = nn.Conv2d(width3, dim * 4, 1, bias=levels.bias)
 
     def _add_unused(self, dim: int, prompt_dims: Sequence[int], bias: bool) -> None:
-        """The release's layers that nothing calls, frozen."""
+        """Add the release's layers that nothing calls, frozen."""
 
         def frozen(width: int, out: int) -> nn.Conv2d:
             return nn.Conv2d(width, out, 1, bias=bias).requires_grad_(False)

@@ -17,7 +17,7 @@ from dinoir_plugin.nn.restormer_blocks import Levels, RestormerEncoder, check_re
 
 @ARCH_REGISTRY.register(suffix='basicsr')
 class Restormer(RestormerEncoder):
-    """Restormer with the authors' constructor and parameter names.
+    """Restore with Restormer, with the authors' constructor and parameter names.
 
     Args:
         inp_channels: Channels of the input.

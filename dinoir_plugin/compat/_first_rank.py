@@ -6,5 +6,5 @@ import os
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that speaks; known from the launcher's environment before torch knows it."""
+    """Tell whether this process is the one that speaks, from the launcher's environment: torch knows it later."""
     return os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0'

@@ -21,7 +21,7 @@ INSTALLED = frozenset({'site-packages', 'dist-packages'})
 
 
 def is_installed(path: str | Path) -> bool:
-    """Whether a path lies where pip installs packages."""
+    """Tell whether a path lies where pip installs packages."""
     return not INSTALLED.isdisjoint(Path(path).parts)
 
 
@@ -49,12 +49,12 @@ def place(opt: dict[str, Any], root_path: str, base: str | None, is_train: bool)
 
 
 def relocated(path: str, root: Path) -> str:
-    """A path below ``root`` as the same path below the working directory; any other path as it is."""
+    """Move a path below ``root`` to below the working directory; leave any other path as it is."""
     return str(Path.cwd() / Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
 
 
 def mend() -> bool:
-    """Have the functions that make TensorBoard's folder keep out of site-packages."""
+    """Keep the functions that make TensorBoard's folder out of site-packages."""
     import basicsr
     from basicsr.utils import logger, misc
 

@@ -11,13 +11,13 @@ from dinoir_plugin.compat._replace import is_ours
 
 
 class Failure(NamedTuple):
-    """Stands in the queue where the error came."""
+    """Stand in the queue where the error came."""
 
     error: Exception
 
 
 def run(self: Any) -> None:
-    """The thread: batches, then None; or batches, then a Failure."""
+    """Fill the queue, in a thread: batches, then None; or batches, then a Failure."""
     try:
         for item in self.generator:
             self.queue.put(item)
@@ -28,7 +28,7 @@ def run(self: Any) -> None:
 
 
 def next_item(self: Any) -> Any:
-    """The next batch, or the error that came in its place."""
+    """Give the next batch, or raise the error that came in its place."""
     item = self.queue.get()
     if isinstance(item, Failure):
         raise item.error

@@ -17,7 +17,7 @@ GONE = 'torchvision.transforms.functional_tensor'
 
 
 class _FunctionalTensor(MetaPathFinder, Loader):
-    """Finder and loader of the stand-in module."""
+    """Find and load the stand-in module."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -34,7 +34,7 @@ class _FunctionalTensor(MetaPathFinder, Loader):
 
 
 def mend() -> bool:
-    """Offer the stand-in; returns False where it stands there already."""
+    """Offer the stand-in; return False where it stands there already."""
     if any(isinstance(finder, _FunctionalTensor) for finder in sys.meta_path):
         return False
     sys.meta_path.append(_FunctionalTensor())

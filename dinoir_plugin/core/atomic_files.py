@@ -61,7 +61,7 @@ def write_atomic(path: str | Path, data: bytes | memoryview) -> None:
 
 
 def save_atomic(path: str | Path, content: Any) -> None:
-    """``torch.save`` by way of :func:`write_atomic`."""
+    """Save as ``torch.save`` does, by way of :func:`write_atomic`."""
     import torch
 
     buffer = io.BytesIO()
@@ -70,7 +70,7 @@ def save_atomic(path: str | Path, content: Any) -> None:
 
 
 def load_verified(path: str | Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU, without running code from it, and with every checksum looked at.
+    """Load what ``torch.save`` wrote, on the CPU, without running code from it, and check every checksum.
 
     Raises:
         FileError: It is missing, cut off, changed since it was written, or holds more than tensors and plain values.
@@ -97,7 +97,7 @@ def load_verified(path: str | Path) -> Any:
 
 
 def _keep_name(folder: Path) -> None:
-    """Have a folder's list of names on the disk; not every system can."""
+    """Write a folder's list of names to the disk, on systems that can."""
     if os.name == 'posix':
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Constraint:
-    """A condition on values of the right type; everything is allowed by default."""
+    """Restrict values of the right type; everything is allowed by default."""
 
     def converted(self, value: Any) -> Any:
         """Give the value that is meant, before its type is looked at."""
@@ -30,7 +30,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class AtLeast(Constraint):
-    """Numbers from ``low`` up."""
+    """Allow numbers from ``low`` up."""
 
     low: float
 
@@ -45,7 +45,7 @@ class AtLeast(Constraint):
 
 @dataclass(frozen=True)
 class From(AtLeast):
-    """Whole numbers from ``low`` up that may be written as floats: BasicSR's files have ``!!float 5e3``."""
+    """Allow whole numbers from ``low`` up that may be written as floats: BasicSR's files have ``!!float 5e3``."""
 
     low: float = -math.inf
 
@@ -60,7 +60,7 @@ class From(AtLeast):
 
 @dataclass(frozen=True)
 class Above(Constraint):
-    """Numbers larger than ``low``."""
+    """Allow numbers larger than ``low``."""
 
     low: float
 
@@ -74,24 +74,8 @@ class Above(Constraint):
 
 
 @dataclass(frozen=True)
-class Between(Constraint):
-    """Numbers from ``low`` to ``high``, both allowed."""
-
-    low: float
-    high: float
-
-    def allows(self, value: Any) -> bool:
-        """Tell whether it is inside."""
-        return bool(self.low <= value <= self.high)
-
-    def words(self, kind: str) -> str:
-        """Say both bounds."""
-        return f'{kind} from {self.low:g} to {self.high:g}'
-
-
-@dataclass(frozen=True)
 class Words(Constraint):
-    """Other words for what is expected."""
+    """Give other words for what is expected."""
 
     text: str
 
@@ -102,7 +86,7 @@ class Words(Constraint):
 
 @dataclass(frozen=True)
 class Filled(Constraint):
-    """Lists and blocks that are not empty; with other words for what is expected, or none."""
+    """Allow lists and blocks that are not empty, with other words for what is expected or none."""
 
     text: str = ''
 
@@ -116,7 +100,7 @@ class Filled(Constraint):
 
 
 class FolderName(Constraint):
-    """Names of runs, data sets and tasks, which become one folder of a path and must not lead out of it."""
+    """Allow names of runs, data sets and tasks: each becomes one folder of a path and must not lead out of it."""
 
     def allows(self, value: Any) -> bool:
         """Tell whether it names one folder."""
@@ -128,7 +112,7 @@ class FolderName(Constraint):
 
 
 class BareOff(Constraint):
-    """Words of which one is ``off``, which YAML 1.1 reads as false where it stands bare."""
+    """Take false for ``off``: YAML 1.1 reads it so where it stands bare."""
 
     def converted(self, value: Any) -> Any:
         """Give ``off`` for false."""

@@ -11,7 +11,7 @@ import torch
 
 
 def machine() -> dict[str, Any]:
-    """Processor, threads and versions."""
+    """Tell processor, threads and versions."""
     model = platform.processor() or platform.machine()
     if Path('/proc/cpuinfo').is_file():
         lines = Path('/proc/cpuinfo').read_text().splitlines()

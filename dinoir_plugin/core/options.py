@@ -43,7 +43,7 @@ def option(description: str, default: Any = None, *, required: bool | str = Fals
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Block:
-    """What builds a registered class."""
+    """Hold what builds a registered class."""
 
     type: str = option('Name under which it is registered.', required=True)
     arguments: Mapping[str, Any] = option('Arguments of that class.', keys='*')
@@ -262,7 +262,7 @@ def _is_leaf(base: Any, value: Any) -> bool:
 
 
 def _is_readable(kind: Any) -> bool:
-    """Whether the reader understands an annotation; constructors have others, too."""
+    """Tell whether the reader understands an annotation; constructors have others, too."""
     base, _ = _taken_apart(kind)
     if get_origin(base) is Mapping:
         return True

@@ -12,7 +12,7 @@ import torch
 
 
 def capture() -> dict[str, Any]:
-    """The states of torch's, numpy's and Python's generators, in types that a checkpoint may hold."""
+    """Give the states of torch's, numpy's and Python's generators, in types that a checkpoint may hold."""
     kind, keys, *rest = cast(tuple[str, Any, int, int, float], np.random.get_state(legacy=True))
     state: dict[str, Any] = {
         'torch': torch.get_rng_state(),
@@ -36,7 +36,7 @@ def restore(state: Mapping[str, Any]) -> None:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """While open, random numbers may be drawn; afterwards it is as if none had been."""
+    """Put the random state back at the end, as if nothing had been drawn inside."""
     state = capture()
     try:
         yield

@@ -7,21 +7,23 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def world_size() -> int:
-    """How many ranks there are."""
+    """Give the world size: how many ranks there are."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """This rank, from 0."""
+    """Give this process's rank, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def gather(value: Any) -> list[Any]:
-    """Every rank's value, in their order, on all ranks, which call this together. Values have to be picklable."""
+    """Collect the values of all ranks, in their order, on each; all ranks call this together.
+
+    Values have to be picklable.
+    """
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -30,7 +32,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
-    """Which of the flags is set on at least one rank; all ranks call this together, with as many flags."""
+    """Tell of each flag whether it is set on at least one rank; all ranks call this together, with as many flags."""
     if world_size() == 1:
         return list(flags)
     tensor = torch.tensor(flags, dtype=torch.uint8, device=device)
@@ -39,13 +41,12 @@ def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
 
 
 def share_statistics(network: nn.Module) -> None:
-    """Give all ranks the first one's running statistics of batch norms, which each takes over its own samples.
+    """Give all ranks the running statistics of the first one's batch norms.
 
-    All ranks call this together. Without it they would validate different networks.
+    All ranks call this together. Each took them over its own samples, so without this they would validate different
+    networks.
     """
-    if world_size() == 1:
-        return
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            for statistics in module.buffers(recurse=False):
-                distributed.broadcast(statistics, 0)
+    if world_size() > 1:
+        from timm.utils import distribute_bn  # here: most programs that import BasicSR have no use for timm
+
+        distribute_bn(network, world_size())

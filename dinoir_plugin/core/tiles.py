@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Tile(NamedTuple):
-    """Where a tile lies in its image; all in pixels of the image, or all in steps of a feature.
+    """Hold where a tile lies in its image; all in pixels of the image, or all in steps of a feature.
 
     Attributes:
         top: Rows above it.
@@ -30,7 +30,7 @@ class Tile(NamedTuple):
     image_width: int
 
     def in_steps(self, height: int, width: int) -> Tile:
-        """The same place in steps of a feature that is ``height`` by ``width`` for the tile.
+        """Give the same place in steps of a feature that is ``height`` by ``width`` for the tile.
 
         Raises:
             ValueError: The tile's borders are no borders of the feature.
@@ -44,7 +44,7 @@ class Tile(NamedTuple):
         return Tile(top, left, height, width, image_height, image_width)
 
     def part(self, inner: Tile) -> Tile:
-        """Where ``inner``, a window of this tile, lies in the image; both in the same steps."""
+        """Give the place in the image of ``inner``, a tile of this tile; both in the same steps."""
         return self._replace(
             top=self.top + inner.top, left=self.left + inner.left, height=inner.height, width=inner.width
         )
@@ -59,7 +59,7 @@ def check_tile(tile: int, overlap: int) -> None:
 def tiles(
     height: int, width: int, tile: int, overlap: int, multiple: int = 1
 ) -> Iterator[tuple[Tile, Tensor, Tensor]]:
-    """The tiles of an image, each with weights of its rows and columns; their products add up to 1 at each pixel."""
+    """Share an image out to tiles, with weights of rows and columns whose products add up to 1 at each pixel."""
     columns = axis_weights(width, tile, overlap, multiple)
     for top, row_weights in axis_weights(height, tile, overlap, multiple):
         for left, column_weights in columns:
@@ -68,12 +68,12 @@ def tiles(
 
 
 def slices(window: Tile) -> tuple[slice, slice]:
-    """Its rows and columns."""
+    """Give the rows and columns of a tile."""
     return slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
 
 
 def axis_weights(side: int, tile: int, overlap: int, multiple: int = 1) -> list[tuple[int, Tensor]]:
-    """Where tiles start along one axis, and the weight of each of their pixels there.
+    """Tell where tiles start along one axis, and the weight of each of their pixels there.
 
     Returns:
         A start and a tensor of min(side, tile) weights for each tile; the weights of all tiles add up to 1 at each

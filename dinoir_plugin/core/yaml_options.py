@@ -20,7 +20,7 @@ _SafeLoader: Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 
 
 class OptionsLoader(_SafeLoader):
-    """PyYAML's safe loader with OrderedDict for mappings, refusing a key that stands twice."""
+    """Load as PyYAML's safe loader, with OrderedDict for mappings, and refuse a key that stands twice."""
 
     def ordered_mapping(self, node: MappingNode) -> OrderedDict[Any, Any]:
         """Build one mapping; ``<<`` merges are resolved, and may be overridden as YAML allows."""
@@ -51,7 +51,7 @@ class OptionsLoader(_SafeLoader):
 
 
 class GlanceLoader(_SafeLoader):
-    """PyYAML's safe loader that overlooks what it does not know: for a glance at options that the host may read."""
+    """Load as PyYAML's safe loader and overlook unknown tags: for a glance at options that the host may read."""
 
 
 def _overlook(loader: Any, suffix: str, node: Node) -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 
+from dinoir_plugin.core.constraints import AtLeast, Filled
 from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.core.option_checks import choice, integer, join, mapping, number_range
-from dinoir_plugin.data.degradation_base import QUANTISE, Context, Degradation, quantised
-from dinoir_plugin.data.patches import BORDERS
+from dinoir_plugin.core.options import join, read
+from dinoir_plugin.data.degradation_base import Context, Degradation, Quantise, Range, Within, ends, quantised
 from dinoir_plugin.data.weather import Haze, RainStreaks
 from dinoir_plugin.imaging.decoding import FloatArray
 
 
 class GaussianNoise(Degradation):
-    """Additive white Gaussian noise, independent in every pixel and channel.
+    """Add white Gaussian noise, independent in every pixel and channel.
 
     The noise of the blind denoising literature (Zhang et al., DnCNN, IEEE TIP 2017) and of all-in-one restoration
     (Li et al., AirNet, CVPR 2022; Potlapalli et al., PromptIR, NeurIPS 2023).
@@ -30,9 +31,9 @@ class GaussianNoise(Degradation):
             their figures. ``none`` leaves floats, not clipped: the range is then unbounded, as in Restormer and KAIR.
     """
 
-    def __init__(self, sigma: float | Sequence[float], quantise: str = 'round') -> None:
-        self.sigma = number_range(sigma, 'sigma', low=0)
-        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
+    def __init__(self, sigma: Annotated[Range, Within(0)], quantise: Quantise = 'round') -> None:
+        self.sigma = ends(sigma)
+        self.quantise = quantise
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Add noise; see `Degradation.apply` and ``quantise`` for the range."""
@@ -44,7 +45,7 @@ class GaussianNoise(Degradation):
 
 
 class GaussianBlur(Degradation):
-    """Isotropic Gaussian blur, the defocus-like blur of the paper's four-task setting.
+    """Blur by an isotropic Gaussian, the defocus-like blur of the paper's four-task setting.
 
     Args:
         kernel_size: Side of the square kernel in pixels, odd; the Gaussian is cut there and made to sum to 1.
@@ -60,19 +61,19 @@ class GaussianBlur(Degradation):
 
     def __init__(
         self,
-        kernel_size: int,
-        sigma: float | Sequence[float],
-        quantise: str = 'round',
-        border: str = 'mirror',
+        kernel_size: Annotated[int, AtLeast(1)],
+        sigma: Annotated[Range, Within(0, above_low=True)],
+        quantise: Quantise = 'round',
+        border: Literal['mirror', 'replicate', 'wrap'] = 'mirror',
     ) -> None:
-        self.kernel_size = integer(kernel_size, 'kernel_size', low=1)
-        if self.kernel_size % 2 == 0:
+        self.kernel_size = kernel_size
+        if kernel_size % 2 == 0:
             raise OptionsError('kernel_size', f'expected an odd number, got {kernel_size}',
                                f'Take {kernel_size - 1} or {kernel_size + 1}')
-        self.sigma = number_range(sigma, 'sigma', low=0, above_low=True)
-        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
-        self.border = choice(border, 'border', list(BORDERS))
-        self.margin = self.kernel_size // 2
+        self.sigma = ends(sigma)
+        self.quantise = quantise
+        self.border = border
+        self.margin = kernel_size // 2
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Blur; the outermost ``margin`` pixels of the result are not to be used. See `Degradation.apply`."""
@@ -108,6 +109,7 @@ def build_degradations(options: object, path: str) -> list[Degradation]:
 
 
 def _build(options: object, path: str) -> Degradation:
-    parameters = mapping(options, path)
-    kind = choice(parameters.pop('type', None), join(path, 'type'), list(DEGRADATIONS))
-    return construct(DEGRADATIONS[kind], path, parameters)
+    parameters = read(Annotated[Mapping[str, Any], Filled()], options, path)
+    kind = read(Literal[tuple(DEGRADATIONS)], parameters.pop('type', None), join(path, 'type'))
+    made: Degradation = construct(DEGRADATIONS[kind], path, parameters)
+    return made

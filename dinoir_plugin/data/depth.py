@@ -11,7 +11,6 @@ import numpy as np
 from dinoir_plugin.data.sources import IMAGE_SUFFIXES, FolderSource
 from dinoir_plugin.imaging.decoding import Array, FloatArray
 
-DEPTH_KINDS = ('depth', 'disparity')
 DEPTH_SUFFIXES = ('.npy', *IMAGE_SUFFIXES)
 
 # Disparities near zero would put one pixel at infinity and, after scaling, everything else at the camera.
@@ -19,7 +18,7 @@ _FAR_PERCENTILE = 1.0
 
 
 class DepthSource(FolderSource):
-    """A folder of depth maps: one-channel images of 8 or 16 bits, or .npy arrays of shape (H, W).
+    """Read a folder of depth maps: one-channel images of 8 or 16 bits, or .npy arrays of shape (H, W).
 
     Args:
         root: The folder.
@@ -32,7 +31,7 @@ class DepthSource(FolderSource):
         self.kind = kind
 
     def size(self, number: int) -> tuple[int, int]:
-        """Height and width from the file's header."""
+        """Read height and width from the file's header."""
         path = self.path(number)
         if not path.lower().endswith('.npy'):
             return super().size(number)
@@ -42,7 +41,7 @@ class DepthSource(FolderSource):
         return shape[0], shape[1]
 
     def depth(self, number: int) -> FloatArray:
-        """A depth map as `Context.depth` wants it: float32, shape (H, W), range (0, 1], 1 is farthest."""
+        """Read a depth map as `Context.depth` wants it: float32, shape (H, W), range (0, 1], 1 is farthest."""
         return scale_depth(decode_depth(self.read(number), self.path(number)), self.kind, self.path(number))
 
 

@@ -27,7 +27,7 @@ _Result = TypeVar('_Result')
 
 
 class Decoded(NamedTuple):
-    """What is known of a decoded file.
+    """Hold what is known of a decoded file.
 
     Attributes:
         size: Height and width.
@@ -39,7 +39,7 @@ class Decoded(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What a look at all items of a task found.
+    """Hold what a look at all items of a task found.
 
     Attributes:
         smallest, largest: Sizes of the clean images by their number of pixels; None where none can be read.
@@ -108,7 +108,7 @@ def refuse_bad(task: Task, found: Survey) -> None:
 
 
 def decode_first(task: Task) -> list[Decoded]:
-    """Decode the files of a task's first item; an OptionsError where that fails."""
+    """Decode the files of a task's first item; raise an OptionsError where that fails."""
     try:
         return [_decode(source, number) for source, number in _files(task, 0)]
     except (OSError, ValueError) as error:
@@ -138,7 +138,7 @@ def decode_all(tasks: Iterable[Task]) -> dict[str, Decoded | str]:
 
 
 def size_in(decoded: Mapping[str, Decoded | str]) -> Callable[[Source, int], Size]:
-    """What `survey` takes as ``look``, from what `decode_all` found."""
+    """Make what `survey` takes as ``look``, from what `decode_all` found."""
 
     def look(source: Source, number: int) -> Size:
         found = decoded[source.path(number)]
@@ -150,7 +150,7 @@ def size_in(decoded: Mapping[str, Decoded | str]) -> Callable[[Source, int], Siz
 
 
 def kinds_in(decoded: Mapping[str, Decoded | str], task: Task) -> list[str]:
-    """The kinds (see `Decoded`) that a task's files have, each once, in order."""
+    """List the kinds (see `Decoded`) that a task's files have, each once, in order."""
     found = [decoded[source.path(number)] for item in range(len(task)) for source, number in _files(task, item)]
     return sorted({entry.kind for entry in found if isinstance(entry, Decoded)})
 
@@ -161,7 +161,7 @@ def _spread(pool: Executor, work: Callable[[_Item], _Result], items: Sequence[_I
 
 
 def _files(task: Task, item: int) -> list[tuple[Source, int]]:
-    """The files of an item, the clean one first."""
+    """List the files of an item, the clean one first."""
     pair = task.pairs[item]
     files = ((task.gt, pair.gt), (task.lq, pair.lq), (task.depth, pair.depth))
     return [(source, number) for source, number in files if source is not None and number is not None]
@@ -170,7 +170,7 @@ def _files(task: Task, item: int) -> list[tuple[Source, int]]:
 def _look_at(
     task: Task, item: int, least: int, look: Callable[[Source, int], Size]
 ) -> tuple[Size | None, list[str]]:
-    """Size of an item's clean image, None where it cannot be read, and what is wrong with the item's files."""
+    """Give the size of an item's clean image, None where it cannot be read, and what is wrong with the item's files."""
     size: Size | None = None
     problems: list[str] = []
     gt_path = task.gt.path(task.pairs[item].gt)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,104 +16,75 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
-from dinoir_plugin.core.errors import OptionsError, is_folder_name, reject_unknown
-from dinoir_plugin.core.option_checks import choice, flag, integer, mapping, positive
+from dinoir_plugin.core.constraints import FolderName
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.options import read
 from dinoir_plugin.data.image_check import check_tasks
+from dinoir_plugin.data.options import BatchSize, DatasetOptions, Side, TaskOptions
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, sample_rng, shuffled_order
 from dinoir_plugin.data.task import AVERAGE, Sample, Task
 from dinoir_plugin.imaging.decoding import Array, FloatArray
 
-# Some are read by BasicSR's loader and prefetchers only. io_backend and use_shuffle are accepted because BasicSR's own
-# files have them; the first says what the folders' names say already, the second is read by nobody in BasicSR either.
-DATASET_KEYS = (
-    'name', 'type', 'phase', 'tasks', 'gt_size', 'use_hflip', 'use_rot', 'stages', 'seed', 'scale',
-    'batch_size_per_gpu', 'num_worker_per_gpu', 'dataset_enlarge_ratio', 'prefetch_mode', 'num_prefetch_queue',
-    'pin_memory', 'persistent_workers', 'io_backend', 'use_shuffle', 'done_iters', 'sampling', 'on_error',
-)  # fmt: skip
-STAGE_KEYS = ('iters', 'batch_size_per_gpu', 'gt_size')
-PHASES = ('train', 'val', 'test')
-SAMPLINGS = ('balanced', 'proportional')
-ON_ERROR = ('stop', 'skip')
-
 
 @DATASET_REGISTRY.register()
 class MixedDegradationDataset(Dataset[dict[str, Any]]):
-    """Images of several tasks, degraded on the way or read in pairs.
+    """Give images of several tasks, degraded on the way or read in pairs.
 
     An item is a dict with ``lq`` and ``gt`` (float32 tensors of shape (3, H, W), order RGB, range [0, 1]; ``lq`` may
     leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name.
 
-    In training an item's number is its place in the whole run: task, image, window, turn and degradation are a
+    In training an item's number is its place in the whole run: task, image, crop, turn and degradation are a
     function of ``seed`` and that number alone, and numbers beyond ``len(dataset)`` go on to the next pass over the
     images. Every image of a task comes once in a pass, in an order that changes from pass to pass. In validation
     and tests items come task by task as whole images, and random numbers follow from ``seed`` and file name.
 
     Args:
-        opt: The data set's options, not changed.
-            tasks (dict): Name to block. A block has ``dataroot_gt`` (folder or LMDB); ``dataroot_lq`` or
-                ``degradation`` (see `degradations`; a list is applied in order); and at choice ``meta_info_file``
-                (names in the first word of its lines), ``weight`` (share of the samples, default 1); for pairs
-                ``pairing`` (``name`` or ``reside``) and ``filename_tmpl``; for haze ``dataroot_depth`` and
-                ``depth_kind`` (``depth`` or ``disparity``).
-            sampling (str): ``balanced`` (default): every task has the same share of the samples, times its ``weight``.
-                ``proportional``: as many as its images, times its ``repeat`` (the literature's repeat factors) and
-                ``weight``.
-            on_error (str): What training does about a file that cannot be used: ``stop`` (default) or ``skip``, which
-                logs a line for it and takes the task's next image instead.
-            phase (str): ``train``, ``val`` or ``test``; set by BasicSR. Default ``train``.
-            gt_size (int): Side of the training patches.
-            use_hflip, use_rot (bool): BasicSR's turns, default true.
-            batch_size_per_gpu (int), dataset_enlarge_ratio (number): As in BasicSR.
-            stages (list): Blocks with ``iters`` and at choice ``batch_size_per_gpu`` and ``gt_size``.
-            seed (int): Default 0; BasicSR's ``manual_seed`` where the file gives that.
-            done_iters (int): Where a resumed run goes on; set by the plugin.
+        opt: The data set's options, not changed; see :class:`~dinoir_plugin.data.options.DatasetOptions`.
 
     Attributes:
         opt: A copy of the options, as BasicSR's models expect.
         tasks: The names of the tasks, in order.
         stages: The parts of a training run; empty without a batch size, and in validation.
+        provides: The keys of an item.
     """
+
+    provides: ClassVar[frozenset[str]] = frozenset({'lq', 'gt', 'task', 'lq_path', 'gt_path'})
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
         self.opt = deepcopy(dict(opt))
-        reject_unknown(self.opt, DATASET_KEYS, '')
-        self.phase = self.opt.get('phase', 'train')
-        if self.phase not in PHASES:
-            raise OptionsError('phase', f'expected one of {", ".join(PHASES)}, got {self.phase!r}')
-        self.is_training = self.phase == 'train'
-        self.seed = integer(self.opt.get('seed') or 0, 'seed', low=0)
-        self._tasks = _read_tasks(self.opt.get('tasks'))
+        options = read(DatasetOptions, self.opt)
+        self.is_training = options.phase == 'train'
+        self.seed = options.seed or 0
+        self._tasks = _make_tasks(options.tasks)
         self.tasks = [task.name for task in self._tasks]
         self._ends = list(accumulate(len(task) for task in self._tasks))
-        self._cycle = TaskCycle(self._read_shares())
+        self._cycle = TaskCycle(self._read_shares(options.sampling == 'proportional'))
         self._length = self._ends[-1]
         self.stages: list[Stage] = []
         self._reported: set[tuple[str, int]] = set()
         if self.is_training:
-            self._read_training_options()
+            self._read_training_options(options)
             self._length = self._cycle.epoch_length([len(task) * task.repeat for task in self._tasks])
 
-    def _read_shares(self) -> list[float]:
-        proportional = choice(self.opt.get('sampling', 'balanced'), 'sampling', SAMPLINGS) == 'proportional'
+    def _read_shares(self, proportional: bool) -> list[float]:
         for task in self._tasks:
             if task.repeat != 1 and not proportional:
                 raise OptionsError(f'{task.path}.repeat', 'this option has no effect without sampling: proportional',
                                    'Write that, or give the task a weight')
         return [task.weight * (len(task) * task.repeat if proportional else 1) for task in self._tasks]
 
-    def _read_training_options(self) -> None:
-        self.skips = choice(self.opt.get('on_error', 'stop'), 'on_error', ON_ERROR) == 'skip'
-        if self.opt.get('gt_size') is None:
+    def _read_training_options(self, options: DatasetOptions) -> None:
+        if options.gt_size is None:
             raise OptionsError('gt_size', 'training needs the side of the patches in pixels, for instance 128')
-        self.gt_size = integer(self.opt['gt_size'], 'gt_size', low=1)
-        self.use_hflip = flag(self.opt.get('use_hflip', True), 'use_hflip')
-        self.use_rot = flag(self.opt.get('use_rot', True), 'use_rot')
-        self.enlarge_ratio = positive(self.opt.get('dataset_enlarge_ratio', 1), 'dataset_enlarge_ratio')
-        self.stages = _read_stages(self.opt)
+        self.skips = options.on_error == 'skip'
+        self.gt_size = options.gt_size
+        self.use_hflip, self.use_rot = options.use_hflip, options.use_rot
+        self.enlarge_ratio = options.dataset_enlarge_ratio
+        self.stages = _make_stages(options)
 
     def __len__(self) -> int:
-        """Items of a validation set; in training the least number of samples that show every image."""
+        """Count the items of a validation set; in training the least number of samples that show every image."""
         return self._length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -121,7 +92,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         return (self[number] for number in range(len(self)))
 
     def __getitem__(self, index: int | Draw) -> dict[str, Any]:
-        """An item; see the class. A `Draw` also sets the patch size.
+        """Give an item; see the class. A `Draw` also sets the patch size.
 
         Raises:
             IndexError: The number is negative, or too large in validation.
@@ -154,7 +125,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         raise ValueError(f'{task.path}: none of {len(task)} images can be used, so on_error: skip does not help.')
 
     def choose(self, number: int) -> tuple[Task, Array, int, np.random.Generator]:
-        """What training sample ``number`` is made of.
+        """Tell what training sample ``number`` is made of.
 
         Returns:
             Its task, the order of the task's images in this pass, the place in that order, and its random numbers.
@@ -176,7 +147,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         return task, task.whole(item, file_rng(self.seed, task.stem(item)))
 
     def batch_sampler(self, sampler: EnlargedSampler, batch_multiplier: int = 1) -> StageBatchSampler:
-        """The batch sampler that a training loader should use in place of BasicSR's sampler.
+        """Make the batch sampler that a training loader should use in place of BasicSR's sampler.
 
         Args:
             sampler: BasicSR's sampler for this rank; its epoch is followed.
@@ -193,7 +164,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier, self.opt.get('done_iters', 0))
 
     def summary(self) -> str:
-        """A table of the tasks: images, share of the samples, samples in an epoch."""
+        """Make a table of the tasks: images, share of the samples, samples in an epoch."""
         lines = [f'{"task":16} {"images":>9} {"share":>7} {"an epoch":>9}']
         for task, share in zip(self._tasks, self._cycle.shares):
             lines.append(f'{task.name:16} {len(task):9} {share:7.1%} {round(share * len(self)):9}')
@@ -212,35 +183,28 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         check_tasks(self._tasks, max(sizes, default=1))
 
 
-def _read_tasks(options: object) -> list[Task]:
-    if not isinstance(options, Mapping) or not options:
-        raise OptionsError('tasks', f'expected at least one task, a name and its block of options, got {options!r}')
+def _make_tasks(options: Mapping[str, TaskOptions]) -> list[Task]:
     for name in options:
         if name == AVERAGE:
             raise OptionsError(f'tasks.{name}', 'figures of all tasks together have this name', 'Rename it')
-        if not is_folder_name(str(name)):
+        if not FolderName().allows(str(name)):
             raise OptionsError(f'tasks.{name}', 'a task gives a folder its name: expected no path', 'Rename it')
-    return [Task(str(name), mapping(block, f'tasks.{name}')) for name, block in options.items()]
+    return [Task(str(name), block) for name, block in options.items()]
 
 
-def _read_stages(opt: Mapping[str, Any]) -> list[Stage]:
-    batch = opt.get('batch_size_per_gpu')
-    if batch is not None:
-        integer(batch, 'batch_size_per_gpu', low=1)
-    blocks = opt.get('stages')
-    if blocks is None:
-        return [] if batch is None else [Stage(1, batch, opt['gt_size'])]
-    if not isinstance(blocks, Sequence) or isinstance(blocks, str) or not blocks:
-        raise OptionsError('stages', f'expected a list of blocks with {", ".join(STAGE_KEYS)}, got {blocks!r}')
+def _make_stages(options: DatasetOptions) -> list[Stage]:
+    batch, side = options.batch_size_per_gpu, options.gt_size
+    if not options.stages:
+        return [] if batch is None else [Stage(1, batch, read(Side, side, 'gt_size'))]
     stages = []
-    for number, block in enumerate(blocks):
+    for number, block in enumerate(options.stages):
         path = f'stages[{number}]'
-        values = {'batch_size_per_gpu': batch, 'gt_size': opt['gt_size'], **mapping(block, path)}
-        reject_unknown(values, STAGE_KEYS, path)
-        stages.append(Stage(*(integer(values.get(key), f'{path}.{key}', low=1) for key in STAGE_KEYS)))
+        # a stage may leave either to the data set, which need not have a batch size
+        size = read(BatchSize, block.batch_size_per_gpu or batch, f'{path}.batch_size_per_gpu')
+        stages.append(Stage(block.iters, size, read(Side, block.gt_size or side, f'{path}.gt_size')))
     return stages
 
 
 def _to_tensor(image: FloatArray) -> torch.Tensor:
-    """(H, W, 3) to a contiguous (3, H, W)."""
+    """Turn (H, W, 3) into a contiguous (3, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

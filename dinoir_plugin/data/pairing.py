@@ -8,11 +8,9 @@ from typing import NamedTuple
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.sources import Source
 
-PAIRINGS = ('name', 'reside')
-
 
 class Pair(NamedTuple):
-    """One item of a task: numbers of the images in their sources.
+    """Hold one item of a task: numbers of the images in their sources.
 
     Attributes:
         gt: The clean image.
@@ -26,12 +24,12 @@ class Pair(NamedTuple):
 
 
 def clean_only(gt: Source, listed: Sequence[str] | None, task: str) -> list[Pair]:
-    """Every clean image, or those of a meta info file."""
+    """Take every clean image, or those of a meta info file."""
     return [Pair(number) for number in _chosen(gt, listed, task, 'dataroot_gt')]
 
 
 def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[str] | None, task: str) -> list[Pair]:
-    """One degraded image to each clean one; its key is the clean key put into ``template``.
+    """Pair one degraded image with each clean one; its key is the clean key put into ``template``.
 
     Degraded images without a clean one are an error too, unless a meta info file picks the images.
     """
@@ -55,7 +53,7 @@ def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[str] | 
 
 
 def pair_many_to_one(gt: Source, lq: Source, listed: Sequence[str] | None, task: str) -> list[Pair]:
-    """RESIDE's naming: ``1400_4.png`` and ``0001_0.8_0.2.jpg`` are hazy forms of ``1400`` and ``0001``.
+    """Pair by RESIDE's naming: ``1400_4.png`` and ``0001_0.8_0.2.jpg`` are hazy forms of ``1400`` and ``0001``.
 
     The clean key is what stands before the first underscore. Items, and the names of a meta info file, are the hazy
     images; clean images that no hazy one asks for are left out.

@@ -14,7 +14,7 @@ BORDERS = {'mirror': cv2.BORDER_REFLECT_101, 'replicate': cv2.BORDER_REPLICATE, 
 
 
 class Crop(NamedTuple):
-    """A rectangle of an image, in pixels from its top left corner."""
+    """Mark a rectangle of an image, in pixels from its top left corner."""
 
     top: int
     left: int
@@ -23,7 +23,7 @@ class Crop(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Mirroring left-right, then top-bottom, then across the diagonal; all three make the 8 turns of a square."""
+    """Mirror left-right, then top-bottom, then across the diagonal; all three make the 8 turns of a square."""
 
     across: bool = False
     down: bool = False
@@ -31,14 +31,14 @@ class Turn(NamedTuple):
 
 
 def draw_crop(height: int, width: int, size: int, rng: np.random.Generator) -> Crop:
-    """A square crop of side ``size`` at a uniformly drawn place of an image that is large enough."""
+    """Draw a square crop of side ``size``, uniformly placed in an image that is large enough."""
     top = int(rng.integers(height - size + 1))
     left = int(rng.integers(width - size + 1))
     return Crop(top, left, size, size)
 
 
 def draw_turn(use_hflip: bool, use_rot: bool, rng: np.random.Generator) -> Turn:
-    """BasicSR's augmentation: mirror left-right with ``use_hflip``, the two others with ``use_rot``, each at 1/2."""
+    """Draw BasicSR's augmentation: left-right with ``use_hflip``, the two others with ``use_rot``, each at 1/2."""
     across, down, diagonal = (bool(coin) for coin in rng.integers(0, 2, 3))
     return Turn(use_hflip and across, use_rot and down, use_rot and diagonal)
 

@@ -26,18 +26,18 @@ _SAMPLE, _ORDER, _FILE = 1, 2, 3
 
 
 def sample_rng(seed: int, number: int) -> np.random.Generator:
-    """The random numbers of training sample ``number``."""
+    """Give the random numbers of training sample ``number``."""
     return np.random.default_rng(np.random.SeedSequence([seed, _SAMPLE, number]))
 
 
 def file_rng(seed: int, name: str) -> np.random.Generator:
-    """The random numbers of an image in validation; ``name`` is its file name without folder and extension."""
+    """Give the random numbers of an image in validation; ``name`` is its file name without folder and extension."""
     return np.random.default_rng(np.random.SeedSequence([seed, _FILE, _digest(name)]))
 
 
 @lru_cache(maxsize=64)
 def shuffled_order(seed: int, task: str, turn: int, count: int) -> np.ndarray:
-    """The order in which a task shows its ``count`` images in its pass number ``turn``; do not change it in place.
+    """Give the order of a task's ``count`` images in its pass number ``turn``; do not change it in place.
 
     Cached because a pass asks for one entry at a time.
     """
@@ -51,7 +51,7 @@ def _digest(text: str) -> int:
 
 
 class Draw(NamedTuple):
-    """What the batch sampler asks the data set for.
+    """Hold what the batch sampler asks the data set for.
 
     Attributes:
         number: The sample's number in the run, from 0.
@@ -63,7 +63,7 @@ class Draw(NamedTuple):
 
 
 class TaskCycle:
-    """A fixed row of tasks that repeats, each task in it as often as its weight says and as evenly as can be.
+    """Repeat a fixed row of tasks, each task in it as often as its weight says and as evenly as can be.
 
     At every place stands the task that is furthest behind its share; ties go to the task named first. Counts over any
     1,000 samples in a row are within 1 of the exact shares.
@@ -88,13 +88,13 @@ class TaskCycle:
         self.shares = [len(places) / len(self.row) for places in self.places]
 
     def locate(self, number: int) -> tuple[int, int]:
-        """The task of sample ``number`` and how many samples that task had before it."""
+        """Give the task of sample ``number`` and how many samples that task had before it."""
         cycle, place = divmod(number, len(self.row))
         task = self.row[place]
         return task, cycle * len(self.places[task]) + self._earlier[place]
 
     def epoch_length(self, counts: Sequence[int]) -> int:
-        """The shortest run of samples from 0 in which every task has had ``counts[task]`` samples."""
+        """Count the samples from 0 until every task has had ``counts[task]`` of them."""
         ends = []
         for places, count in zip(self.places, counts, strict=True):
             cycles, rest = divmod(count - 1, len(places))
@@ -103,7 +103,7 @@ class TaskCycle:
 
 
 def _exact_row(shares: Sequence[Fraction]) -> list[int] | None:
-    """The row with exactly these shares, None where it is too long or too uneven for the promise of `TaskCycle`."""
+    """Make a row with exactly these shares, None where it is too long or too uneven for the promise of `TaskCycle`."""
     length = lcm(*(share.denominator for share in shares))
     if length > LONGEST_CYCLE:
         return None
@@ -131,7 +131,7 @@ def _smooth_row(counts: Sequence[int]) -> list[int]:
 
 
 def _apportion(shares: Sequence[Fraction], total: int) -> list[int]:
-    """Whole numbers that add up to ``total``, by largest remainder."""
+    """Share ``total`` out in whole numbers, by largest remainder."""
     counts = [int(share * total) for share in shares]
     by_remainder = sorted(range(len(shares)), key=lambda task: counts[task] - shares[task] * total)
     for task in by_remainder[:total - sum(counts)]:
@@ -144,7 +144,7 @@ def _apportion(shares: Sequence[Fraction], total: int) -> list[int]:
 
 
 class Stage(NamedTuple):
-    """Part of a run with one batch and patch size.
+    """Describe a part of a run with one batch and patch size.
 
     Attributes:
         iters: Iterations; the last stage goes on for as long as the run does.
@@ -158,7 +158,7 @@ class Stage(NamedTuple):
 
 
 class StageBatchSampler(Sampler[list[Draw]]):
-    """Deals the samples of a run out to iterations and ranks.
+    """Deal the samples of a run out to iterations and ranks.
 
     It takes the epoch, the rank and the number of ranks from BasicSR's sampler, but not its order: that one draws the
     same few numbers again in every epoch. An epoch is exactly the number of iterations that BasicSR's trainer reckons
@@ -196,7 +196,7 @@ class StageBatchSampler(Sampler[list[Draw]]):
         return (self.batch(iteration) for iteration in range(max(first, self.done), first + self.epoch_iters))
 
     def batch(self, iteration: int) -> list[Draw]:
-        """What this rank draws in an iteration of the run, counted from 0."""
+        """Give what this rank draws in an iteration of the run, counted from 0."""
         world, rank = self.sampler.num_replicas, self.sampler.rank
         start = 0
         for stage in self.stages[:-1]:

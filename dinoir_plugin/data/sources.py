@@ -25,13 +25,13 @@ _META_LINE = re.compile(r'(?P<name>.+?)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?
 
 
 def stem(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
-    """A name without its extension; a dot that starts no known extension stays (``0001_0.8_0.2``)."""
+    """Take the extension off a name; a dot that starts no known extension stays (``0001_0.8_0.2``)."""
     root, suffix = os.path.splitext(name)
     return root if suffix.lower() in suffixes else name
 
 
 class Source(ABC):
-    """Images in a fixed order.
+    """Give images in a fixed order.
 
     Args:
         root: The folder.
@@ -47,24 +47,24 @@ class Source(ABC):
         return len(self.keys)
 
     def find(self, key: str) -> int | None:
-        """The number of the image called ``key``, None where there is none."""
+        """Find the number of the image called ``key``, None where there is none."""
         return self._numbers.get(key)
 
     @abstractmethod
     def read(self, number: int) -> bytes:
-        """The encoded bytes of an image."""
+        """Read the encoded bytes of an image."""
 
     @abstractmethod
     def path(self, number: int) -> str:
-        """What to call an image in errors and results: root and file name with extension."""
+        """Name an image for errors and results: root and file name with extension."""
 
     @abstractmethod
     def size(self, number: int) -> tuple[int, int]:
-        """Height and width, found without decoding."""
+        """Give height and width, found without decoding."""
 
 
 class FolderSource(Source):
-    """Image files of one folder; sub-folders, hidden files and files that are no images are passed over.
+    """Read the images of one folder; sub-folders, hidden files and files that are no images are passed over.
 
     Args:
         root: The folder.
@@ -87,16 +87,16 @@ class FolderSource(Source):
         self._names = [by_key[key] for key in keys]
 
     def path(self, number: int) -> str:
-        """Full path of the file."""
+        """Give the full path of the file."""
         return os.path.join(self.root, self._names[number])
 
     def read(self, number: int) -> bytes:
-        """The file's bytes."""
+        """Read the file's bytes."""
         with open(self.path(number), 'rb') as file:
             return file.read()
 
     def size(self, number: int) -> tuple[int, int]:
-        """Height and width from the file's header.
+        """Read height and width from the file's header.
 
         Raises:
             ValueError: The header is no image's, or says what decoding would refuse.
@@ -123,7 +123,7 @@ def _image_names(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 
 class LmdbSource(Source):
-    """An LMDB folder as BasicSR's `make_lmdb_from_imgs` writes it.
+    """Read an LMDB folder as BasicSR's `make_lmdb_from_imgs` writes it.
 
     BasicSR takes a line of meta_info.txt up to the first dot for the key, which fails for ``0001_0.8_0.2.png``;
     here only the extension is dropped, as the writer's own documentation says.
@@ -154,11 +154,11 @@ class LmdbSource(Source):
         self._sizes = [entries[key][1] for key in keys]
 
     def path(self, number: int) -> str:
-        """Folder and name; with the extension, because validation cuts one off to name its results."""
+        """Give folder and name; with the extension, because validation cuts one off to name its results."""
         return os.path.join(self.root, self._names[number])
 
     def read(self, number: int) -> bytes:
-        """The bytes stored under the image's key.
+        """Read the bytes stored under the image's key.
 
         Raises:
             ValueError: The LMDB cannot be opened, or does not hold a key that meta_info.txt lists.
@@ -173,12 +173,12 @@ class LmdbSource(Source):
         return bytes(data)
 
     def size(self, number: int) -> tuple[int, int]:
-        """Height and width from meta_info.txt."""
+        """Give height and width from meta_info.txt."""
         return self._sizes[number]
 
 
 class _LmdbClients:
-    """BasicSR's LMDB readers of this process, one for each LMDB.
+    """Hold BasicSR's LMDB readers of this process, one for each LMDB.
 
     LMDB allows one handle on a file in a process (two tasks may share their clean images), and none that was
     inherited through fork; so the handles live here, outside the data sets, which also lets those be pickled.
@@ -203,7 +203,7 @@ _CLIENTS = _LmdbClients()
 
 
 def folder_path(value: object, option: str) -> str:
-    """An existing folder from an options file, with ~ expanded."""
+    """Give an existing folder from an options file, with ~ expanded."""
     if not isinstance(value, str) or not value:
         raise OptionsError(option, f'expected a folder, got {value!r}')
     root = os.path.expanduser(value)
@@ -216,13 +216,13 @@ def folder_path(value: object, option: str) -> str:
 
 
 def open_source(value: object, option: str) -> Source:
-    """The images that a ``dataroot_*`` option names: an LMDB where the path ends in .lmdb, else a folder."""
+    """Open the images that a ``dataroot_*`` option names: an LMDB where the path ends in .lmdb, else a folder."""
     root = folder_path(value, option)
     return LmdbSource(root, option) if root.rstrip(os.sep).endswith('.lmdb') else FolderSource(root, option)
 
 
 def read_meta_info(value: object, option: str) -> list[str]:
-    """The names of a BasicSR meta info file: first word of every line, without its extension."""
+    """Read the names of a BasicSR meta info file: first word of every line, without its extension."""
     if not isinstance(value, str) or not os.path.isfile(os.path.expanduser(value)):
         raise OptionsError(option, f'no such file: {value}')
     with open(os.path.expanduser(value), encoding='utf-8') as file:

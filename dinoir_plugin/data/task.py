@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from dinoir_plugin.core.errors import OptionsError, reject_unknown
-from dinoir_plugin.core.option_checks import choice, integer, positive
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.degradation_base import Context, Degradation
 from dinoir_plugin.data.degradations import build_degradations
-from dinoir_plugin.data.depth import DEPTH_KINDS, DepthSource, made_up_depth
-from dinoir_plugin.data.pairing import PAIRINGS, Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
+from dinoir_plugin.data.depth import DepthSource, made_up_depth
+from dinoir_plugin.data.options import TaskOptions
+from dinoir_plugin.data.pairing import Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
 from dinoir_plugin.data.patches import Crop, Turn, cut, draw_crop, draw_turn, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source, read_meta_info
 from dinoir_plugin.imaging.decoding import Array, FloatArray, decode_image, to_rgb_float
 
 AVERAGE = 'average'  # of figures over all tasks; none is called so
-TASK_KEYS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file', 'filename_tmpl', 'pairing', 'degradation', 'weight',
-             'repeat', 'dataroot_depth', 'depth_kind')
-_PAIRED_KEYS = ('filename_tmpl', 'pairing')
 
 
 class Sample(NamedTuple):
-    """A degraded image or patch and its clean one.
+    """Hold a degraded image or patch and its clean one.
 
     Attributes:
         lq: float32, shape (H, W, 3), order RGB, range [0, 1] unless the degradation says otherwise.
@@ -40,37 +37,36 @@ class Sample(NamedTuple):
 
 
 class Task:
-    """The images of one task.
+    """Give the images of one task.
 
     Either paired (``dataroot_lq``) or clean only with a ``degradation``; both at once are refused, because real pairs
     with an extra synthetic degradation are a different task, and nothing would tell that it was meant.
 
     Args:
         name: The task's name in the options.
-        options: Its block, see `MixedDegradationDataset`; not changed.
+        options: Its block.
     """
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, options: TaskOptions) -> None:
         self.name = name
         self.path = f'tasks.{name}'
-        reject_unknown(options, TASK_KEYS, self.path)
-        if options.get('dataroot_gt') is None:
+        if options.dataroot_gt is None:
             raise OptionsError(f'{self.path}.dataroot_gt', 'every task needs a folder of clean images')
-        paired = options.get('dataroot_lq') is not None
-        if paired == (options.get('degradation') is not None):
+        paired = options.dataroot_lq is not None
+        if paired == (options.degradation is not None):
             found = 'both' if paired else 'neither'
             raise OptionsError(self.path, f'expected either dataroot_lq or degradation, got {found}',
                                'Pairs come from dataroot_lq; degradation makes them from clean images')
-        self.weight = positive(options.get('weight', 1), f'{self.path}.weight')
-        self.repeat = integer(options.get('repeat', 1), f'{self.path}.repeat', low=1)
-        self.gt = open_source(options['dataroot_gt'], f'{self.path}.dataroot_gt')
+        self.weight = options.weight
+        self.repeat = options.repeat
+        self.gt = open_source(options.dataroot_gt, f'{self.path}.dataroot_gt')
         self.lq: Source | None = None
         self.chain: list[Degradation] = []
         if paired:
-            self.lq = open_source(options['dataroot_lq'], f'{self.path}.dataroot_lq')
+            self.lq = open_source(options.dataroot_lq, f'{self.path}.dataroot_lq')
         else:
-            self._refuse(options, _PAIRED_KEYS, 'dataroot_lq')
-            self.chain = build_degradations(options['degradation'], f'{self.path}.degradation')
+            self._refuse(options, ('filename_tmpl', 'pairing'), 'dataroot_lq')
+            self.chain = build_degradations(options.degradation, f'{self.path}.degradation')
         self.margin = sum(degradation.margin for degradation in self.chain)
         self.border = next((degradation.border for degradation in self.chain if degradation.margin), 'mirror')
         self.wants_depth = any(degradation.wants_depth for degradation in self.chain)
@@ -80,42 +76,40 @@ class Task:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def _refuse(self, options: Mapping[str, Any], keys: Sequence[str], needed: str) -> None:
+    def _refuse(self, options: TaskOptions, keys: Sequence[str], needed: str) -> None:
         for key in keys:
-            if options.get(key) is not None:
+            if getattr(options, key) is not None:
                 raise OptionsError(f'{self.path}.{key}', f'this option has no effect without {needed}', 'Remove it')
 
-    def _open_depth(self, options: Mapping[str, Any]) -> DepthSource | None:
-        if options.get('dataroot_depth') is None:
+    def _open_depth(self, options: TaskOptions) -> DepthSource | None:
+        if options.dataroot_depth is None:
             self._refuse(options, ('depth_kind',), 'dataroot_depth')
             return None
         if not self.wants_depth:
             self._refuse(options, ('dataroot_depth',), 'a degradation that uses depth, such as haze')
-        kind = choice(options.get('depth_kind', 'depth'), f'{self.path}.depth_kind', DEPTH_KINDS)
         option = f'{self.path}.dataroot_depth'
-        return DepthSource(folder_path(options['dataroot_depth'], option), option, kind)
+        return DepthSource(folder_path(options.dataroot_depth, option), option, options.depth_kind or 'depth')
 
-    def _pair_up(self, options: Mapping[str, Any]) -> list[Pair]:
+    def _pair_up(self, options: TaskOptions) -> list[Pair]:
         listed = None
-        if options.get('meta_info_file') is not None:
-            listed = read_meta_info(options['meta_info_file'], f'{self.path}.meta_info_file')
+        if options.meta_info_file is not None:
+            listed = read_meta_info(options.meta_info_file, f'{self.path}.meta_info_file')
         if self.lq is None:
             pairs = clean_only(self.gt, listed, self.path)
             return add_depth(pairs, self.gt, self.depth, self.path) if self.depth is not None else pairs
-        pairing = choice(options.get('pairing', 'name'), f'{self.path}.pairing', PAIRINGS)
-        if pairing == 'reside':
+        if options.pairing == 'reside':
             self._refuse(options, ('filename_tmpl',), 'pairing: name')
             return pair_many_to_one(self.gt, self.lq, listed, self.path)
-        return pair_by_name(self.gt, self.lq, options.get('filename_tmpl', '{}'), listed, self.path)
+        return pair_by_name(self.gt, self.lq, options.filename_tmpl or '{}', listed, self.path)
 
     def stem(self, number: int) -> str:
-        """Key of an item's clean image: its name without root and extension, the same in a folder and an LMDB."""
+        """Give the key of an item's clean image: its name without root and extension, in folders and LMDBs alike."""
         return self.gt.keys[self.pairs[number].gt]
 
     def patch(
         self, number: int, size: int, use_hflip: bool, use_rot: bool, rng: np.random.Generator
     ) -> Sample:
-        """A training patch of item ``number``: drawn crop, drawn turn, then the degradation on the patch.
+        """Make a training patch of item ``number``: drawn crop, drawn turn, then the degradation on the patch.
 
         Raises:
             ValueError: An image is smaller than the patch, cannot be decoded, or differs in size from its partner.
@@ -128,7 +122,7 @@ class Task:
         return self._sample(number, gt, crop, draw_turn(use_hflip, use_rot, rng), rng)
 
     def whole(self, number: int, rng: np.random.Generator) -> Sample:
-        """Item ``number`` uncut and unturned; errors as for `patch`."""
+        """Give item ``number`` uncut and unturned; errors as for `patch`."""
         gt = self.decode(self.gt, self.pairs[number].gt)
         return self._sample(number, gt, Crop(0, 0, gt.shape[0], gt.shape[1]), Turn(), rng)
 
@@ -160,7 +154,7 @@ class Task:
 
     @staticmethod
     def decode(source: Source, number: int) -> Array:
-        """An image as stored, see `decode_image`."""
+        """Decode an image as stored, see `decode_image`."""
         return decode_image(source.read(number), source.path(number))
 
 
@@ -171,5 +165,5 @@ def _check_same_size(shape: Sequence[int], path: str, gt_shape: Sequence[int], g
 
 
 def size_text(shape: Sequence[int]) -> str:
-    """Height and width in the order people say them: ``640x480`` is 640 wide."""
+    """Write height and width in the order people say them: ``640x480`` is 640 wide."""
     return f'{shape[1]}x{shape[0]}'

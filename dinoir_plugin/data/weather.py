@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
 
-from dinoir_plugin.core.option_checks import choice, number_range
-from dinoir_plugin.data.degradation_base import QUANTISE, Context, Degradation, quantised
+from dinoir_plugin.data.degradation_base import Context, Degradation, Quantise, Range, Within, ends, quantised
 from dinoir_plugin.imaging.decoding import FloatArray
-
-BLENDS = ('screen', 'add')
 
 
 class RainStreaks(Degradation):
-    """Synthetic rain streaks: random drops, drawn out into lines by motion blur, laid over the image.
+    """Add synthetic rain streaks: random drops, drawn out into lines by motion blur, laid over the image.
 
     The additive streak layer that most derain sets were made with (Li et al., CVPR 2016; Yang et al., Rain100L/H,
     CVPR 2017). It has no far rain mist, no depth and no lens drops: use paired images where you have them.
@@ -35,21 +32,21 @@ class RainStreaks(Degradation):
 
     def __init__(
         self,
-        angle: float | Sequence[float] = (-30, 30),
-        length: float | Sequence[float] = (10, 30),
-        density: float | Sequence[float] = (0.001, 0.005),
-        strength: float | Sequence[float] = (0.2, 0.6),
-        width: float | Sequence[float] = (0.6, 1.0),
-        blend: str = 'screen',
-        quantise: str = 'round',
+        angle: Annotated[Range, Within(-90, 90)] = (-30, 30),
+        length: Annotated[Range, Within(1, 200)] = (10, 30),
+        density: Annotated[Range, Within(0, 1)] = (0.001, 0.005),
+        strength: Annotated[Range, Within(0, 1)] = (0.2, 0.6),
+        width: Annotated[Range, Within(0, 20, above_low=True)] = (0.6, 1.0),
+        blend: Literal['screen', 'add'] = 'screen',
+        quantise: Quantise = 'round',
     ) -> None:
-        self.angle = number_range(angle, 'angle', low=-90, high=90)
-        self.length = number_range(length, 'length', low=1, high=200)
-        self.density = number_range(density, 'density', low=0, high=1)
-        self.strength = number_range(strength, 'strength', low=0, high=1)
-        self.width = number_range(width, 'width', low=0, high=20, above_low=True)
-        self.blend = choice(blend, 'blend', BLENDS)
-        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
+        self.angle = ends(angle)
+        self.length = ends(length)
+        self.density = ends(density)
+        self.strength = ends(strength)
+        self.width = ends(width)
+        self.blend = blend
+        self.quantise = quantise
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Lay streaks over the image; see `Degradation.apply`. Range [0, 1]."""
@@ -59,7 +56,7 @@ class RainStreaks(Degradation):
         return quantised(wet, self.quantise)
 
     def layer(self, height: int, width: int, rng: np.random.Generator) -> FloatArray:
-        """The streaks alone: float32, shape (height, width), range [0, 1]."""
+        """Draw the streaks alone: float32, shape (height, width), range [0, 1]."""
         angle, length, density, strength, spread = (
             rng.uniform(*limits) for limits in (self.angle, self.length, self.density, self.strength, self.width)
         )
@@ -76,7 +73,7 @@ class RainStreaks(Degradation):
 
 
 def streak_kernel(angle: float, length: float, width: float) -> FloatArray:
-    """The image of one drop in motion.
+    """Draw one drop in motion.
 
     Args:
         angle: Degrees from straight down, positive to the right at the foot.
@@ -96,7 +93,7 @@ def streak_kernel(angle: float, length: float, width: float) -> FloatArray:
 
 
 class Haze(Degradation):
-    """Homogeneous haze by the atmospheric scattering model (Koschmieder; Narasimhan and Nayar, IJCV 2002).
+    """Add homogeneous haze by the atmospheric scattering model (Koschmieder; Narasimhan and Nayar, IJCV 2002).
 
     ``I = J t + A (1 - t)`` with ``t = exp(-beta d)``: J is the clean image, A the airlight, d the distance divided
     by the largest one in the image, so beta is the optical depth of the farthest point. The defaults are those of
@@ -113,13 +110,13 @@ class Haze(Degradation):
 
     def __init__(
         self,
-        beta: float | Sequence[float] = (0.6, 1.8),
-        airlight: float | Sequence[float] = (0.7, 1.0),
-        quantise: str = 'round',
+        beta: Annotated[Range, Within(0)] = (0.6, 1.8),
+        airlight: Annotated[Range, Within(0, 1)] = (0.7, 1.0),
+        quantise: Quantise = 'round',
     ) -> None:
-        self.beta = number_range(beta, 'beta', low=0)
-        self.airlight = number_range(airlight, 'airlight', low=0, high=1)
-        self.quantise = choice(quantise, 'quantise', list(QUANTISE))
+        self.beta = ends(beta)
+        self.airlight = ends(airlight)
+        self.quantise = quantise
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Add haze; see `Degradation.apply`. Range [0, 1].

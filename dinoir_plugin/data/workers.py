@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def start_worker(number: int, seed: Callable[[int], None] | None) -> None:
-    """What a worker does first; at the module's top level, so that spawned workers can unpickle it.
+    """Prepare a worker before its first item; at the module's top level, so that spawned workers can unpickle it.
 
     Args:
         number: The worker's number.
@@ -22,7 +22,7 @@ def start_worker(number: int, seed: Callable[[int], None] | None) -> None:
 
 
 def _leave_sigterm_to_parent() -> None:
-    """Slurm sends SIGTERM to all processes of a job: with its workers gone a run could not end its iteration."""
+    """Leave SIGTERM to the parent: Slurm sends it to all, and without workers no run could end its iteration."""
     parent = os.getppid()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -28,7 +28,7 @@ def check_source(source: Path) -> None:
 
 
 def source_identity(source: Path) -> str:
-    """What tells an archive from another version of it; of folders, which can change inside, the path only."""
+    """Tell an archive from another version of it; of folders, which can change inside, give the path only."""
     if source.is_dir():
         return str(source.resolve())
     status = source.stat()
@@ -36,7 +36,7 @@ def source_identity(source: Path) -> str:
 
 
 def opened(source: Path, workspace: Path) -> Path:
-    """The folder that holds a source's files: the source itself, or what it was extracted to.
+    """Give the folder that holds a source's files: the source itself, or what it was extracted to.
 
     Args:
         source: Folder or archive.

@@ -18,7 +18,7 @@ FROM_LITERATURE = 'counts and layout are from the literature'
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the images of a split are in one form of a release.
+    """Say where the images of a split are in one form of a release.
 
     Attributes:
         clean: Patterns of the clean images, all of them taken together.
@@ -33,7 +33,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set.
+    """Describe one part of a data set.
 
     Attributes:
         name: ``train`` or ``test``.
@@ -51,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set of the literature.
+    """Describe one data set of the literature.
 
     Attributes:
         name: The sub-command.
@@ -78,7 +78,7 @@ class DataSet:
     unchecked: str = FROM_LITERATURE
 
     def root(self, split: Split, role: str) -> PurePosixPath:
-        """The LMDB of one role of a split, below the folder of all data sets."""
+        """Name the LMDB of one role of a split, below the folder of all data sets."""
         if len(self.roles) == 1:
             return PurePosixPath(f'{split.folder}.lmdb')
         return PurePosixPath(split.folder, f'{role}.lmdb')
@@ -89,7 +89,7 @@ def _clean_only(*patterns: str) -> tuple[Layout, ...]:
 
 
 def _rain100(form: str, train_count: int) -> DataSet:
-    """Rain100L and Rain100H differ in name and number only."""
+    """Describe Rain100L or Rain100H, which differ in name and number only."""
     train, test = f'RainTrain{form}', f'Rain100{form}'
     rain, clean = '<rain|rainy|input>/<rain-|norain-|>{}', '<norain|clean|gt|target>/<norain-|rain-|>{}'
     return DataSet(

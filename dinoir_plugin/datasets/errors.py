@@ -10,10 +10,10 @@ class PreparationError(ValueError):
 
 
 def shortened(names: Sequence[str], shown: int = 3) -> str:
-    """The first few names, with dots where there are more."""
+    """Join the first few names, with dots where there are more."""
     return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')
 
 
 def all_listed(heading: str, problems: Iterable[str]) -> PreparationError:
-    """One error for many problems, a line each."""
+    """Make one error of many problems, a line each."""
     return PreparationError('\n  '.join([heading, *problems]))

@@ -15,27 +15,12 @@ import numpy as np
 from PIL import Image
 
 from dinoir_plugin.datasets.planning import File, FilePart, Scene
+from dinoir_plugin.datasets.recipe import LEVELS, Recipe
 from dinoir_plugin.imaging.decoding import BROKEN, Array, decode_image
-
-ENCODINGS = ('bmp', 'png')
-# Level 1 as BasicSR's own LMDBs; BMP is not compressed.
-LEVELS = {'png': 1, 'bmp': 0}
-
-
-class Recipe(NamedTuple):
-    """How images are kept.
-
-    Attributes:
-        encoding: ``bmp`` (decodes many times faster) or ``png`` (smaller, and for 16 bits).
-        sub_images: Side and step of square sub-images in pixels, None for whole images.
-    """
-
-    encoding: str = 'bmp'
-    sub_images: tuple[int, int] | None = None
 
 
 class Task(NamedTuple):
-    """A scene with what is needed to encode it; the fields are as in `Recipe` and `DataSet`."""
+    """Hold a scene with what is needed to encode it; the fields are as in `Recipe` and `DataSet`."""
 
     scene: Scene
     recipe: Recipe
@@ -44,7 +29,7 @@ class Task(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What came of a scene.
+    """Hold what came of a scene.
 
     Attributes:
         records: Role, key and encoded bytes of every image or sub-image; none where there is a problem.
@@ -147,7 +132,7 @@ def _size_problems(scene: Scene, images: list[Array]) -> list[str]:
 def cut_pieces(
     key: str, image: Array, sub_images: tuple[int, int] | None, many_to_one: bool
 ) -> list[tuple[str, Array]]:
-    """An image, or its sub-images row by row, with their keys.
+    """Give an image, or its sub-images row by row, with their keys.
 
     Args:
         key: The image's key.
@@ -166,13 +151,13 @@ def cut_pieces(
 
 
 def positions(length: int, size: int, step: int) -> list[int]:
-    """Where windows begin along one side: every ``step`` pixels, and one more that ends with the image."""
+    """Find where sub-images begin along one side: every ``step`` pixels, and one more that ends with the image."""
     starts = list(range(0, length - size + 1, step))
     return starts if starts[-1] + size == length else [*starts, length - size]
 
 
 def piece_key(key: str, number: int, many_to_one: bool) -> str:
-    """The key of sub-image ``number``, from 1.
+    """Make the key of sub-image ``number``, from 1.
 
     ``a/b`` becomes ``a/b_s001``. With RESIDE's naming what stands before the first underscore names the clean image,
     so the number goes there: ``1400_4`` becomes ``1400s001_4`` and is paired with ``1400s001``.
@@ -184,7 +169,7 @@ def piece_key(key: str, number: int, many_to_one: bool) -> str:
 
 
 def first_key(key: str, recipe: Recipe, many_to_one: bool) -> str:
-    """The key that a root holds once an image's records are in it."""
+    """Give the key that a root holds once an image's records are in it."""
     return key if recipe.sub_images is None else piece_key(key, 1, many_to_one)
 
 

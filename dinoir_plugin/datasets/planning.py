@@ -24,14 +24,14 @@ _TOKEN = re.compile(r'(\{[^}]*\}|<[^>]*>|\*)')
 
 
 class File(NamedTuple):
-    """An image of a release: path, and its name from the source's own folder on, for patterns and errors."""
+    """Name an image of a release: path, and its name from the source's own folder on, for patterns and errors."""
 
     path: str
     name: str
 
 
 class FilePart(NamedTuple):
-    """One image of a scene.
+    """Place one image of a scene.
 
     Attributes:
         role: Its place in `DataSet.roles`.
@@ -47,13 +47,13 @@ class FilePart(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Images of one view, equally large and cut at the same places; the clean one stands last."""
+    """Hold the images of one view, equally large and cut at the same places; the clean one stands last."""
 
     parts: tuple[FilePart, ...]
 
 
 class SplitPlan(NamedTuple):
-    """What there is to do for a split.
+    """Hold what there is to do for a split.
 
     Attributes:
         split: The split.
@@ -66,12 +66,12 @@ class SplitPlan(NamedTuple):
     digest: str
 
     def count(self, role: int) -> int:
-        """Images of a role."""
+        """Count the images of a role."""
         return sum(part.role == role for scene in self.scenes for part in scene.parts)
 
 
 def list_images(sources: Sequence[Path]) -> list[File]:
-    """All image files below the sources, in order of their names; hidden ones and ``__MACOSX`` are passed over."""
+    """List all image files below the sources, in order of their names; hidden ones and ``__MACOSX`` are passed over."""
     files = []
     for source in sources:
         base = source.resolve()
@@ -85,7 +85,7 @@ def list_images(sources: Sequence[Path]) -> list[File]:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A catalogue's pattern as a regular expression for whole names with extension."""
+    """Turn a catalogue's pattern into a regular expression for whole names with extension."""
     body = ''.join(_regex(token) for token in _TOKEN.split(pattern))
     return re.compile(rf'(?:.*/)?{body}\.(?:{"|".join(SUFFIXES)})', re.IGNORECASE)
 
@@ -189,7 +189,7 @@ def _report_unmatched(dataset: DataSet, names: list[str], partial: bool) -> None
 
 
 def _match(dataset: DataSet, files: Sequence[File], patterns: Sequence[str]) -> dict[str, tuple[str, File]]:
-    """Key and file of every image that a pattern fits, by what identifies it."""
+    """Find key and file of every image that a pattern fits, by what identifies it."""
     found: dict[str, tuple[str, File]] = {}
     for pattern in map(compile_pattern, patterns):
         for file in files:

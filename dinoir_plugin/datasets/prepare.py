@@ -20,8 +20,9 @@ from tqdm import tqdm
 from dinoir_plugin.datasets.archives import check_source, opened, source_identity
 from dinoir_plugin.datasets.catalogue import DataSet, Split
 from dinoir_plugin.datasets.errors import PreparationError, all_listed
-from dinoir_plugin.datasets.image_files import Encoded, Recipe, Task, encode_scene, first_key, start_worker
+from dinoir_plugin.datasets.image_files import Encoded, Task, encode_scene, first_key, start_worker
 from dinoir_plugin.datasets.planning import Scene, SplitPlan, list_images, plan_splits
+from dinoir_plugin.datasets.recipe import Recipe
 from dinoir_plugin.datasets.store import MAP_SIZE, Store, check_recipe, read_record
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ COMMIT_BYTES = 1 << 27
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for.
+    """Hold what a person asks for.
 
     Attributes:
         sources: Archives and folders that together hold the release.
@@ -52,7 +53,7 @@ class Request:
 
 
 class Prepared(NamedTuple):
-    """One finished root, for the summary; ``sub_images`` is None where images are whole, ``size`` in bytes."""
+    """Describe one finished root, for the summary; ``sub_images`` is None where images are whole, ``size`` in bytes."""
 
     dataset: str
     split: str
@@ -96,7 +97,7 @@ def _roots(dataset: DataSet, split: Split, out: Path) -> list[Path]:
 
 
 def _made_from(dataset: DataSet, out: Path, identities: list[str]) -> bool:
-    """Whether all that there is of a data set is finished and comes from these archives."""
+    """Say whether all that there is of a data set is finished and comes from these archives."""
     records = [read_record(root) for split in dataset.splits for root in _roots(dataset, split, out)]
     entries = [record['sets'].get(dataset.name) for record in records if record is not None]
     entries = [entry for entry in entries if entry is not None]
@@ -198,7 +199,7 @@ def _encode_all(tasks: Iterator[Task], workers: int) -> Iterator[tuple[Task, Enc
 
 
 def _summary(dataset: DataSet, out: Path) -> list[Prepared]:
-    rows = []
+    finished = []
     for split in dataset.splits:
         for role, root in zip(dataset.roles, _roots(dataset, split, out)):
             record = read_record(root)
@@ -206,5 +207,5 @@ def _summary(dataset: DataSet, out: Path) -> list[Prepared]:
             if record is not None and entry is not None and entry['finished']:
                 size = (root / 'data.mdb').stat().st_size
                 pieces = entry['records'] if record['recipe']['sub_images'] else None
-                rows.append(Prepared(dataset.name, split.name, role, entry['images'], pieces, size, root))
-    return rows
+                finished.append(Prepared(dataset.name, split.name, role, entry['images'], pieces, size, root))
+    return finished

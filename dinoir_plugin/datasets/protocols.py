@@ -27,7 +27,7 @@ _THREE_NOISES: dict[str, _TaskFacts] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """One protocol.
+    """Describe one protocol.
 
     Attributes:
         note: Where it comes from and what is uncertain about it.
@@ -77,7 +77,7 @@ PROTOCOLS = {
 
 
 def fragment(protocol: Protocol, out: Path) -> str:
-    """The protocol's part of an options file, ending with comments that name the roots still to be made.
+    """Write the protocol's part of an options file, ending with comments that name the roots still to be made.
 
     Args:
         protocol: One of `PROTOCOLS`.
@@ -117,5 +117,5 @@ def _missing(protocol: Protocol, out: Path) -> list[str]:
             root = out / dataset.root(dataset.splits[0], role)
             entry = (read_record(root) or {'sets': {}})['sets'].get(name)
             if entry is None or not entry['finished']:
-                lines.append(f'{name} in {root.as_posix()} (python scripts/prepare_data.py {name} SOURCE)')
+                lines.append(f'{name} in {root.as_posix()} (dinoir prepare {name} SOURCE)')
     return lines

@@ -15,7 +15,7 @@ import lmdb
 
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.datasets.errors import PreparationError
-from dinoir_plugin.datasets.image_files import LEVELS, Recipe
+from dinoir_plugin.datasets.recipe import LEVELS, Recipe
 from dinoir_plugin.imaging.decoding import stored_size
 
 RECORD = 'preparation.json'
@@ -24,7 +24,7 @@ MAP_SIZE = 1 << 28
 
 
 def read_record(root: Path) -> dict[str, Any] | None:
-    """What preparation.json of a root says, None where there is no root yet.
+    """Read what preparation.json of a root says, None where there is no root yet.
 
     Raises:
         PreparationError: There is an LMDB that was made by something else.
@@ -58,7 +58,7 @@ def _recipe_text(data: Mapping[str, Any]) -> str:
 
 
 class Store:
-    """One root, open for writing.
+    """Write one root.
 
     Args:
         root: The folder, ending in .lmdb.
@@ -89,11 +89,11 @@ class Store:
 
     @property
     def finished(self) -> bool:
-        """Whether the owner's part is complete."""
+        """Say whether the owner's part is complete."""
         return bool(self._record['sets'][self._owner]['finished'])
 
     def held(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys that are committed."""
+        """Find those of the keys that are committed."""
         with self._environment.begin(buffers=True) as transaction:
             return {key for key in keys if transaction.get(key.encode('ascii')) is not None}
 

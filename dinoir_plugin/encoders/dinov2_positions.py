@@ -44,7 +44,7 @@ def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
 
 
 def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Bicubic resizing by the factors (size + 0.1) / side, as (height, side) and (width, side) matrices.
+    """Make the matrices, (height, side) and (width, side), of bicubic resizing by the factors (size + 0.1) / side.
 
     Unit matrices where nothing is resized, for then Meta's code does not interpolate. Matrices, and no branch, because
     an exported graph has to hold all sizes.
@@ -56,7 +56,7 @@ def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Ten
 
 
 def _bicubic(side: int, size: int, step: Tensor, like: Tensor) -> Tensor:
-    """``F.interpolate(..., mode='bicubic')`` of one axis by a matrix (size, side); ``step`` from place to place."""
+    """Make the matrix (size, side) of ``F.interpolate(..., mode='bicubic')`` on one axis, places ``step`` apart."""
     places = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * step - 0.5
     # two more on each side: what lies outside is what lies at the border
     taps = torch.arange(-2, side + 2, dtype=like.dtype, device=like.device)
@@ -67,7 +67,7 @@ def _bicubic(side: int, size: int, step: Tensor, like: Tensor) -> Tensor:
 
 
 def _antialiased(side: int, size: int, like: Tensor) -> Tensor:
-    """``F.interpolate(..., mode='bicubic', antialias=True)`` of one axis by a matrix (size, side)."""
+    """Make the matrix (size, side) of ``F.interpolate(..., mode='bicubic', antialias=True)`` on one axis."""
     numbers = torch.arange(1, size + 1, dtype=like.dtype, device=like.device)
     step = side / numbers[-1:]
     taps = torch.arange(side, dtype=like.dtype, device=like.device) + 0.5
@@ -76,7 +76,7 @@ def _antialiased(side: int, size: int, like: Tensor) -> Tensor:
 
 
 def _cubic(x: Tensor, a: float) -> Tensor:
-    """Keys' cubic convolution kernel."""
+    """Evaluate Keys' cubic convolution kernel."""
     x = x.abs()
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a

@@ -21,12 +21,12 @@ PLAIN = {'_depthwise_conv': 'conv_dw', '_bn1': 'bn1', '_project_conv': 'conv_pw'
 
 
 def is_efficientnet_pytorch(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has that package's names."""
+    """Tell whether a state dict has that package's names."""
     return '_conv_stem.weight' in state
 
 
 def timms_names(state: Mapping[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """A state dict with timm's names; a name without counterpart stays as it is.
+    """Give a state dict timm's names; a name without counterpart stays as it is.
 
     Args:
         state: With the names of EfficientNet-PyTorch, which numbers its blocks through.

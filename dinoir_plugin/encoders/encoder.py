@@ -23,7 +23,7 @@ NOT_OURS = ('pretrained', 'pretrained_cfg', 'pretrained_cfg_overlay', 'checkpoin
 
 
 class Encoder(nn.Module):
-    """Features of chosen layers.
+    """Give features of chosen layers.
 
     Any network of timm by name that gives feature maps of images of any size:
 
@@ -75,7 +75,7 @@ class Encoder(nn.Module):
         self.eval()
 
     def check_layers(self, layers: Sequence[int], path: str = 'layers') -> tuple[int, ...]:
-        """``layers`` as a tuple, or an OptionsError that says the valid range."""
+        """Give ``layers`` as a tuple, or an OptionsError that says the valid range."""
         wrong = [i for i in layers if not isinstance(i, int) or isinstance(i, bool) or not 0 <= i < self.depth]
         if wrong or not layers:
             raise OptionsError(
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         return tuple(layers)
 
     def taken_side(self, side: int) -> int:
-        """What an image's side is resized to, in pixels."""
+        """Tell what an image's side is resized to, in pixels."""
         return max(1, (side + self.unit // 2) // self.unit) * self.unit
 
     def forward(self, image: Tensor, layers: Sequence[int] | None = None) -> dict[int, Tensor]:
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
 
 
 def _unit(model: Any) -> int:
-    """The patch size, or the largest stride."""
+    """Give the patch size, or the largest stride."""
     return max(level['reduction'] for level in model.feature_info)
 
 
@@ -147,37 +147,50 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
 
 def _create(name: str, model_args: dict[str, Any]) -> Any:
     """Build without weights: a transformer that takes images of any size, or a convolutional network."""
+    try:
+        return _of_use(_created(name, model_args), name)
+    # what a foreign network raises may be anything
+    except Exception as error:
+        if model_args and _works(name):
+            problem = f"timm's '{name}' does not take these arguments ({error})"
+            raise OptionsError('model_args', problem, 'Leave out those that it does not know') from error
+        problem = f"'{name}' does not give feature maps of images of any size ({error})"
+        raise OptionsError('name', problem, 'Use another, such as a DINOv2 model') from error
+
+
+def _created(name: str, model_args: dict[str, Any]) -> Any:
     import timm
 
     arguments = {'num_classes': 0, **model_args}
     try:
-        try:
-            return _of_use(timm.create_model(name, pretrained=False, dynamic_img_size=True, **arguments), name)
-        except TypeError:  # not a transformer that resizes its positions
-            return _of_use(timm.create_model(name, pretrained=False, **arguments), name)
-    except (TypeError, ValueError, AssertionError) as error:
-        problem = f"timm's '{name}' does not take these arguments ({error})"
-        raise OptionsError('model_args', problem, 'Leave out those that it does not know') from error
+        return timm.create_model(name, pretrained=False, dynamic_img_size=True, **arguments)
+    except TypeError:  # not a transformer that resizes its positions
+        return timm.create_model(name, pretrained=False, **arguments)
+
+
+def _works(name: str) -> bool:
+    """Tell whether a model is of use with timm's own arguments."""
+    try:
+        _of_use(_created(name, {}), name)
+    # what a foreign network raises may be anything
+    except Exception:  # noqa: BLE001 - whatever it is, the model is of no use
+        return False
+    return True
 
 
 def _of_use(model: Any, name: str) -> Any:
-    """The model, DINOv2 with Meta's positions, if it gives feature maps of a small image that is no square."""
+    """Give the model, DINOv2 with Meta's positions, once it gave feature maps of a small image that is no square."""
     # instance attributes shadow timm's methods; partial keeps them picklable and deep copies of them consistent
     if 'dinov2' in name:
         model._pos_embed = functools.partial(dinov2_positions, model)
-    try:
-        side = _unit(model)
-        with torch.no_grad():
-            model.eval().forward_intermediates(torch.zeros(1, 3, side, 2 * side), intermediates_only=True)
-    # what a foreign network raises may be anything
-    except Exception as error:
-        problem = f"'{name}' does not give feature maps of images of any size ({error})"
-        raise OptionsError('name', problem, 'Use another, such as a DINOv2 model') from error
+    side = _unit(model)
+    with torch.no_grad():
+        model.eval().forward_intermediates(torch.zeros(1, 3, side, 2 * side), intermediates_only=True)
     return model
 
 
 def _convolved(module: Any, x: Tensor) -> Tensor:
-    """TensorFlow's "same" padding, whose width timm computes from the size of each feature.
+    """Convolve with TensorFlow's "same" padding, whose width timm computes from the size of each feature.
 
     Where the stride divides the size, as it does here everywhere, it is always the same. The exporters take minutes
     over the formula for all sizes.

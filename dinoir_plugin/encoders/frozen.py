@@ -18,7 +18,7 @@ from dinoir_plugin.encoders.weights import NAMED, fingerprint
 
 
 class FrozenEncoder:
-    """Holds a :class:`Encoder` without being a module.
+    """Hold an :class:`Encoder` without being a module.
 
     A module that keeps one of these as an attribute does not own the encoder's parameters: they are in no state
     dict, optimizer, EMA copy or DDP bucket, and ``train()`` does not reach them. A deep copy is the same object, a
@@ -35,20 +35,20 @@ class FrozenEncoder:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Width of each layer's features."""
+        """Give the width of each layer's features."""
         return self._net.widths
 
     @functools.cached_property
     def fingerprint(self) -> list[float]:
-        """See :func:`~dinoir_plugin.encoders.weights.fingerprint`."""
+        """Tell the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`."""
         return fingerprint(self._net.model.state_dict())
 
     def check_layers(self, layers: Sequence[int], path: str = 'layers') -> tuple[int, ...]:
-        """``layers`` as a tuple, or an OptionsError that says the valid range."""
+        """Give ``layers`` as a tuple, or raise an OptionsError that says the valid range."""
         return self._net.check_layers(layers, path)
 
     def taken_side(self, side: int) -> int:
-        """What an image's side is resized to, in pixels."""
+        """Give the side that an image is resized to, in pixels."""
         return self._net.taken_side(side)
 
     def follow(self, move: Callable[[Tensor], Tensor]) -> None:
@@ -93,7 +93,7 @@ _latest: list[FrozenEncoder] = []
 
 
 def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, Any] | None = None) -> FrozenEncoder:
-    """The process's one frozen encoder with these options, built when first asked for.
+    """Give the process's one frozen encoder with these options, built when first asked for.
 
     Args:
         name: timm's name of the model.

@@ -25,7 +25,7 @@ WAVES = (0.5, 1.1, 1.7, 2.3)
 
 
 class Package(NamedTuple):
-    """A Python package that carries a model's weights.
+    """Name a Python package that carries a model's weights.
 
     Attributes:
         module: What it is imported as.
@@ -66,7 +66,7 @@ def load_weights(model: Any, name: str, weights: str) -> None:
 
 
 def where_to_get(model: Any) -> str:
-    """One sentence that tells a person without network how to get the weights of a model of timm."""
+    """Say in a sentence how a person without network gets the weights of a model of timm."""
     config = model.pretrained_cfg
     address = config.get('url') or f'https://huggingface.co/{config.get("hf_hub_id", "timm")}'
     return (
@@ -76,7 +76,7 @@ def where_to_get(model: Any) -> str:
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> list[float]:
-    """Four numbers that tell one set of weights from another, whatever device and precision they are kept in.
+    """Give four numbers that tell one set of weights from another, whatever device and precision they are kept in.
 
     Projections of a sample of the weights onto waves, over the length of that sample. Rounding moves them by far less
     than :func:`same_weights` allows; other weights move them by about 1.
@@ -89,12 +89,12 @@ def fingerprint(state: Mapping[str, Tensor]) -> list[float]:
 
 
 def same_weights(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether two fingerprints are of the same weights."""
+    """Tell whether two fingerprints are of the same weights."""
     return len(one) == len(other) and all(math.isclose(a, b, abs_tol=1e-2) for a, b in zip(one, other))
 
 
 def _installed(name: str) -> Path:
-    """The file that a Python package brought; the package's own code is not run."""
+    """Find the file that a Python package brought; the package's own code is not run."""
     package = INSTALLED.get(name.partition('.')[0])
     if package is None:
         problem = f"no Python package is known to carry weights of '{name}', only of {', '.join(INSTALLED)}"
@@ -136,7 +136,7 @@ def _require_network() -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong with a file of weights, in one line."""
+    """Say what went wrong with a file of weights, in one line."""
     if isinstance(error, pickle.UnpicklingError):
         return "not a file of tensors written by torch.save"  # torch's own text is about its change of defaults
     text = str(error).strip()
@@ -194,7 +194,7 @@ def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:
 
 
 def _refuse_resampling(model: Any, state: Mapping[str, Tensor], problem: str, remedy: str) -> None:
-    """Timm makes the weights of other patch sizes fit, which gives another network than the file's."""
+    """Refuse weights of other patch sizes: timm makes them fit, which gives another network than the file's."""
     name = 'patch_embed.proj.weight'
     own = getattr(getattr(getattr(model, 'patch_embed', None), 'proj', None), 'weight', None)
     if own is not None and name in state and state[name].shape[-2:] != own.shape[-2:]:
@@ -203,7 +203,7 @@ def _refuse_resampling(model: Any, state: Mapping[str, Tensor], problem: str, re
 
 
 def _timms_names(state: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
-    """From the names in the authors' own code, which each family of timm knows how to translate."""
+    """Translate the names in the authors' own code, as each family of timm knows how to."""
     if efficientnet_names.is_efficientnet_pytorch(state):
         return efficientnet_names.timms_names(state, model)
     family = sys.modules[type(model).__module__]

@@ -1,1 +1,1 @@
-"""The paper's tables and figures: what is run, how large, and what was published. ``scripts/reproduce.py`` runs it."""
+"""The paper's tables and figures: what is run, how large, and what was published. ``dinoir reproduce`` runs it."""

@@ -11,7 +11,7 @@ from basicsr.utils import tensor2img
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments.measured import not_measured, record, recorded, result_file
-from dinoir_plugin.experiments.runs import say
+from dinoir_plugin.experiments.runs import note
 from dinoir_plugin.experiments.variants import METRICS, TEST_SEED
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results
@@ -21,7 +21,7 @@ LABEL = 'degraded'
 
 
 def folder_name(budget: str) -> str:
-    """Of the figures in ``results/``."""
+    """Name the folder of the figures in ``results/``."""
     return f'{budget}_{LABEL}'
 
 
@@ -33,7 +33,7 @@ def measure(budget: str, tests: dict[str, Any]) -> None:
         tests: Name of each test to its tasks.
     """
     for test, tasks in not_measured(folder_name(budget), tests).items():
-        say(f'measuring the degraded images of {test}')
+        note(f'measuring the degraded images of {test}')
         measures = Measures(METRICS, torch.device('cpu'))
         dataset = _dataset(test, tasks)
         images = [_measured(number, dataset[number], measures) for number in range(len(dataset))]

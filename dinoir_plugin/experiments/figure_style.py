@@ -24,7 +24,7 @@ STROKES = ('-', '--', '-.', ':', '-', '--', '-.')
 
 
 def new_figure(height: float, title: str, caption: str) -> Figure:
-    """An empty figure, 1000 pixels wide, that makes room for all its labels.
+    """Make an empty figure, 1000 pixels wide, that makes room for all its labels.
 
     Args:
         height: Inches.
@@ -39,14 +39,14 @@ def new_figure(height: float, title: str, caption: str) -> Figure:
 
 
 def stroke(number: int) -> dict[str, Any]:
-    """Colour, marker and line of the curve with this number; markers shrink, so that none hides under a later one."""
+    """Choose colour, marker and line of a curve by its number; markers shrink, so that none hides under a later one."""
     number %= len(COLOURS)
     size = 10 - 1.2 * number
     return {'color': COLOURS[number], 'marker': MARKERS[number], 'linestyle': STROKES[number], 'markersize': size}
 
 
 def show(axes: Axes, image: Array, title: str = '', below: str = '', **how: Any) -> Any:
-    """Put an image or map into ``axes``, each of its cells as a square; what ``imshow`` gives.
+    """Put an image or map into ``axes``, each of its cells as a square; return what ``imshow`` gives.
 
     Args:
         axes: Where to.

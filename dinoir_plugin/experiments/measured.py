@@ -15,30 +15,30 @@ from dinoir_plugin.experiments.variants import as_yaml, read_yaml
 FOLDER = Path('experiments/reproduce')  # options files, records, reports and figures
 
 
-class RunError(Exception):
+class RunError(ValueError):
     """What cannot be done or went wrong; the text is for people."""
 
 
 class Figure(NamedTuple):
-    """Mean over seeds, and the standard deviation where there are several."""
+    """Hold a mean over seeds, and the standard deviation where there are several."""
 
     mean: float
     spread: float | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
-        """From the values of each seed, at least one; there is no spread with an infinite one."""
+        """Take the values of each seed, at least one; there is no spread with an infinite one."""
         spread = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
         return cls(statistics.fmean(values), spread)
 
 
 def result_file(name: str, test: str) -> Path:
-    """Where the figures of one test are; ``name`` is that of the run's folder."""
+    """Say where the figures of one test are; ``name`` is that of the run's folder."""
     return Path('results') / name / f'metrics_{test}.json'
 
 
 def figures(names: Sequence[str], test: str, metric: str) -> Figure | None:
-    """One cell of a table: a test's mean over the seeds, whose runs ``names`` are; None where one is missing."""
+    """Give one cell of a table: a test's mean over the seeds, whose runs ``names`` are; None where one is missing."""
     values = []
     for name in names:
         path = result_file(name, test)
@@ -51,7 +51,7 @@ def figures(names: Sequence[str], test: str, metric: str) -> Figure | None:
 
 
 def not_measured(name: str, tests: dict[str, Any], network: Path | None = None) -> dict[str, Any]:
-    """The tests without figures, or with those of other images or of an earlier network.
+    """Find the tests without figures, or with those of other images or of an earlier network.
 
     Args:
         name: Of the folder in ``results/``.
@@ -72,10 +72,10 @@ def not_measured(name: str, tests: dict[str, Any], network: Path | None = None) 
 
 
 def refuse_stale(name: str, tests: dict[str, Any], network: Path | None = None) -> None:
-    """Arguments as :func:`not_measured`.
+    """Refuse figures that a report must not show; arguments as :func:`not_measured`.
 
     Raises:
-        RunError: There are figures that a report must not show.
+        RunError: There are some.
     """
     stale = [test for test in not_measured(name, tests, network) if result_file(name, test).is_file()]
     if stale:
@@ -86,7 +86,7 @@ def refuse_stale(name: str, tests: dict[str, Any], network: Path | None = None) 
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """Of which images the figures in ``results/<name>`` are: name of each test to its tasks."""
+    """Read of which images the figures in ``results/<name>`` are: name of each test to its tasks."""
     path = _record_path(name)
     return read_yaml(path) if path.is_file() else {}
 
@@ -97,7 +97,7 @@ def record(name: str, tests: dict[str, Any]) -> None:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """An options or record file, whole or not at all."""
+    """Write an options or record file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, as_yaml(content).encode())
 

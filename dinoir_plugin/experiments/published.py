@@ -14,7 +14,7 @@ Cell = Sequence[float | None]
 
 
 class Source(NamedTuple):
-    """One published table.
+    """Hold one published table.
 
     Attributes:
         source: Paper and table.
@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
 
 def read(table: str, about: Mapping[str, Any], metrics: Sequence[str], file: Path = FILE) -> list[Source]:
-    """What was published for a table.
+    """Read what was published for a table.
 
     Args:
         table: Its name.
@@ -62,7 +62,7 @@ def read(table: str, about: Mapping[str, Any], metrics: Sequence[str], file: Pat
 
 
 def cell(sources: Sequence[Source], row: str, test: str) -> Cell | None:
-    """The values of one cell; None where nothing was published."""
+    """Give the values of one cell; None where nothing was published."""
     return next((source.figures[row][test] for source in sources if test in source.figures.get(row, {})), None)
 
 

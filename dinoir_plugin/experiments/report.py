@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from dinoir_plugin.core.machine import machine
+from dinoir_plugin.core.markdown import table as markdown_table
 from dinoir_plugin.experiments import degraded, published
 from dinoir_plugin.experiments.measured import FOLDER, Figure, RunError, figures, result_file
 from dinoir_plugin.experiments.runs import jobs
@@ -25,7 +26,7 @@ CONVENTIONS = {
 
 
 class TableRow:
-    """One line of a table.
+    """Hold one line of a table.
 
     Attributes:
         label: What the table calls it.
@@ -41,17 +42,17 @@ class TableRow:
         self.untrained: Collection[str] = ()
 
     def cell(self, test: str, metric: str) -> Figure | None:
-        """The measured figure; None where there is none."""
+        """Give the measured figure; None where there is none."""
         return figures(self.names, test, metric) if self.run is not None else None
 
 
 def folders(run: str | None, budget: str, seeds: int) -> list[str]:
-    """A run's folders, one for each seed."""
+    """Name a run's folders, one for each seed."""
     return [folder_name(budget, str(run), seed) for seed in range(seeds)]
 
 
 def path_of(what: str, budget: str, seeds: int, suffix: str) -> Path:
-    """Where the report or image of a table or figure goes."""
+    """Say where the report or image of a table or figure goes."""
     return FOLDER / f'{what}_{budget}{f"_{seeds}seeds" if seeds > 1 else ""}{suffix}'
 
 
@@ -68,7 +69,7 @@ def write(experiments: Experiments, table: str, budget: str, seeds: int) -> Path
 
 
 def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> str:
-    """The report's text.
+    """Write the report's text.
 
     Raises:
         RunError: Nothing has been measured, the table is not for this budget, or published figures do not fit it.
@@ -105,7 +106,7 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
 
 
 def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str]) -> list[str]:
-    """A sentence on runs that lack figures, where there are some."""
+    """Write a sentence on runs that lack figures, where there are some."""
     names = [name for row in rows if row.run is not None for name in row.names]
     lacking = [name for name in names if not all(result_file(name, test).is_file() for test in tests)]
     if not any(result_file(name, test).is_file() for name in names for test in tests):
@@ -115,7 +116,7 @@ def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str
 
 def _circumstances(table: str, budget: str, seeds: int, data: str) -> str:
     where = machine()
-    command = f'python scripts/reproduce.py run {table} --budget {budget}{data}'
+    command = f'dinoir reproduce run {table} --budget {budget}{data}'
     command += f' --seeds {seeds}' if seeds > 1 else ''
     return (
         f'`{command}`, reported on {where["cores"]} cores of {where["cpu"]}, Python {where["python"]}, '
@@ -124,23 +125,22 @@ def _circumstances(table: str, budget: str, seeds: int, data: str) -> str:
 
 
 def _overview(rows: Sequence[TableRow], tests: Sequence[str], metrics: Sequence[str]) -> str:
-    """One line a method, one column a test: PSNR/SSIM."""
-    lines = [f'| | {" | ".join(tests)} | mean |', '|---' * (len(tests) + 2) + '|']
+    """Write one line a method, one column a test: PSNR/SSIM."""
+    lines = []
     for row in rows:
         if row.run is None:
-            lines.append(f'| {row.label} | {NOT_BUILT} ' + '| ' * len(tests) + '|')
+            lines.append([row.label, NOT_BUILT, *[''] * len(tests)])
             continue
         cells = [' / '.join(_text(row.cell(test, metric), metric) for metric in metrics) for test in tests]
         cells = [f'({cell})' if test in row.untrained else cell for test, cell in zip(tests, cells)]
         trained = [test for test in tests if test not in row.untrained]
-        lines.append(f'| {row.label} | {" | ".join(cells)} | {_mean(row, trained, metrics)} |')
-    if any(row.untrained for row in rows):
-        lines.append('\nIn brackets: tasks that the network was not trained for, left out of its mean.')
-    return '\n'.join(lines) + '\n'
+        lines.append([row.label, *cells, _mean(row, trained, metrics)])
+    brackets = '\nIn brackets: tasks that the network was not trained for, left out of its mean.\n'
+    return markdown_table(['', *tests, 'mean'], lines) + (brackets if any(row.untrained for row in rows) else '')
 
 
 def _mean(row: TableRow, tests: Sequence[str], metrics: Sequence[str]) -> str:
-    """Over the tests, each of which counts the same; with several seeds the spread is that of the mean."""
+    """Take the mean over the tests, all of one weight; with several seeds the spread is that of the mean."""
     texts = []
     for metric in metrics:
         cells = [[figures([name], test, metric) for test in tests] for name in row.names]
@@ -152,9 +152,9 @@ def _mean(row: TableRow, tests: Sequence[str], metrics: Sequence[str]) -> str:
 def _gains(
     rows: Sequence[TableRow], tests: Sequence[str], metric: str, against: dict[str, str], budget: str
 ) -> list[str]:
-    """What each row brings beside another one: the differences of pairs of runs that saw the same samples."""
+    """Write what each row brings beside another one: the differences of pairs of runs that saw the same samples."""
     labels = {row.run: row.label for row in rows}
-    lines = [f'| | against | {" | ".join(tests)} | mean |', '|---' * (len(tests) + 3) + '|']
+    lines = []
     for row in rows:
         if row.run not in against:
             continue
@@ -162,8 +162,9 @@ def _gains(
         each = [[_difference(name, base, test, metric) for test in tests] for name, base in zip(row.names, bases)]
         columns = [*zip(*each), [_mean_of(values) for values in each]]
         cells = [_text(_figure(values), metric, sign='+') for values in columns]
-        lines.append(f'| {row.label} | {labels[against[row.run]]} | {" | ".join(cells)} |')
-    return ['## Gains in PSNR (dB), between runs of one seed, which saw the same samples\n', '\n'.join(lines) + '\n']
+        lines.append([row.label, labels[against[row.run]], *cells])
+    heading = '## Gains in PSNR (dB), between runs of one seed, which saw the same samples\n'
+    return [heading, markdown_table(['', 'against', *tests, 'mean'], lines)]
 
 
 def _difference(name: str, base: str, test: str, metric: str) -> float | None:
@@ -177,7 +178,7 @@ def _mean_of(values: Sequence[float | None]) -> float | None:
 
 
 def _figure(values: Sequence[float | None]) -> Figure | None:
-    """Of values of which none is missing."""
+    """Take the figure of values of which none is missing."""
     known = [value for value in values if value is not None]
     return Figure.of(known) if len(known) == len(values) else None
 
@@ -189,7 +190,7 @@ def _side_by_side(
     sources: Sequence[published.Source],
     comparable: bool,
 ) -> list[str]:
-    """For each test ours, the published figure and the difference, each in a column of its own."""
+    """Write for each test ours, the published figure and the difference, each in a column of its own."""
     parts = ['## Beside what was published\n']
     for source in sources:
         known = ', '.join(source.figures) or 'not entered in `dinoir_plugin/experiments/published.yml`'
@@ -200,17 +201,17 @@ def _side_by_side(
     names = [metric.split('_')[0].upper() for metric in metrics]
     heads = [f'{name} {column}' for name in names for column in ('ours', 'published', 'difference')]
     for test in tests:
-        lines = [f'### {test}\n', f'| | {" | ".join(heads)} |', '|---' * (len(heads) + 1) + '|']
+        lines = []
         for row in rows:
             theirs = published.cell(sources, row.label, test) or [None] * len(metrics)
             trios = (_trio(row, test, *pair, comparable) for pair in zip(metrics, theirs))
-            lines.append(f'| {row.label} | {" | ".join(cell for trio in trios for cell in trio)} |')
-        parts.append('\n'.join(lines) + '\n')
+            lines.append([row.label, *(cell for trio in trios for cell in trio)])
+        parts += [f'### {test}\n', markdown_table(['', *heads], lines)]
     return parts
 
 
 def _trio(row: TableRow, test: str, metric: str, theirs: float | None, comparable: bool) -> tuple[str, str, str]:
-    """Ours, in brackets where it was not trained for that; published; the difference, where it says something."""
+    """Write ours, in brackets where not trained for it; the published; the difference, where it says something."""
     ours = row.cell(test, metric)
     text = NOT_BUILT if row.run is None else _text(ours, metric)
     digits = min(DIGITS[metric], 3)

@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ COLUMN_LETTERS = 84  # in a line of all headings
 
 
 def by_tasks(experiments: Experiments, budget: str, seeds: int) -> dict[str, dict[int, Figure]]:
-    """Method to number of trained tasks to PSNR in dB on SHARED_TEST, where all seeds have been measured."""
+    """Give method to number of tasks to PSNR in dB on SHARED_TEST, where all seeds have been measured."""
     found: dict[str, dict[int, Figure]] = {}
     for label, run in experiments.tables[BY_TASKS]['rows']:
         names = [folder_name(budget, run, seed) for seed in range(seeds)]
@@ -45,7 +45,7 @@ def by_tasks(experiments: Experiments, budget: str, seeds: int) -> dict[str, dic
 
 
 def fig1b(experiments: Experiments, budget: str, seeds: int, out: Path) -> None:
-    """Fig. 1(b): what further tasks cost the first one.
+    """Draw fig. 1(b): what further tasks cost the first one.
 
     Across, the number of tasks that one network trains; up, the mean PSNR in dB on the denoising test (sigma 25 of
     255), the one task that all networks train; one curve for Restormer and one for DINO-IR, from table 6's runs.
@@ -73,15 +73,7 @@ def fig1b(experiments: Experiments, budget: str, seeds: int, out: Path) -> None:
     )
     figure = new_figure(5.4, f'Denoising against number of tasks, budget {budget}', caption)
     axes = figure.subplots()
-    for number, (method, points) in enumerate(curves.items()):
-        counts = np.array(list(points))
-        spreads = [point.spread for point in points.values() if point.spread is not None]
-        axes.errorbar(
-            counts + 0.03 * (number - (len(curves) - 1) / 2),  # bars beside each other
-            [point.mean for point in points.values()],
-            spreads or None,
-            label=method, capsize=5, linewidth=2, **stroke(number),
-        )  # fmt: skip
+    _draw_curves(axes, curves)
     ticks = _tasks_added(experiments)
     axes.set_xticks(list(ticks), [f'{count}\n{text}' for count, text in ticks.items()], fontsize=11)
     axes.set_xlim(min(ticks) - 0.3, max(ticks) + 0.3)
@@ -92,8 +84,20 @@ def fig1b(experiments: Experiments, budget: str, seeds: int, out: Path) -> None:
     save(figure, out)
 
 
+def _draw_curves(axes: Axes, curves: Mapping[str, Mapping[int, Figure]]) -> None:
+    for number, (method, points) in enumerate(curves.items()):
+        counts = np.array(list(points))
+        spreads = [point.spread for point in points.values() if point.spread is not None]
+        axes.errorbar(
+            counts + 0.03 * (number - (len(curves) - 1) / 2),  # bars beside each other
+            [point.mean for point in points.values()],
+            spreads or None,
+            label=method, capsize=5, linewidth=2, **stroke(number),
+        )  # fmt: skip
+
+
 def _tasks_added(experiments: Experiments) -> dict[int, str]:
-    """Number of tasks to those that the next smaller number does not have."""
+    """Map the number of tasks to those that the next smaller number does not have."""
     sets = {tuple(experiments.runs[run].get('tasks', TASKS)) for _, run in experiments.tables[BY_TASKS]['rows']}
     texts, before = {}, set[str]()
     for tasks in sorted(sets, key=len):
@@ -103,7 +107,7 @@ def _tasks_added(experiments: Experiments) -> dict[int, str]:
 
 
 class Shown(NamedTuple):
-    """An image of a test, before and after.
+    """Hold an image of a test, before and after.
 
     Attributes:
         name: Of its file.
@@ -121,7 +125,7 @@ class Shown(NamedTuple):
 
 
 def shown(methods: dict[str, Job], test: str) -> Shown | None:
-    """The image of a test to show.
+    """Choose the image of a test to show.
 
     It is the one with the median PSNR (of an even number the lower), each image's PSNR being the mean over the
     methods: a typical one, whichever method it suits.
@@ -161,7 +165,7 @@ def shown(methods: dict[str, Job], test: str) -> Shown | None:
 
 
 def _dataset(job: Job, test: str) -> MixedDegradationDataset:
-    """The images as the tester had them: with the same noise."""
+    """Open the images as the tester had them: with the same noise."""
     options = test_options(job.training, job.tests, job.name, Path())
     return MixedDegradationDataset(
         {**options['datasets'][f'test_{test}'], 'phase': 'test', 'seed': options['manual_seed']}
@@ -169,7 +173,7 @@ def _dataset(job: Job, test: str) -> MixedDegradationDataset:
 
 
 def _psnr(restored_image: dict[str, Any]) -> float:
-    """JSON has no number for the PSNR of equal images."""
+    """Read a PSNR; JSON has no number for the PSNR of equal images."""
     return math.inf if restored_image[METRIC] is None else restored_image[METRIC]
 
 
@@ -183,7 +187,7 @@ def _restored(job: Job, test: str, restored_image: dict[str, Any]) -> Array:
 
 
 def detail(target: Array, side: int = CROP) -> tuple[slice, slice]:
-    """Rows and columns of the square (or what the image holds of it) in which ``target`` varies most.
+    """Find rows and columns of the square (or what the image holds of it) in which ``target`` varies most.
 
     It is chosen by the target alone, so by no method's success: the largest variance of brightness.
 
@@ -206,7 +210,7 @@ def detail(target: Array, side: int = CROP) -> tuple[slice, slice]:
 def rows(
     experiments: Experiments, table: str, budget: str, out: Path, data: str | None = None, seed: int = 0
 ) -> None:
-    """Before, after and target for a table: one row for each of its tests, one column for each method.
+    """Draw before, after and target for a table: one row for each of its tests, one column for each method.
 
     Columns are the degraded image, each method of the table that was run, and the target. A row shows one crop, pixel
     by pixel, of one image: which image, see :func:`shown`; which crop, see :func:`detail`. Below stands the PSNR

@@ -20,7 +20,6 @@ from dinoir_plugin.experiments.measured import (
     write,
 )
 from dinoir_plugin.experiments.variants import (
-    ROOT,
     Experiments,
     filled,
     folder_name,
@@ -32,7 +31,7 @@ from dinoir_plugin.models.step_checks import REQUEUE
 
 
 class Job(NamedTuple):
-    """One training and its measurement.
+    """Hold one training and its measurement.
 
     Attributes:
         run: Its name in ``experiments.yml``.
@@ -50,12 +49,12 @@ class Job(NamedTuple):
 
     @property
     def checkpoint(self) -> Path:
-        """The trained network."""
+        """Name the file of the trained network."""
         return Path('experiments') / self.name / 'models' / 'net_g_latest.pth'
 
 
 def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> list[Job]:
-    """What a table needs, seed by seed.
+    """List what a table needs, seed by seed.
 
     Raises:
         RunError: The table is not for this budget.
@@ -78,7 +77,7 @@ def _jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: s
 
 
 def data_folder(experiments: Experiments, budget: str, data: str | None) -> str | None:
-    """The folder that ``--data`` names, absolute, where the budget asks for one.
+    """Give the folder that ``--data`` names, absolute, where the budget asks for one.
 
     Raises:
         RunError: It asks for one and there is none, or the other way about.
@@ -103,8 +102,7 @@ def prepare(experiments: Experiments, budget: str) -> None:
     """
     size = experiments.budgets[budget]
     if 'prepare' in size:
-        script, *words = size['prepare']
-        _start([str(ROOT / script), *words])
+        _start(['-m', *size['prepare']])
 
 
 def do(job: Job, place: str) -> None:
@@ -117,15 +115,15 @@ def do(job: Job, place: str) -> None:
     options = FOLDER / f'{job.name}.yml'
     write(options, job.training)
     if not job.checkpoint.is_file():
-        say(f'{place} {job.name}: training')
+        note(f'{place} {job.name}: training')
         _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
     if not not_measured(job.name, job.tests, job.checkpoint):
-        say(f'{place} {job.name}: there already')
+        note(f'{place} {job.name}: there already')
         return
     # the tester puts earlier results aside: what other tables need is measured again, too
     known = recorded(job.name)
     wanted = {**known, **job.tests}
-    say(f'{place} {job.name}: measuring {", ".join(wanted)}')
+    note(f'{place} {job.name}: measuring {", ".join(wanted)}')
     options = FOLDER / f'{job.name}_test.yml'
     write(options, test_options(job.training, wanted, job.name, job.checkpoint))
     record(job.name, {test: tasks for test, tasks in known.items() if test not in job.tests})
@@ -153,10 +151,10 @@ def refuse_other_options(job: Job) -> None:
 
 
 def refuse_stale_results(job: Job) -> None:
-    """Before a report.
+    """Refuse figures that a report must not show.
 
     Raises:
-        RunError: There are figures that it must not show: of other options, other images or an earlier network.
+        RunError: There are some: of other options, other images or an earlier network.
     """
     if any(result_file(job.name, test).is_file() for test in job.tests):
         refuse_other_options(job)
@@ -164,17 +162,16 @@ def refuse_stale_results(job: Job) -> None:
 
 
 def count_done(experiments: Experiments, table: str, budget: str) -> int:
-    """How many of a table's runs have a network and all their figures, with seed 0."""
+    """Count a table's runs that have a network and all their figures, with seed 0."""
     todo = jobs(experiments, table, budget, seeds=1, data=None)
     return sum(
         job.checkpoint.is_file() and all(result_file(job.name, test).is_file() for test in job.tests) for job in todo
     )
 
 
-def say(text: str) -> None:
-    """One line for the person who waits."""
-    sys.stderr.write(f'reproduce: {text}\n')
-    sys.stderr.flush()
+def note(text: str) -> None:
+    """Write a line for the person who waits."""
+    sys.stderr.write(f'dinoir: {text}\n')
 
 
 def _start(words: list[str]) -> None:

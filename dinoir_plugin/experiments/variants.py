@@ -8,20 +8,23 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from dinoir_plugin.core.options_files import options_file, options_folder
+
 HERE = Path(__file__).resolve().parent
 TASKS = ('denoise', 'deblur', 'derain', 'dehaze')
-METRICS = {
+METRICS: dict[str, dict[str, Any]] = {
     'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': False},
     'ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False},
     'psnr_all_in_one': {'type': 'calculate_psnr_all_in_one'},
     'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one'},
 }
 TEST_SEED = 0  # the same noise in the test images of all runs
+RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
+FEATURE_FIGURES = ('fig3a', 'fig3b', 'fig5')
 
 
 class Experiments:
-    """What ``experiments.yml`` and ``budgets.yml`` hold.
+    """Hold what ``experiments.yml`` and ``budgets.yml`` say.
 
     Attributes:
         runs: Name to description.
@@ -35,25 +38,29 @@ class Experiments:
         self.tables: dict[str, dict[str, Any]] = content['tables']
         self.budgets: dict[str, dict[str, Any]] = read_yaml(HERE / 'budgets.yml')
 
+    @property
+    def targets(self) -> list[str]:
+        """Name all tables and figures."""
+        return [*self.tables, *RESULT_FIGURES, *FEATURE_FIGURES]
+
     def runs_of(self, table: str) -> list[str]:
-        """The runs behind a table's rows, without those that are not built."""
+        """Name the runs behind a table's rows, without those that are not built."""
         return [row[-1] for row in self.tables[table]['rows'] if row[-1] is not None]
 
-
     def allows(self, table: str, budget: str) -> bool:
-        """Whether a table is for a budget; most are for all."""
+        """Say whether a table is for a budget; most are for all."""
         return budget in self.tables[table].get('budgets', self.budgets)
 
 
 def read_yaml(path: Path) -> Any:
-    """An options or data file of this project."""
+    """Read an options or data file of this project."""
     return yaml.safe_load(path.read_text(encoding='utf-8'))
 
 
 def training_options(
     run: dict[str, Any], budget: dict[str, Any], name: str, seed: int, data: str | None = None
 ) -> dict[str, Any]:
-    """A run's options for BasicSR's trainer.
+    """Give a run's options for BasicSR's trainer.
 
     Args:
         run: Its description in ``experiments.yml``.
@@ -62,7 +69,7 @@ def training_options(
         seed: Of initial weights, patches and degradations.
         data: Folder that stands for ``{data}``; None: that stays as it is.
     """
-    opt = read_yaml(ROOT / budget['base'])
+    opt = read_yaml(options_file(budget['base']))
     opt['name'] = name
     opt['manual_seed'] = seed
     for path, value in (budget.get('options') or {}).items():
@@ -74,7 +81,7 @@ def training_options(
 
 
 def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path) -> dict[str, Any]:
-    """Options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks)."""
+    """Give options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks)."""
     sets = {
         f'test_{test}': {'name': test, 'type': 'MixedDegradationDataset', 'tasks': tasks}
         for test, tasks in tests.items()
@@ -92,7 +99,7 @@ def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, che
 
 
 def filled(content: Any, data: str | None) -> Any:
-    """``content`` with the folder ``data``, where there is one, in place of ``{data}``."""
+    """Put the folder ``data``, where there is one, in place of ``{data}``."""
     if isinstance(content, dict):
         return {key: filled(value, data) for key, value in content.items()}
     if isinstance(content, list):
@@ -101,32 +108,33 @@ def filled(content: Any, data: str | None) -> Any:
 
 
 def as_yaml(opt: dict[str, Any]) -> str:
-    """The text of an options file."""
+    """Write options as the text of a file."""
     return yaml.dump(opt, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110)
 
 
 def flat_files(experiments: Experiments) -> dict[Path, str]:
-    """The options files of the runs in full, path to text."""
+    """Write the options files of the runs in full, path to text."""
     budget = experiments.budgets['full']
     header = (
-        f'# Written by `python scripts/reproduce.py options` from {budget["base"]} and dinoir_plugin/experiments/: change those.\n'
-        "# The first of them says what of it is the paper's and what is our choice.\n"
+        f'# Written by `dinoir reproduce options` from options/{budget["base"]}.yml and dinoir_plugin/experiments/:\n'
+        '# change those. '
+        "The first of them says what of it is the paper's and what is our choice.\n"
     )
     tables = [table for table in experiments.tables if experiments.allows(table, 'full')]
     files = {}
     for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
         opt = training_options(experiments.runs[name], budget, folder_name('full', name, seed=0), seed=0)
-        files[ROOT / 'options' / 'paper' / f'train_{name}.yml'] = header + as_yaml(opt)
+        files[options_folder() / 'dinoir' / f'train_{name}.yml'] = header + as_yaml(opt)
     return files
 
 
 def folder_name(budget: str, run: str, seed: int) -> str:
-    """Of a run in ``experiments/`` and ``results/``."""
+    """Name a run's folder in ``experiments/`` and ``results/``."""
     return f'{budget}_{run}_seed{seed}'
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what occurs twice twice: an options file without anchors."""
+    """Write what occurs twice twice: an options file without anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -15,20 +15,20 @@ SOURCES = {
 
 
 def encoder_text(options: Mapping[str, Any]) -> str:
-    """An encoder and its weights; options as under ``network_g.encoder``."""
+    """Name an encoder and its weights; options as under ``network_g.encoder``."""
     weights = options.get('weights', 'auto')
     return f'{options["name"]}, {SOURCES.get(weights) or f"weights of {Path(weights).name}"}'
 
 
 def encoders(trainings: Iterable[Mapping[str, Any]]) -> str:
-    """A sentence on the encoders that guide or judge in trainings with these options."""
+    """Write a sentence on the encoders that guide or judge in trainings with these options."""
     users = [user for training in trainings for user in (training['network_g'], training['train'].get('dpc_opt', {}))]
     texts = dict.fromkeys(encoder_text(user['encoder']) for user in users if 'encoder' in user)
     return f'Encoder: {"; ".join(texts)}.' if texts else ''
 
 
 def length(training: Mapping[str, Any]) -> str:
-    """A sentence on how long is trained, and on what patches."""
+    """Write a sentence on how long is trained, and on what patches."""
     data = training['datasets']['train']
     stages = data.get('stages') or [{'iters': training['train']['total_iter']}]
     parts = [

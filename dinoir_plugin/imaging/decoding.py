@@ -73,12 +73,12 @@ def upright(image: Array, orientation: int) -> Array:
 
 
 def jpeg_orientation(header: Image.Image) -> int:
-    """The EXIF orientation of a JPEG, from its header; 1, which is upright, for all other formats."""
+    """Read the EXIF orientation of a JPEG from its header; 1, which is upright, for all other formats."""
     return int(header.getexif().get(EXIF_ORIENTATION, 1)) if header.format in ('JPEG', 'MPO') else 1
 
 
 def stored_size(data: bytes | memoryview) -> tuple[int, int] | None:
-    """Height and width that the first bytes of PNG or BMP claim; None for other formats."""
+    """Read height and width from the first bytes of a PNG or BMP; None for other formats."""
     start = bytes(data[:26])
     if start.startswith(PNG_MARK) and len(start) > 23:
         width, height = struct.unpack('>II', start[16:24])
@@ -90,12 +90,12 @@ def stored_size(data: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def most_pixels() -> int:
-    """More than these an image must not claim to have: Pillow's limit, beyond which it speaks of a bomb."""
+    """Give the most pixels that an image may claim to have: where Pillow begins to refuse it as a bomb."""
     return 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62)
 
 
 def _orientation(data: bytes, name: str) -> int:
-    """How an image lies (1 to 8), from its header; refuses one that claims to be too large to be decoded."""
+    """Read from its header how an image lies (1 to 8); refuse one that claims to be too large to be decoded."""
     size = stored_size(data)
     if size is not None:
         if size[0] * size[1] > most_pixels():
@@ -113,7 +113,7 @@ def _orientation(data: bytes, name: str) -> int:
 
 
 def _is_cut_jpeg(data: bytes) -> bool:
-    """Whether a JPEG has no end mark behind the start of its pixels (a thumbnail before them has one of its own)."""
+    """Tell whether a JPEG lacks the end mark behind its pixels (a thumbnail before them has one of its own)."""
     if not data.startswith(JPEG_MARK):
         return False
     place = 2

@@ -21,7 +21,7 @@ AFTER_HEADER = 33  # of a PNG: its mark, and the header with length, name and ch
 
 
 def ending_for(path: Path, wanted: str | None) -> str:
-    """The ending, without a point, under which the restored ``path`` is written: its own where that can be kept.
+    """Choose the ending, without a point, of the restored ``path``: its own where that can be kept.
 
     Args:
         path: The image's file.
@@ -32,7 +32,7 @@ def ending_for(path: Path, wanted: str | None) -> str:
 
 
 def check_format(name: str) -> str:
-    """``name`` as a key of FORMATS, or a ImageFileError that says which there are."""
+    """Give ``name`` as a key of FORMATS, or raise an ImageFileError that says which there are."""
     key = name.lower().removeprefix('.')
     if key not in FORMATS:
         raise ImageFileError(f"images are not written as '{name}'; {nearest(key, FORMATS)}")
@@ -40,7 +40,7 @@ def check_format(name: str) -> str:
 
 
 def encode_image(image: DecodedImage, ending: str, quality: int = DEFAULT_QUALITY) -> bytes:
-    """The bytes of a file.
+    """Make the bytes of a file.
 
     Args:
         image: With 8 bits in any format; with 16 as PNG or TIFF; floats as TIFF; transparency in all but JPEG.
@@ -74,7 +74,7 @@ def encode_image(image: DecodedImage, ending: str, quality: int = DEFAULT_QUALIT
 
 
 def _deep_png(image: DecodedImage) -> bytes:
-    """16 bits by OpenCV; profile and EXIF are put behind the header, where the format wants them."""
+    """Write 16 bits by OpenCV; profile and EXIF are put behind the header, where the format wants them."""
     pixels = image.pixels
     icc = image.icc
     if pixels.ndim == 2 and image.alpha is not None:
@@ -98,7 +98,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _tiff(image: DecodedImage) -> bytes:
-    """Any depth by tifffile; of EXIF its texts (camera, artist, ...), as TIFF has tags of its own for the rest."""
+    """Write any depth by tifffile; of EXIF its texts (camera, artist, ...), as TIFF has its own tags for the rest."""
     import tifffile
 
     exif = Image.Exif()

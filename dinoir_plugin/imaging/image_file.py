@@ -34,7 +34,7 @@ class ImageFileError(ValueError):
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An image, upright.
+    """Hold an image, upright.
 
     Attributes:
         pixels: uint8, uint16, or float32 in [0, 1]; (H, W) for grey or (H, W, 3), RGB.
@@ -51,7 +51,7 @@ class DecodedImage:
     format: str = ''
 
     def with_pixels(self, pixels: Array) -> DecodedImage:
-        """The same image with other pixels."""
+        """Give the same image with other pixels."""
         return replace(self, pixels=pixels)
 
 
@@ -65,7 +65,8 @@ def read_image(path: str | Path) -> DecodedImage:
     """
     path = Path(path)
     if not path.is_file():
-        raise ImageFileError(f'{path}: {"expected an image, but this is a folder" if path.is_dir() else "no such file"}')
+        problem = 'expected an image, but this is a folder' if path.is_dir() else 'no such file'
+        raise ImageFileError(f'{path}: {problem}')
     try:
         with path.open('rb') as file:
             start = file.read(PNG_DEPTH + 1)
@@ -84,7 +85,7 @@ def read_image(path: str | Path) -> DecodedImage:
                 return from_pillow(image, str(path))
     except Image.UnidentifiedImageError as error:
         raise ImageFileError(f'{path}: expected an image (JPEG, PNG, TIFF, WebP, BMP, GIF or PPM), but it is none'
-                           ) from error
+                             ) from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(f'{path}: {error}') from error
     except ImageFileError:
@@ -94,7 +95,7 @@ def read_image(path: str | Path) -> DecodedImage:
 
 
 def from_pillow(image: Image.Image, name: str = 'the image') -> DecodedImage:
-    """An image of Pillow's, upright.
+    """Read an image that Pillow has opened, and turn it upright.
 
     Raises:
         ImageFileError: It moves, has several pages, or a mode that cannot be restored.
@@ -102,7 +103,7 @@ def from_pillow(image: Image.Image, name: str = 'the image') -> DecodedImage:
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':
         raise ImageFileError(f'{name}: holds {frames} images (an animation or pages). Restore takes one at a time: '
-                           'save them one by one')
+                             'save them one by one')
     icc = _profile(image.info.get('icc_profile'))
     source = image.format or ''
     exif = _kept(image.getexif())
@@ -125,7 +126,7 @@ def from_pillow(image: Image.Image, name: str = 'the image') -> DecodedImage:
 
 
 def to_pillow(decoded: DecodedImage) -> Image.Image:
-    """The image as one of Pillow's, with profile and EXIF in its ``info``; 8 bits, or grey with 16."""
+    """Make a Pillow image of it, with profile and EXIF in its ``info``; 8 bits, or grey with 16."""
     image = Image.fromarray(join_alpha(decoded.pixels, decoded.alpha))
     for key, value in (('icc_profile', decoded.icc), ('exif', decoded.exif)):
         if value:
@@ -134,7 +135,7 @@ def to_pillow(decoded: DecodedImage) -> Image.Image:
 
 
 def split_alpha(values: Array) -> tuple[Array, Array | None]:
-    """Grey, grey with alpha, RGB or RGB with alpha, (H, W[, C]), into pixels and alpha."""
+    """Split grey, grey with alpha, RGB or RGB with alpha, (H, W[, C]), into pixels and alpha."""
     if values.ndim == 2 or values.shape[2] == 3:
         return values, None
     if values.shape[2] == 1:
@@ -145,18 +146,19 @@ def split_alpha(values: Array) -> tuple[Array, Array | None]:
 
 
 def join_alpha(pixels: Array, alpha: Array | None) -> Array:
-    """The reverse of :func:`split_alpha`, contiguous."""
+    """Undo :func:`split_alpha`; the result is contiguous."""
     return np.ascontiguousarray(pixels if alpha is None else np.dstack([pixels, alpha]))
 
 
 def check_values(values: Array, name: str) -> Array:
-    """Float values as float32.
+    """Give float values as float32.
 
     Raises:
         ImageFileError: Some are no numbers, or outside of [0, 1].
     """
     if not np.isfinite(values).all():
-        raise ImageFileError(f'{name}: {np.mean(~np.isfinite(values)):.0%} of its values are no numbers (NaN, infinite)')
+        share = np.mean(~np.isfinite(values))
+        raise ImageFileError(f'{name}: {share:.0%} of its values are no numbers (NaN, infinite)')
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
         raise ImageFileError(f'{name}: expected float values from 0 to 1, got {low:g} to {high:g}. Scale them first')
@@ -164,7 +166,7 @@ def check_values(values: Array, name: str) -> Array:
 
 
 def _read_tiff(path: Path) -> DecodedImage | None:
-    """A TIFF with 16 bits or floats; None for one with 8, which Pillow reads."""
+    """Read a TIFF with 16 bits or floats; None for one with 8, which Pillow reads."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
@@ -172,14 +174,14 @@ def _read_tiff(path: Path) -> DecodedImage | None:
         if page.dtype is None or page.dtype == np.uint8 or page.dtype == np.bool_:
             return None
         if len(file.pages) > 1:
-            raise ImageFileError(f'{path}: holds {len(file.pages)} pages. Restore takes one at a time: save them one by '
-                               'one')
+            raise ImageFileError(f'{path}: holds {len(file.pages)} pages. Restore takes one at a time: '
+                                 'save them one by one')
         kind = getattr(page.photometric, 'name', page.photometric)
         known = page.dtype in (np.uint16, np.float32, np.float64) and kind in ('MINISBLACK', 'RGB')
         if not known or page.samplesperpixel > 4 or PREMULTIPLIED in page.extrasamples:
             got = f'{kind} with {page.samplesperpixel} channels of {page.dtype}'
-            raise ImageFileError(f'{path}: expected grey or RGB with 8 or 16 bits or floats, transparency not multiplied '
-                               f'in, got {got}. Convert it first')
+            raise ImageFileError(f'{path}: expected grey or RGB with 8 or 16 bits or floats, transparency not '
+                                 f'multiplied in, got {got}. Convert it first')
         wanted = (EXIF_ORIENTATION, ICC, *EXIF_KEPT)
         tags = {code: page.tags[code].value for code in wanted if code in page.tags}
         data = bytearray(path.read_bytes())
@@ -202,7 +204,7 @@ def _read_tiff(path: Path) -> DecodedImage | None:
 
 
 def _from_opencv(path: Path, header: Image.Image) -> DecodedImage:
-    """An image with 16 bits, which Pillow would make 8 of, with what Pillow finds beside the pixels."""
+    """Read the 16 bits of which Pillow would make 8, with what Pillow finds beside the pixels."""
     exif = header.getexif()
     turned = upright(_decoded(path.read_bytes(), path), _orientation(exif.get(EXIF_ORIENTATION)))
     pixels, alpha = split_alpha(turned)
@@ -214,7 +216,7 @@ def _from_opencv(path: Path, header: Image.Image) -> DecodedImage:
 
 
 def _is_deep_ppm(path: Path) -> bool:
-    """Whether a PPM or PGM has 16 bits.
+    """Tell whether a PPM or PGM has 16 bits.
 
     Raises:
         ImageFileError: Its white is neither 255 nor 65535.
@@ -229,7 +231,7 @@ def _is_deep_ppm(path: Path) -> bool:
 
 
 def _orientation(value: Any) -> int:
-    """An EXIF orientation; upright where it is none."""
+    """Take an EXIF orientation; upright where it is none."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -238,7 +240,7 @@ def _profile(value: Any) -> bytes | None:
 
 
 def _decoded(data: bytes | bytearray, path: Path) -> Array:
-    """(H, W[, C]) in RGB as OpenCV reads it, not turned."""
+    """Decode to (H, W[, C]) in RGB as OpenCV reads it, not turned."""
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise ImageFileError(f'{path}: cannot be decoded. Is the file whole?')
@@ -249,7 +251,7 @@ def _decoded(data: bytes | bytearray, path: Path) -> Array:
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """CMYK or YCbCr as sRGB, by its profile where that is one of the right kind."""
+    """Convert CMYK or YCbCr to sRGB, by its profile where that is of the right kind."""
     if icc and image.mode == 'CMYK':
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
@@ -263,7 +265,7 @@ def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 
 def _kept(exif: Image.Exif) -> dict[int, Any]:
-    """What is still true of a restored image, with the folders of the camera and of the place as dicts."""
+    """Keep of EXIF what is true of a restored image, with the folders of the camera and of the place as dicts."""
     kept: dict[int, Any] = {tag: exif[tag] for tag in EXIF_KEPT if tag in exif}
     kept.update({folder: dict(exif.get_ifd(folder)) for folder in (EXIF_FOLDER, EXIF_GPS)})
     kept[EXIF_FOLDER].pop(EXIF_INTEROPERABILITY, None)  # a place in the old file
@@ -271,7 +273,7 @@ def _kept(exif: Image.Exif) -> dict[int, Any]:
 
 
 def _exif_block(kept: dict[int, Any], pixels: Array) -> bytes | None:
-    """The block for an upright image of this size, without a thumbnail."""
+    """Make the EXIF block for an upright image of this size, without a thumbnail."""
     if not kept:
         return None
     exif = Image.Exif()
@@ -294,5 +296,5 @@ def _exif_block(kept: dict[int, Any], pixels: Array) -> bytes | None:
 
 
 def _raw(value: Any) -> Any:
-    """Text that is not ASCII as the bytes that Pillow read it from; it would write question marks."""
+    """Give text that is not ASCII as the bytes that Pillow read it from; it would write question marks."""
     return value.encode('latin-1', 'replace') if isinstance(value, str) and not value.isascii() else value

@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from basicsr.utils import get_root_logger
-from basicsr.utils.registry import METRIC_REGISTRY
 from torch import nn
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.metrics.functional.frechet import FloatArray, frechet_distance
+from dinoir_plugin.metrics.measures import SET_METRIC_REGISTRY, described
 from dinoir_plugin.metrics.pretrained import CPU, ByteArray, built, from_extra, to_rgb, weight_file
 
 WIDTHS = (64, 192, 768, 2048)
-FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 class FID:
-    """A metric of a set (:class:`~dinoir_plugin.metrics.measures.SetMetric`); lower is better.
+    """Compare sets of images (:class:`~dinoir_plugin.metrics.measures.SetMetric`); lower is better.
 
     Args:
         feature: How many features of the network: 2048, which is what FID means, or those of an earlier layer, 768,
@@ -44,21 +43,21 @@ class FID:
         self.network = inception(feature, weights, device)
 
     def keep(self, img: ByteArray, img2: ByteArray) -> FloatArray:
-        """What counts of one image.
+        """Take the features of one image.
 
         Args:
             img: Restored, (H, W, 3), BGR, uint8, of any size.
             img2: Target.
 
         Returns:
-            The features of both, (2, feature), float32.
+            Those of both, (2, feature), float32.
         """
         with torch.no_grad():  # one by one: their sizes may differ
             pair = [self.network(to_rgb(image, self.device))[0][0] for image in (img, img2)]
         return torch.stack(pair).cpu().numpy()
 
     def of(self, kept: Sequence[FloatArray]) -> float:
-        """FID of the images that were kept; not a number for less than two, whose spread nobody knows."""
+        """Take the FID of the images that were kept; not a number for less than two, whose spread nobody knows."""
         if len(kept) <= self.feature:
             _warn(self.feature)
         if len(kept) < 2:
@@ -67,44 +66,18 @@ class FID:
         return frechet_distance(restored, target)
 
 
-@METRIC_REGISTRY.register()
+@SET_METRIC_REGISTRY.register()
+@described(takes_device=True, lower_is_better=True)
 def calculate_fid(feature: int = 2048, weights: str | None = None, device: torch.device = CPU) -> FID:
-    """FID of each task's images, arguments and errors as :class:`FID`."""
+    """Make the FID of a task's images; arguments and errors as :class:`FID`."""
     return FID(feature, weights, device)
 
 
-calculate_fid.of_set = True
 calculate_fid.prepare = calculate_fid
-calculate_fid.takes_device = True
-calculate_fid.lower_is_better = True
-
-
-def frechet_distance(one: FloatArray, other: FloatArray) -> float:
-    """The distance of two normal distributions fitted to samples.
-
-    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)). With S1 = A'A and S2 = B'B, the trace of the root is the sum of the
-    singular values of AB': no root of a singular matrix is taken, and few samples make a small problem.
-
-    Args:
-        one: (N, C), at least two samples.
-        other: (M, C), likewise.
-    """
-    mean = one.mean(axis=0, dtype=np.float64) - other.mean(axis=0, dtype=np.float64)
-    a, b = _spread(one), _spread(other)
-    overlap = np.linalg.svd(a @ b.T, compute_uv=False).sum()
-    return max(0.0, float(mean @ mean + (a * a).sum() + (b * b).sum() - 2 * overlap))
-
-
-def _spread(samples: FloatArray) -> FloatArray:
-    """A matrix of at most (C, C) whose product with itself is the covariance of the samples, (N, C)."""
-    centred = samples.astype(np.float64) - samples.mean(axis=0, dtype=np.float64)
-    scaled = centred / np.sqrt(len(samples) - 1)
-    return np.asarray(np.linalg.qr(scaled, mode='r')) if len(samples) > samples.shape[1] else scaled
-
 
 @cache
 def inception(feature: int, weights: str | None = None, device: torch.device = CPU) -> nn.Module:
-    """The network from (B, 3, H, W), RGB, uint8, to a tuple of (B, feature); one in a process for each device."""
+    """Give the network from (B, 3, H, W), RGB, uint8, to a tuple of (B, feature), one in a process for each device."""
     if feature not in WIDTHS:
         raise OptionsError('feature', f'expected one of {", ".join(map(str, WIDTHS))}, got {feature!r}')
     if device != CPU:

@@ -1,28 +1,34 @@
 """The metrics of ``val.metrics``, of images and of sets, as a validation uses them.
 
+METRIC_REGISTRY of BasicSR holds metrics of an image and its target. Those of all images together stand in a registry
+of their own, whose functions take the options and make a :class:`SetMetric`.
+
 What is known of a metric beside its arguments stands in attributes of the registered function; BasicSR's have none.
 
-- ``takes_floats``: it takes images in RGB, float32 in [0, 1], not rounded; the others take BGR, uint8.
-- ``of_set``: it takes no images, but makes a :class:`SetMetric`.
+- ``takes_floats``: it takes images in RGB, float32 in [0, 1], not rounded, too; the others take BGR, uint8 only.
 - ``takes_device``: it has an argument ``device``, which is the model's.
 - ``prepare``: called with the options before a run, it raises an OptionsError where the metric could not be taken.
-- ``lower_is_better``: ``better: lower`` has to stand in the options.
+- ``lower_is_better``: the lowest value is the best.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from basicsr.utils.registry import METRIC_REGISTRY
+from basicsr.utils.registry import METRIC_REGISTRY, Registry
 
+from dinoir_plugin.core.construct import registered
 from dinoir_plugin.core.errors import OptionsError
 
-DecodedImage = np.ndarray[Any, np.dtype[Any]]
-Pair = Mapping[str, DecodedImage]
+ImageArray = np.ndarray[Any, np.dtype[Any]]
+Pair = Mapping[str, ImageArray]
+Metric = TypeVar('Metric', bound=Callable[..., Any])
+
+SET_METRIC_REGISTRY: Any = Registry('set metric')
 NOT_ARGUMENTS = ('type', 'better')
 # what BasicSR's own do not say of themselves
 LOWER_IS_BETTER = ('calculate_niqe',)
@@ -31,17 +37,36 @@ NEEDS = {'calculate_niqe': 'NIQE needs an image with texture, of at least two bl
 
 
 class SetMetric(Protocol):
-    """A metric of all images of a task together. Ranks look at different images, and the first one judges."""
+    """Judge all images of a task together. Ranks look at different images, and the first one judges."""
 
-    def keep(self, img: DecodedImage, img2: DecodedImage) -> Any:
-        """What counts of one image, restored and target, (H, W, 3), BGR, uint8; picklable."""
+    def keep(self, img: ImageArray, img2: ImageArray) -> Any:
+        """Take what counts of one image, restored and target, (H, W, 3), BGR, uint8; picklable."""
 
     def of(self, kept: Sequence[Any]) -> float:
-        """The figure of what was kept of a task's images, in the data set's order."""
+        """Give the figure of what was kept of a task's images, in the data set's order."""
+
+
+def described(**facts: Any) -> Callable[[Metric], Metric]:
+    """Decorate a metric with what is known of it, as this module's documentation has it."""
+
+    def describe(metric: Metric) -> Metric:
+        vars(metric).update(facts)
+        return metric
+
+    return describe
+
+
+def find_metric(options: Mapping[str, Any], path: str) -> Any:
+    """Give the registered function that ``options['type']`` names, of an image or of a set.
+
+    Raises:
+        OptionsError: Nothing goes by that name (path ``<path>.type``).
+    """
+    return registered(dict([*SET_METRIC_REGISTRY, *METRIC_REGISTRY]), options, path)
 
 
 class Measures:
-    """All metrics of a validation.
+    """Take all metrics of a validation.
 
     Args:
         metrics: Name to options, as under ``val.metrics``.
@@ -50,13 +75,15 @@ class Measures:
 
     def __init__(self, metrics: Mapping[str, Mapping[str, Any]], device: torch.device) -> None:
         self.names = list(metrics)
-        self._kinds = {name: METRIC_REGISTRY.get(options['type']) for name, options in metrics.items()}
+        self._kinds = {name: find_metric(options, f'val.metrics.{name}') for name, options in metrics.items()}
         self._arguments = {name: arguments(options) for name, options in metrics.items()}
         for name, kind in self._kinds.items():
             if getattr(kind, 'takes_device', False):
                 self._arguments[name]['device'] = device
         self._sets: dict[str, SetMetric] = {
-            name: kind(**self._arguments[name]) for name, kind in self._kinds.items() if getattr(kind, 'of_set', False)
+            name: kind(**self._arguments[name])
+            for name, kind in self._kinds.items()
+            if any(kind is metric for _, metric in SET_METRIC_REGISTRY)
         }
 
     def of_image(self, image: str, images: Pair, floats: Pair) -> tuple[dict[str, float], dict[str, Any]]:
@@ -91,7 +118,7 @@ class Measures:
         return values, kept
 
     def of_task(self, values: Sequence[Mapping[str, float]], kept: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """The figures of a task from those of its images, which :meth:`of_image` gave: means, and those of the set.
+        """Give the figures of a task from those of its images, which :meth:`of_image` gave: means, and the sets'.
 
         Args:
             values: Of each image.
@@ -106,12 +133,12 @@ class Measures:
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a metric's options is handed to it."""
+    """Give what of a metric's options is handed to it."""
     return {key: value for key, value in options.items() if key not in NOT_ARGUMENTS}
 
 
 def better_value(kind: Any) -> str | None:
-    """Which value of a registered metric is the better one, higher or lower; None for somebody else's, not known."""
+    """Tell which value of a registered metric is the better one, higher or lower; None where nobody knows."""
     if kind.__name__ in LOWER_IS_BETTER or getattr(kind, 'lower_is_better', False):
         return 'lower'
     return 'higher' if kind.__name__ in HIGHER_IS_BETTER else None

@@ -18,6 +18,7 @@ from dinoir_plugin.core import network_file, random_state, ranks
 from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomic
 from dinoir_plugin.core.training_state import PASSED_OVER
 from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.metrics.measures import better_value, find_metric
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
 
@@ -30,8 +31,9 @@ class Checkpoints(BaseModel):
 
     A training state holds, beside epoch, iteration, optimizers and schedulers, each rank's random numbers and the sums
     of the log line that is being filled. Every file is written whole or not at all
-    (:mod:`dinoir_plugin.core.atomic_files`); the network comes before the state. ``logger.keep_last`` deletes all but the newest checkpoints and those that were the best of
-    a validation set by one of its metrics; which these are stands in ``models/best.json``.
+    (:mod:`dinoir_plugin.core.atomic_files`); the network comes before the state. ``logger.keep_last`` deletes all but
+    the newest checkpoints and those that were the best of a validation set by one of its metrics; which these are
+    stands in ``models/best.json``.
     """
 
     _per_task: PerTask
@@ -113,11 +115,20 @@ class Checkpoints(BaseModel):
         else:
             logger.warning(
                 f'The training state was written by {len(of_ranks) or "an unknown number of"} processes, and this run '
-                f'has {ranks.world_size()}: samples go on where they stopped, but random numbers inside the network do not.'
+                f'has {ranks.world_size()}: samples go on where they stopped, random numbers of the network do not.'
             )
         self._remove_unfinished()
         if (self.opt.get('val') or {}).get('metrics'):
             self._read_best(resume_state['iter'])
+
+    def _initialize_best_metric_results(self, dataset_name: str) -> None:
+        """Begin a set's record; which way is better is asked of the metric where the options do not say it."""
+        super()._initialize_best_metric_results(dataset_name)
+        for metric, entry in self.best_metric_results[dataset_name].items():
+            options = self.opt['val']['metrics'][metric]
+            if entry['iter'] < 0 and 'better' not in options:
+                better = better_value(find_metric(options, f'val.metrics.{metric}')) or 'higher'
+                entry.update(better=better, val=-math.inf if better == 'higher' else math.inf)
 
     @master_only
     def remember_best(self) -> None:

@@ -24,7 +24,7 @@ Whole = Annotated[int, From()]
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseOptions:
-    """One phase of a training run."""
+    """Declare one phase of a training run."""
 
     iters: Count = option('Length in iterations; the last phase goes on to the end of the run.', required=True)
     losses: Sequence[str] | None = option('Names of the losses that count (pixel for pixel_opt); default: all.')
@@ -34,7 +34,7 @@ class PhaseOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The block ``train``."""
+    """Declare the block ``train``."""
 
     total_iter: Count = option('Length of the run in iterations.', required='train')
     warmup_iter: Whole = option('Iterations in which the learning rate rises from zero; -1: none.', -1)
@@ -63,7 +63,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ValOptions:
-    """The block ``val``."""
+    """Declare the block ``val``."""
 
     val_freq: Count = option('Iterations between two validations.', required='train')
     save_img: bool = option('Whether restored images are written.', required=True)
@@ -77,7 +77,7 @@ class ValOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class WandbOptions:
-    """The block ``logger.wandb``."""
+    """Declare the block ``logger.wandb``."""
 
     project: str | None = option('Name of the project there; without it wandb is not used.')
     resume_id: str | None = option('The run to go on with.')
@@ -85,7 +85,7 @@ class WandbOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LoggerOptions:
-    """The block ``logger``."""
+    """Declare the block ``logger``."""
 
     print_freq: Count = option('Iterations between two lines in the log.', required='train')
     save_checkpoint_freq: Count = option('Iterations between two checkpoints.', required='train')
@@ -96,7 +96,7 @@ class LoggerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PathOptions:
-    """The block ``path``."""
+    """Declare the block ``path``."""
 
     pretrain_network_g: str | None = option('Checkpoint that the network starts from, or that is tested.')
     strict_load_g: bool = option('Whether its names and shapes must be those of the network.', True)
@@ -109,7 +109,7 @@ class PathOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DistOptions:
-    """The block ``dist_params``."""
+    """Declare the block ``dist_params``."""
 
     backend: str = option("torch.distributed's backend.", 'nccl')
     port: Count = option('Port of the first rank, for launcher slurm.', 29500)
@@ -117,7 +117,7 @@ class DistOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetsOptions:
-    """The block ``datasets``."""
+    """Declare the block ``datasets``."""
 
     sets: Mapping[str, DataBlock] = option('train, val or val_<name>; for tests also test or test_<name>.', keys='*')
 
@@ -137,7 +137,7 @@ class DatasetsOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """An options file."""
+    """Declare all of an options file."""
 
     name: Annotated[str, FolderName()] = option('Name of the run, and of its folder.', required=True)
     model_type: str = option('Registered name of the model.', required=True)

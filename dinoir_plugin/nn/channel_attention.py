@@ -22,7 +22,7 @@ NORM_EPS = 1e-12
 
 
 class Products(NamedTuple):
-    """Sums over the pixels; those of parts of an image add up to the image's.
+    """Hold sums over the pixels; those of parts of an image add up to the image's.
 
     Attributes:
         dots: q_i . k_j, (B, heads, c, c).
@@ -36,7 +36,7 @@ class Products(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The attention of each head.
+    """Hold the attention of each head.
 
     Attributes:
         cosines: (B, heads, c, c).
@@ -67,32 +67,32 @@ def channel_attention(qkv: Tensor, temperature: Tensor, projection: Tensor) -> T
 
 
 def products(queries: Tensor, keys: Tensor, heads: int) -> Products:
-    """The sums over space, in float32 at least, from (B, N, C) each."""
+    """Sum over space, in float32 at least, from (B, N, C) each."""
     q, k = (split_heads(feature, heads) for feature in (queries, keys))
     return Products(full(q.mT @ k), full(q).square().sum(dim=-2), full(k).square().sum(dim=-2))
 
 
 def attention(sums: Products, temperature: Tensor) -> Weights:
-    """The attention matrices from the sums."""
+    """Compute the attention matrices from the sums."""
     scales = [squares.clamp_min(NORM_EPS**2).rsqrt() for squares in sums[1:]]
     cosines = sums.dots * scales[0][..., :, None] * scales[1][..., None, :]
     return Weights(cosines, (cosines * full(temperature)).softmax(dim=-1), *scales)
 
 
 def mixing_matrix(softmax: Tensor, projection: Tensor) -> Tensor:
-    """M, (B, D, C), from P, (B, heads, c, c), and W_o, (D, C)."""
+    """Compute M, (B, D, C), from P, (B, heads, c, c), and W_o, (D, C)."""
     batch, heads, width, _ = softmax.shape
     blocks = projection.view(-1, heads, width)
     return torch.einsum('ohc,bhcd->bohd', blocks, softmax.to(projection.dtype)).reshape(batch, -1, heads * width)
 
 
 def split_heads(feature: Tensor, heads: int) -> Tensor:
-    """(B, N, C) to (B, heads, N, c)."""
+    """Reshape (B, N, C) to (B, heads, N, c)."""
     return feature.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 class _ChannelAttention(torch.autograd.Function):
-    """Written out, so that the gradients of queries, keys and values are made in place and no product is kept."""
+    """Write the backward pass out: gradients of queries, keys and values are made in place, no product is kept."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
@@ -133,5 +133,5 @@ class _ChannelAttention(torch.autograd.Function):
 
 
 def _unless_tiny(along: Tensor, scale: Tensor) -> Tensor:
-    """``along * scale^2`` as (B, heads, 1, c), zero where the norm was held at its least."""
+    """Give ``along * scale^2`` as (B, heads, 1, c), zero where the norm was held at its least."""
     return torch.where(scale < 1 / NORM_EPS, along * scale.square(), 0.0).unsqueeze(-2)

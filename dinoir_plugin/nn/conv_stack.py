@@ -12,7 +12,7 @@ NORM_EPS = 1e-4
 
 
 def conv_stack(in_channels: int, out_channels: int, width: int, count: int, act_mode: str) -> nn.Sequential:
-    """3x3 convolutions with zeros around: the first and those between with a ReLU each, the last one bare.
+    """Stack 3x3 convolutions with zeros around: the first and those between with a ReLU each, the last one bare.
 
     The layers are numbered in one row, as in KAIR. Weights start as He et al. (arXiv 1502.01852) propose for ReLUs, as
     the DnCNN paper (arXiv 1608.03981) has it; with PyTorch's own start the image fades away on 20 layers.

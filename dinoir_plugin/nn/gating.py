@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``linear(gelu(gate) * value)`` with gate and value the two halves of the hidden feature.
+    """Compute ``linear(gelu(gate) * value)`` with gate and value the two halves of the hidden feature.
 
     For gradients only ``hidden`` is kept. Written as three operations, the activation and the product would be kept as
     well, each half as large; they are computed again instead.
@@ -30,7 +30,7 @@ def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 def gate(hidden: Tensor) -> Tensor:
-    """``gelu(gate) * value`` of (..., 2 * C): (..., C). Where no gradient is recorded: the product is made in place."""
+    """Compute ``gelu(gate) * value``, from (..., 2 * C) to (..., C), where no gradient is recorded: in place."""
     gates, values = hidden.chunk(2, dim=-1)
     return F.gelu(gates).mul_(values)
 

@@ -22,7 +22,7 @@ OVERLAP = 4  # windows overlap by a side over this
 
 
 class UsesStatistics(nn.Module):
-    """Mixin of modules that sum over all pixels of their input.
+    """Mix into modules that sum over all pixels of their input.
 
     Attributes:
         window_share: Height and width of a window over those of the network's input; None: all pixels together.

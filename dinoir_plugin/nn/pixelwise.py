@@ -12,17 +12,17 @@ STRIP_ELEMENTS = 1 << 20
 
 
 def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution of (B, H, W, C)."""
+    """Apply a 1x1 convolution to (B, H, W, C)."""
     return F.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A depthwise convolution of (B, H, W, C), which seen as (B, C, H, W) is channels_last."""
+    """Apply a depthwise convolution to (B, H, W, C), which seen as (B, C, H, W) is channels_last."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def works_in_strips(x: Tensor, factor: int) -> bool:
-    """Whether strips pay for (B, H, W, C) whose largest hidden feature is ``factor`` times as large.
+    """Tell whether strips pay for (B, H, W, C) whose largest hidden feature is ``factor`` times as large.
 
     On the CPU only, where they keep the work in the cache. Not with gradients, which keep everything in memory anyway;
     not under autocast, whose types the strips' own buffers do not follow; nor in an exported graph, which would hold
@@ -37,7 +37,7 @@ def works_in_strips(x: Tensor, factor: int) -> bool:
 def convolved_strips(
     x: Tensor, project: Callable[[Tensor, Tensor], object], conv: nn.Conv2d
 ) -> Iterator[tuple[int, slice, Tensor]]:
-    """``conv(project(x))`` strip by strip: a wide feature that is used up at once and never there as a whole.
+    """Compute ``conv(project(x))`` strip by strip, so that the wide feature is never there as a whole.
 
     The arithmetic on a large feature waits for memory, and memory taken from the system anew is cleared page by page.
     A strip of STRIP_ELEMENTS stays in the cache. Each row is projected once: the last two rows of a strip are the
@@ -77,7 +77,7 @@ def convolved_strips(
 
 
 def project_into(conv: nn.Conv2d, x: Tensor, out: Tensor) -> None:
-    """A 1x1 convolution of rows (N, C) written to ``out``, (N, conv.out_channels)."""
+    """Write a 1x1 convolution of pixels (N, C) to ``out``, (N, conv.out_channels)."""
     weight = conv.weight.flatten(1).T
     if conv.bias is None:
         torch.mm(x, weight, out=out)

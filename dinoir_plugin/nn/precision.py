@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def full(x: Tensor) -> Tensor:
-    """``x`` in float32, or in float64 where it is that already."""
+    """Give ``x`` in float32, or in float64 where it is that already."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def no_autocast(x: Tensor) -> torch.autocast:
-    """A context in which autocast leaves the arithmetic on the device of ``x`` alone."""
+    """Open a context in which autocast leaves the arithmetic on the device of ``x`` alone."""
     return torch.autocast(x.device.type, enabled=False)

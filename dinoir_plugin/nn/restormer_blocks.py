@@ -33,7 +33,7 @@ LAYER_NORMS = ('WithBias', 'BiasFree')
 
 
 class _NormBody(nn.Module):
-    """Parameters of a layer norm over the last dimension.
+    """Normalise the last dimension, with parameters.
 
     WithBias: (x - mean) / sqrt(var + 1e-5) * weight + bias. BiasFree: x / sqrt(var + 1e-5) * weight, with the same
     variance about the mean.
@@ -54,19 +54,19 @@ class _NormBody(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the channels of (B, H, W, C)."""
+    """Normalise over the channels of (B, H, W, C)."""
 
     def __init__(self, dim: int, kind: str) -> None:
         super().__init__()
         self.body = _NormBody(dim, with_bias=kind == 'WithBias')
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) to the same."""
+        """Normalise (B, H, W, C)."""
         return self.body(x)
 
 
 class Attention(UsesStatistics):
-    """Multi-Dconv head transposed attention (MDTA): attention between channels, linear in the pixels."""
+    """Attend between channels, linear in the pixels (multi-Dconv head transposed attention, MDTA)."""
 
     def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Attention(UsesStatistics):
         self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """X + MDTA(norm(x)), (B, H, W, C) to the same."""
+        """Compute ``x + MDTA(norm(x))``, (B, H, W, C) to the same."""
         if self.window_share is None and works_in_strips(x, factor=3):
             return self._in_strips(x, norm)
         qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
@@ -109,7 +109,7 @@ class Attention(UsesStatistics):
 
 
 class FeedForward(nn.Module):
-    """Gated-Dconv feed-forward network (GDFN)."""
+    """Feed forward through a gate with depthwise convolutions (gated-Dconv feed-forward network, GDFN)."""
 
     def __init__(self, dim: int, ffn_expansion_factor: float, bias: bool) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class FeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """X + GDFN(norm(x)), (B, H, W, C) to the same."""
+        """Compute ``x + GDFN(norm(x))``, (B, H, W, C) to the same."""
         if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
             return self._in_strips(x, norm)
         hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
@@ -138,7 +138,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """MDTA and GDFN, each with a norm before and a residual around it."""
+    """Apply MDTA and GDFN, each with a norm before and a residual around it."""
 
     def __init__(self, dim: int, num_heads: int, ffn_expansion_factor: float, bias: bool, norm: str) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class TransformerBlock(nn.Module):
         self.ffn = FeedForward(dim, ffn_expansion_factor, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same, channels_last in and out."""
+        """Change (B, C, H, W), channels_last in and out."""
         x = x.permute(0, 2, 3, 1)
         x = self.attn(x, self.norm1)
         x = self.ffn(x, self.norm2)
@@ -156,41 +156,41 @@ class TransformerBlock(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """A 3x3 convolution from the image to features."""
+    """Turn an image into features by a 3x3 convolution."""
 
     def __init__(self, in_channels: int, dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, dim, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, dim, H, W)."""
+        """Take (B, in_channels, H, W) to (B, dim, H, W)."""
         return self.proj(x)
 
 
 class Resample(nn.Module):
-    """A convolution and a pixel (un)shuffle: half the size and twice the width, or the reverse."""
+    """Halve the size and double the width, or the reverse, by a convolution and a pixel (un)shuffle."""
 
     def __init__(self, dim: int, out_dim: int, shuffle: nn.Module) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=False), shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, dim, H, W) to (B, out_dim * 4, H / 2, W / 2) or (B, out_dim / 4, H * 2, W * 2), channels_last."""
+        """Take (B, dim, H, W) to (B, out_dim * 4, H / 2, W / 2) or (B, out_dim / 4, H * 2, W * 2), channels_last."""
         return self.body(x).contiguous(memory_format=torch.channels_last)
 
 
 def downsample(dim: int) -> Resample:
-    """From (B, dim, H, W) to (B, 2 * dim, H / 2, W / 2)."""
+    """Make what takes (B, dim, H, W) to (B, 2 * dim, H / 2, W / 2)."""
     return Resample(dim, dim // 2, nn.PixelUnshuffle(2))
 
 
 def upsample(dim: int) -> Resample:
-    """From (B, dim, H, W) to (B, dim / 2, 2 * H, 2 * W)."""
+    """Make what takes (B, dim, H, W) to (B, dim / 2, 2 * H, 2 * W)."""
     return Resample(dim, dim * 2, nn.PixelShuffle(2))
 
 
 class Levels(NamedTuple):
-    """What the blocks of a network's four levels have in common.
+    """Hold what the blocks of a network's four levels have in common.
 
     Attributes:
         num_blocks: Blocks of level 1, 2, 3 and of the latent level.
@@ -219,24 +219,24 @@ class Levels(NamedTuple):
             raise OptionsError('heads', f'{expected}, got {list(self.heads)}')
 
     def block(self, index: int, dim: int) -> TransformerBlock:
-        """A block of ``dim`` channels with the heads of level ``index``, counted from zero."""
+        """Make a block of ``dim`` channels with the heads of level ``index``, counted from zero."""
         return TransformerBlock(dim, self.heads[index], self.ffn_expansion_factor, self.bias, self.norm)
 
     def level(self, index: int, dim: int, count: int | None = None) -> nn.Sequential:
-        """The blocks of level ``index``, or ``count`` blocks like those."""
+        """Make the blocks of level ``index``, or ``count`` blocks like those."""
         count = self.num_blocks[index] if count is None else count
         return nn.Sequential(*[self.block(index, dim) for _ in range(count)])
 
 
 def check_residual(inp_channels: int, out_channels: int) -> None:
-    """The output is added to the input: OptionsError where the channels are not as many."""
+    """Raise OptionsError where output and input, which are added, have not as many channels."""
     if out_channels != inp_channels:
         problem = f'expected {inp_channels} like inp_channels, as the output is added to the input, got {out_channels}'
         raise OptionsError('out_channels', problem)
 
 
 class RestormerEncoder(nn.Module):
-    """The way down, from the image to the latent level; networks add the way up.
+    """Take an image down to the latent level; networks add the way up.
 
     Args:
         inp_channels: Channels of the input.
@@ -262,7 +262,7 @@ class RestormerEncoder(nn.Module):
         self.latent = levels.level(3, dim * 8)
 
     def encoded(self, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the levels give for what ``patch_embed`` gave.
+        """Give the features of all levels from what ``patch_embed`` gave.
 
         Args:
             embedded: (B, dim, H, W), channels_last, sides that ``size_multiple`` divides.

@@ -58,7 +58,7 @@ def _patch(loader: 'Loader') -> None:
         vars(loader).pop('exec_module', None)
         problems = _before()
         execute(module)
-        _report(problems + _after())
+        report(problems + _after())
 
     try:
         loader.exec_module = exec_module  # type: ignore[method-assign]
@@ -87,7 +87,7 @@ def _after() -> 'list[Problem]':
         return [('dinoir_plugin', error)]
 
 
-def _report(problems: 'list[Problem]') -> None:
+def report(problems: 'list[Problem]') -> None:
     """Warn once about everything that failed, one entry a cause."""
     if not problems:
         return
@@ -115,4 +115,4 @@ def arm() -> None:
         host = sys.modules.get(HOST)
         # During BasicSR's own import its parts are not there yet, and the hook (or its absence) is already decided.
         if host is not None and not getattr(host.__spec__, '_initializing', False):
-            _report(_after())
+            report(_after())

@@ -1,7 +1,7 @@
 """``build_dataloader`` knows only a sampler and a fixed batch size.
 
 A training set that composes its own batches (``MixedDegradationDataset``) offers
-``batch_sampler(sampler, batch_multiplier)``; the mend builds its loader from that, and otherwise as the host would.
+``batch_sampler(sampler, batch_multiplier)``; ours builds its loader from that, and otherwise as the host would.
 All other datasets go through the host's function. The number of iterations in an epoch is noted in the set's
 options as ``epoch_iters``.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from dinoir_plugin.compat._replace import is_ours, replace
+from dinoir_plugin.compat._replace import Function
 
 
 def loader_arguments(
@@ -45,16 +45,14 @@ def loader_arguments(
     }
 
 
-def mend() -> bool:
-    """Wrap the host's ``build_dataloader``."""
+def replacement() -> tuple[Function, Function]:
+    """Give the host's ``build_dataloader`` and ours, which wraps it."""
     from basicsr import data
     from basicsr.data.prefetch_dataloader import PrefetchDataLoader
     from basicsr.utils import get_root_logger
     from torch.utils.data import DataLoader
 
     host = data.build_dataloader
-    if is_ours(host):
-        return False
 
     @functools.wraps(host)
     def build_dataloader(
@@ -79,5 +77,4 @@ def mend() -> bool:
             return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)
         return DataLoader(**arguments)
 
-    replace(host, build_dataloader)
-    return True
+    return host, build_dataloader

@@ -1,4 +1,4 @@
-"""Registers the plugin's classes with BasicSR, and hooks into the runs that use them."""
+"""Registering the plugin's classes with BasicSR, and hooking into the start of its runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import pkgutil
 
 from dinoir_plugin import compat
 
-# What hooks into a run, in this order: safe_yaml stands before run_start, which uses its loader.
-HOOKS = ('safe_yaml', 'resume', 'run_start', 'worker_seed', 'data_loader')
 # Folders whose modules register something, in the order of import; a method may register in any of the ways.
 PLACES = ('archs', 'losses', 'data', 'metrics', 'models', 'methods')
 # BasicSR's own convention: a module takes part when its name ends so.
@@ -26,13 +24,13 @@ def module_names() -> list[str]:
 
 
 def register() -> list[tuple[str, Exception]]:
-    """Hook into BasicSR's runs, then import every module that registers something; a second call changes nothing.
+    """Hook into the start of a run, then import every module that registers something; a second call changes nothing.
 
     Returns:
         What failed and why. One module that cannot register (a missing dependency, a BasicSR fork that has a class of
         that name already) leaves the others at work.
     """
-    problems = compat.mend_all('dinoir_plugin.plugin', HOOKS)
+    problems = compat.mend_all('dinoir_plugin.plugin', ('run_start',))
     for name in module_names():
         try:
             importlib.import_module(name)

@@ -1,8 +1,7 @@
-"""Resuming needs CUDA, takes the newest file though it may be broken, and looks for it in ``./experiments`` always.
+"""Going on from the newest checkpoint that is whole, with the samples that come next.
 
-These faults sit in train.py's ``load_resume_state``. Under ``python -m basicsr.train`` and ``python basicsr/train.py``
-that function lives in ``__main__``, where it cannot be seen from here; our parse_options, called from there first,
-puts ours in its place, and only in that of BasicSR's own function: somebody's own trainer keeps its own.
+The host takes the newest state, though it may be broken, and runs what code stands in it; and it replays the
+interrupted epoch from its start.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
+from dinoir_plugin.compat import resume_device
 from dinoir_plugin.compat._first_rank import is_first_rank
-from dinoir_plugin.compat._replace import is_ours, replace
+from dinoir_plugin.compat._replace import Function
 from dinoir_plugin.core.atomic_files import FileError, load_verified
-from dinoir_plugin.plugin.training_sets import our_training_sets
+from dinoir_plugin.core.training_sets import dealing_training_sets
+from dinoir_plugin.core.training_state import PASSED_OVER, read_state
 
-PASSED_OVER = 'passed_over'
 NETWORK_NAME = re.compile(r'net_\w+?_(\d+)\.pth')
 
 
@@ -39,21 +38,6 @@ class Checkpoint:
         for path in self.networks:
             load_verified(path)
         return read_state(self.state)
-
-
-def read_state(path: str | Path) -> dict[str, Any]:
-    """Read a training state without running code from it, onto the CPU.
-
-    The host maps everything to the current CUDA device. Optimizers move their state to their parameters' device
-    themselves, and Adam keeps its step counter on the CPU: from there a resumed run goes on as it was.
-
-    Raises:
-        FileError: It is not whole, or no training state.
-    """
-    state = load_verified(path)
-    if not isinstance(state, dict) or not isinstance(state.get('iter'), int):
-        raise FileError(f'{path} is no training state of BasicSR')
-    return state
 
 
 def checkpoints(opt: dict[str, Any]) -> Iterator[Checkpoint]:
@@ -112,7 +96,7 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         return None
     check_resume(opt, state['iter'])
     # the host replays the interrupted epoch from its start; our data set goes on where the run stopped
-    for dataset in our_training_sets(opt):
+    for dataset in dealing_training_sets(opt):
         dataset['done_iters'] = state['iter']
     return state
 
@@ -123,30 +107,6 @@ def _say(message: str) -> None:
         logging.getLogger('dinoir_plugin').warning(message)
 
 
-_host: FunctionType | None = None
-
-
-def take_over(namespace: dict[str, Any]) -> None:
-    """Put our ``load_resume_state`` into a running train.py, where that has BasicSR's own.
-
-    Args:
-        namespace: The globals of the module that called ``parse_options``.
-    """
-    there = namespace.get('load_resume_state')
-    if _host is None or not isinstance(there, FunctionType):
-        return
-    # Compiled a second time from the same file, it is another object with the same code.
-    if (there.__code__.co_code, there.__code__.co_names) == (_host.__code__.co_code, _host.__code__.co_names):
-        namespace['load_resume_state'] = load_resume_state
-
-
-def mend() -> bool:
-    """Replace the function in the imported ``basicsr.train``, and remember it for ``take_over``."""
-    global _host
-    from basicsr import train
-
-    if is_ours(train.load_resume_state):
-        return False
-    _host = train.load_resume_state
-    replace(_host, load_resume_state)
-    return True
+def replacement() -> tuple[Function, Function]:
+    """Give the mended function of the host (``compat.resume_device``) and ours."""
+    return resume_device.load_resume_state, load_resume_state

@@ -11,7 +11,7 @@ import random
 
 import numpy as np
 
-from dinoir_plugin.compat._replace import is_ours, replace
+from dinoir_plugin.compat._replace import Function
 
 
 def worker_init_fn(worker_id: int, num_workers: int, rank: int, seed: int) -> None:
@@ -25,12 +25,9 @@ def worker_init_fn(worker_id: int, num_workers: int, rank: int, seed: int) -> No
     random.seed(int.from_bytes(entropy.generate_state(8, np.uint64).tobytes(), 'little'))
 
 
-def mend() -> bool:
-    """Replace the host's function, unless that looks at torch's seed itself."""
+def replacement() -> tuple[Function, Function]:
+    """Give the host's function and ours, or the host's own where that looks at torch's seed itself."""
     from basicsr import data
 
     host = data.worker_init_fn
-    if is_ours(host) or 'initial_seed' in host.__code__.co_names:
-        return False
-    replace(host, worker_init_fn)
-    return True
+    return host, host if 'initial_seed' in host.__code__.co_names else worker_init_fn

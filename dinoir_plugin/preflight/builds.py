@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
 from basicsr.models import lr_scheduler
-from basicsr.utils.registry import (
-    ARCH_REGISTRY,
-    DATASET_REGISTRY,
-    MODEL_REGISTRY,
-)
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
-from dinoir_plugin.core.construct import check_arguments, construct, look_up, registered
-from dinoir_plugin.core.errors import OptionsError, nearest, under
+from dinoir_plugin.core.construct import build_registered, construct, look_up, registered, registered_class
+from dinoir_plugin.core.errors import OptionsError, missing_option, nearest, under
 from dinoir_plugin.core.tiles import check_tile
-from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.data.options import check_loader
+from dinoir_plugin.inference.sampler import build_sampler
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.models.optimizer import make_optimizer
-from dinoir_plugin.preflight.check_item import CheckItem, check_loss, is_ours
+from dinoir_plugin.preflight.check_item import CheckItem
+from dinoir_plugin.preflight.loss_items import loss_items
 from dinoir_plugin.preflight.metric_options import check_metrics
-from dinoir_plugin.preflight.network_parts import network_parts
+from dinoir_plugin.preflight.network_items import network_items
+from dinoir_plugin.preflight.schema import drives
 
-HOST_LOSSES = ('pixel_opt', 'perceptual_opt')
 SCHEDULERS = {
     'MultiStepLR': lr_scheduler.MultiStepRestartLR,
     'MultiStepRestartLR': lr_scheduler.MultiStepRestartLR,
@@ -46,25 +43,26 @@ def check_builds(opt: Mapping[str, Any], is_train: bool) -> None:
         OptionsError: For the first part that cannot be built, with the option's full path.
     """
     opt = deepcopy(dict(opt))
-    for part in host_parts(opt):
-        part.check()
+    for item in host_items(opt):
+        item.check()
     for phase, options in opt['datasets'].items():
         check_dataset(options, f'datasets.{phase}')
-    for part in plain_parts(opt, is_train):
-        part.check()
+    for item in plain_items(opt, is_train):
+        item.check()
     if builds_network(opt):
         network = build_network(opt)
-        for part in network_parts(opt, is_train):
-            part.check(network)
+        for item in network_items(opt, is_train):
+            item.check(network)
 
 
 def builds_network(opt: Mapping[str, Any]) -> bool:
-    """Whether the run's network is built for trial."""
-    return is_ours(opt) or (opt.get('network_g') or {}).get('type') == DINOIRArch.__name__
+    """Tell whether the run's network is built for trial: where our model drives the run, or the network is ours."""
+    kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
+    return drives(opt) or any(base.__module__.startswith('dinoir_plugin.') for base in getattr(kind, '__mro__', ()))
 
 
-def host_parts(opt: Mapping[str, Any]) -> list[CheckItem]:
-    """Which model drives the run, the GPUs, and the names of data sets."""
+def host_items(opt: Mapping[str, Any]) -> list[CheckItem]:
+    """List the checks of which model drives the run, the GPUs, and the names of data sets."""
     return [
         CheckItem('model_type', lambda: _check_model(opt)),
         CheckItem('num_gpu', lambda: _check_devices(opt)),
@@ -72,25 +70,25 @@ def host_parts(opt: Mapping[str, Any]) -> list[CheckItem]:
     ]
 
 
-def plain_parts(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
-    """What our model reads and what can be built without the network: validation, optimizer, losses of the host."""
-    parts = []
-    if is_ours(opt) and opt.get('val'):
-        parts.append(CheckItem('val', lambda: _check_validation(opt['val'])))
-    if is_ours(opt) and is_train:
+def plain_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
+    """List the checks of what our model reads and what can be built without the network."""
+    items = []
+    if drives(opt) and opt.get('val'):
+        items.append(CheckItem('val', lambda: _check_validation(opt['val'])))
+    if drives(opt) and is_train:
         train = opt.get('train') or {}
-        parts += [
+        items += [
             CheckItem('train.optim_g', lambda: _check_optimizer(train)),
             CheckItem('train.scheduler', lambda: _check_scheduler(train)),
+            *loss_items(opt, with_network=False),
         ]
-        parts += [_loss_part(train, key) for key in HOST_LOSSES if train.get(key) is not None]
         if (opt.get('logger') or {}).get('keep_last') and opt.get('val'):
-            parts.append(CheckItem('logger.keep_last', lambda: _check_kept(opt['logger'], opt['val'])))
-    return parts
+            items.append(CheckItem('logger.keep_last', lambda: _check_kept(opt['logger'], opt['val'])))
+    return items
 
 
 def _check_kept(logger: Mapping[str, Any], val: Mapping[str, Any]) -> str:
-    """Warns where iterations are judged that are not saved."""
+    """Warn where iterations are judged that are not saved."""
     validated, saved = val.get('val_freq'), logger.get('save_checkpoint_freq')
     if validated and saved and validated % saved:
         warnings.warn(
@@ -118,7 +116,7 @@ def _check_devices(opt: Mapping[str, Any]) -> str:
 
 
 def _check_names(datasets: Mapping[str, Any]) -> str:
-    """Figures and images of validation go by the data set's name."""
+    """Refuse a name that stands twice: figures and images of validation go by it."""
     named: dict[Any, str] = {}
     for phase, options in datasets.items():
         name = options.get('name')
@@ -131,52 +129,33 @@ def _check_names(datasets: Mapping[str, Any]) -> str:
 
 
 def check_dataset(options: dict[str, Any], path: str) -> None:
-    """Open a data set and look at the headers of its images, where it is ours; OptionsError as above."""
-    if check_loading(options, path):
+    """Open a data set that can check its images, and let it; OptionsError as above."""
+    kind = find_dataset(options, path)
+    if hasattr(kind, 'check_images'):
         with under(path):
-            MixedDegradationDataset(options).check_images()
+            kind(options).check_images()
 
 
-def check_loading(options: Mapping[str, Any], path: str) -> bool:
-    """Check what BasicSR's loaders read of a data set's options, not the data set.
-
-    Returns:
-        Whether it is a MixedDegradationDataset; others check nothing that could be asked of them here.
-    """
+def find_dataset(options: Mapping[str, Any], path: str) -> Any:
+    """Find the class of a data set, and check what BasicSR's loaders read of the options of a training set."""
     kind = registered(DATASET_REGISTRY, options, path)
     if path == 'datasets.train':
-        _check_loader(options, path)
-    return kind is MixedDegradationDataset
-
-
-def _check_loader(options: Mapping[str, Any], path: str) -> None:
-    """What BasicSR's build_dataloader and prefetchers read."""
-    for key, least in (('batch_size_per_gpu', 1), ('num_worker_per_gpu', 0)):
-        value = options.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise OptionsError(f'{path}.{key}', f'expected a whole number from {least}, got {value!r}')
-    mode = options.get('prefetch_mode')
-    if mode not in (None, 'cpu', 'cuda'):
-        raise OptionsError(f'{path}.prefetch_mode', f'expected cpu, cuda or nothing, got {mode!r}')
-    if mode == 'cuda' and options.get('pin_memory') is not True:
-        raise OptionsError(f'{path}.pin_memory', 'prefetch_mode: cuda needs pin_memory: true')
-    if options.get('persistent_workers') and not options['num_worker_per_gpu']:
-        raise OptionsError(f'{path}.persistent_workers', 'there are no workers that could stay', 'Remove it')
+        check_loader(options, path)
+    return kind
 
 
 def build_network(opt: Mapping[str, Any]) -> nn.Module:
-    """The run's network on the CPU, with its encoder's weights; OptionsError where it cannot be built."""
-    options = opt.get('network_g') or {}
-    kind = registered(ARCH_REGISTRY, options, 'network_g')
+    """Build the run's network on the CPU, with its encoder's weights; OptionsError where it cannot be built."""
     # not by BasicSR's build_network, whose first log line would set up the run's logger without its file
     with torch.random.fork_rng(devices=[]):
-        return construct(kind, 'network_g', {key: value for key, value in options.items() if key != 'type'})
+        network: nn.Module = build_registered(ARCH_REGISTRY, opt.get('network_g') or {}, 'network_g')
+    return network
 
 
 def _check_optimizer(train: Mapping[str, Any]) -> str:
     options = dict(train['optim_g'])
     if 'lr' not in options:
-        raise OptionsError('train.optim_g.lr', 'this key is required, but missing')
+        raise missing_option('train.optim_g.lr', 'a number')
     kind = options.pop('type', None)
     make_optimizer(kind, [torch.zeros(1, requires_grad=True)], **options)
     return f'{kind}, lr {options["lr"]}'
@@ -196,16 +175,10 @@ def _check_scheduler(train: Mapping[str, Any]) -> str:
     return kind
 
 
-def _loss_part(train: Mapping[str, Any], key: str) -> CheckItem:
-    path = f'train.{key}'
-    # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
-    check: Callable[..., Any] = check_arguments if key == 'perceptual_opt' else construct
-    return CheckItem(path, lambda: check_loss(dict(train[key]), path, check))
-
-
 def _check_validation(options: Mapping[str, Any]) -> str:
     metrics = options.get('metrics') or {}
     check_metrics(metrics)
+    build_sampler(options.get('sampler'), 'val.sampler')
     if 'tile' in options:
         try:
             check_tile(options['tile'], options.get('tile_overlap', DEFAULT_OVERLAP))

@@ -9,17 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
-from dinoir_plugin.plugin.run_start import read_options, with_forced
-from dinoir_plugin.preflight.builds import build_network, builds_network, host_parts, plain_parts
-from dinoir_plugin.preflight.check_item import CheckItem, is_ours
+from dinoir_plugin.core.yaml_options import read_options, with_forced
+from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.preflight.builds import build_network, builds_network, host_items, plain_items
+from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.contact_sheet import SheetRow, write_sheet
 from dinoir_plugin.preflight.data_report import check_data
 from dinoir_plugin.preflight.disk import check_disk
-from dinoir_plugin.preflight.network_parts import network_parts
+from dinoir_plugin.preflight.network_items import network_items
 from dinoir_plugin.preflight.reading import is_training, parse_as_host
 from dinoir_plugin.preflight.report import ERROR, OK, Finding, Report
-from dinoir_plugin.preflight.schema import schema_problems
+from dinoir_plugin.preflight.schema import drives, schema_problems
 
 NO_NETWORK = 'needs network_g'
 NOT_OURS = "another project's model reads this"
@@ -79,7 +79,7 @@ def _refuse_unusable(forced: list[str], file: Mapping[str, Any]) -> None:
 
 
 def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) -> None:
-    if not is_ours(written):
+    if not drives(written):
         report.skip('schema', NOT_OURS)
         return
     problems = [str(problem) for problem in schema_problems(written, is_train)]
@@ -89,7 +89,7 @@ def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) ->
 
 
 def check_all(report: Report, opt: dict[str, Any], is_train: bool, full: bool) -> list[SheetRow]:
-    """Add a row for each part of a run.
+    """Add a row for each check item of a run.
 
     Args:
         report: Gets the rows.
@@ -100,22 +100,22 @@ def check_all(report: Report, opt: dict[str, Any], is_train: bool, full: bool) -
     Returns:
         Samples of each task, for the contact sheet.
     """
-    for part in host_parts(opt):
-        report.attempt(part.path, part.check)
+    for item in host_items(opt):
+        report.attempt(item.path, item.check)
     samples = check_data(report, opt['datasets'], full)
-    for part in plain_parts(opt, is_train):
-        report.attempt(part.path, part.check)
+    for item in plain_items(opt, is_train):
+        report.attempt(item.path, item.check)
     if builds_network(opt):
         _check_network(report, opt, is_train)
     else:
         report.skip('network_g', NOT_OURS)
-    if not is_ours(opt):
+    if not drives(opt):
         report.skip('train' if is_train else 'val', NOT_OURS)
     return samples
 
 
 def _check_network(report: Report, opt: Mapping[str, Any], is_train: bool) -> None:
-    """The network's row, and those of what depends on it."""
+    """Add the network's row, and those of what depends on it."""
     built: list[nn.Module] = []
 
     def build() -> str:
@@ -123,22 +123,21 @@ def _check_network(report: Report, opt: Mapping[str, Any], is_train: bool) -> No
         return _describe(opt, built[0])
 
     report.attempt('network_g', build)
-    parts = network_parts(opt, is_train)
-    if is_ours(opt) and is_train and not report.failed('train.optim_g'):
-        parts.append(CheckItem('disk space', partial(check_disk, opt)))
-    for part in parts:
+    items = network_items(opt, is_train)
+    if drives(opt) and is_train and not report.failed('train.optim_g'):
+        items.append(CheckItem('disk space', partial(check_disk, opt)))
+    for item in items:
         if built:
-            report.attempt(part.path, partial(part.check, built[0]))
+            report.attempt(item.path, partial(item.check, built[0]))
         else:
-            report.skip(part.path, NO_NETWORK)
+            report.skip(item.path, NO_NETWORK)
 
 
 def _describe(opt: Mapping[str, Any], network: nn.Module) -> str:
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     options = opt['network_g']
     words = [options['type'], f'{trained / 1e6:.2f} M parameters to train']
-    if isinstance(network, DINOIRArch):
-        encoder = options['encoder']
-        words += [f'backbone {options["backbone"]["type"]}',
-                  f'encoder {encoder["name"]}, weights {encoder.get("weights", "auto")}']
+    if isinstance(options.get('backbone'), Mapping):
+        words.append(f'backbone {options["backbone"].get("type")}')
+    words += [f'{key} {encoder.name}, weights {encoder.weights}' for key, encoder in encoders_of(network).items()]
     return ', '.join(words)

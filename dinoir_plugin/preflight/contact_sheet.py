@@ -23,7 +23,7 @@ ROW_HEIGHT = LABEL_HEIGHT + CELL + GAP
 
 
 class SheetRow(NamedTuple):
-    """Samples of one task.
+    """Hold samples of one task.
 
     Attributes:
         label: What to write above them.

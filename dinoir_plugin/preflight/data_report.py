@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from basicsr.utils import tensor2img
+from basicsr.utils.registry import DATASET_REGISTRY
 from tqdm import tqdm
 
+from dinoir_plugin.core.construct import registered_class
 from dinoir_plugin.core.errors import OptionsError, under
-from dinoir_plugin.core.option_checks import mapping
+from dinoir_plugin.core.options import read
 from dinoir_plugin.data.image_check import (
     SHOW_PROGRESS_ABOVE,
     Decoded,
@@ -24,10 +26,11 @@ from dinoir_plugin.data.image_check import (
     survey,
 )
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.sampling import Draw
 from dinoir_plugin.data.sources import LmdbSource, folder_path, open_source
 from dinoir_plugin.data.task import Task, size_text
-from dinoir_plugin.preflight.builds import check_loading
+from dinoir_plugin.preflight.builds import find_dataset
 from dinoir_plugin.preflight.contact_sheet import SAMPLES, DecodedImage, SheetRow
 from dinoir_plugin.preflight.report import ERROR, NOT_CHECKED, OK, Finding, NotCheckedError, Report
 
@@ -36,7 +39,7 @@ ROOTS = {'dataroot_gt': open_source, 'dataroot_lq': open_source, 'dataroot_depth
 
 @dataclass
 class TaskView:
-    """A task that is opened by itself, so that a fault of another one does not hide it.
+    """Hold a task that is opened by itself, so that a fault of another one does not hide it.
 
     Attributes:
         set_path: Path of its data set's options, such as ``datasets.train``.
@@ -54,7 +57,7 @@ class TaskView:
 
     @property
     def path(self) -> str:
-        """Path of its options."""
+        """Give the path of its options."""
         return f'{self.set_path}.tasks.{self.name}'
 
 
@@ -87,7 +90,10 @@ def check_data(report: Report, datasets: Mapping[str, Any], full: bool) -> list[
 def _open_tasks(options: Any, path: str) -> list[TaskView]:
     """Open each task of a data set; none where the set is somebody else's, or its block ``tasks`` is no such block."""
     blocks = options.get('tasks') if isinstance(options, Mapping) else None
-    if not isinstance(blocks, Mapping) or options.get('type') != MixedDegradationDataset.__name__:
+    if not isinstance(blocks, Mapping):
+        return []
+    kind = registered_class(DATASET_REGISTRY, options.get('type'))
+    if kind is None or not issubclass(kind, MixedDegradationDataset):
         return []
     views = []
     for name, block in blocks.items():
@@ -95,8 +101,8 @@ def _open_tasks(options: Any, path: str) -> list[TaskView]:
         views.append(view)
         try:
             with under(path):
-                view.task = Task(view.name, mapping(block, f'tasks.{name}'))
-                view.dataset = MixedDegradationDataset({**options, 'tasks': {name: block}})
+                view.task = Task(view.name, read(TaskOptions, block, f'tasks.{name}'))
+                view.dataset = kind({**options, 'tasks': {name: block}})
         except OptionsError as error:
             view.errors = [error]
             if view.task is None and isinstance(block, Mapping):
@@ -105,7 +111,7 @@ def _open_tasks(options: Any, path: str) -> list[TaskView]:
 
 
 def _bad_roots(block: Mapping[str, Any], path: str) -> list[OptionsError]:
-    """The folders of a task that cannot be opened, each looked at by itself."""
+    """Name the folders of a task that cannot be opened, each looked at by itself."""
     errors = []
     for key, open_root in ROOTS.items():
         if block.get(key) is not None:
@@ -117,11 +123,16 @@ def _bad_roots(block: Mapping[str, Any], path: str) -> list[OptionsError]:
 
 
 def _check_set(report: Report, options: Mapping[str, Any], path: str, views: list[TaskView]) -> None:
-    """The row of a data set as a whole: what concerns it and none of its tasks."""
+    """Add the row of a data set as a whole: what concerns it and none of its tasks."""
 
     def check() -> str:
-        if not check_loading(options, path):
-            return f'{options["type"]}, which checks its options when training begins'
+        kind = find_dataset(options, path)
+        if not issubclass(kind, MixedDegradationDataset):
+            if not hasattr(kind, 'check_images'):
+                return f'{kind.__name__}, which checks its options when training begins'
+            with under(path):
+                kind(options).check_images()
+            return f'{kind.__name__}, its images'
         own = [error for view in views for error in view.errors if not error.path.startswith(f'{path}.tasks.')]
         if own:
             raise own[0]
@@ -130,7 +141,7 @@ def _check_set(report: Report, options: Mapping[str, Any], path: str, views: lis
         if any(view.errors for view in views):
             return f'{sum(not view.errors for view in views)} of {len(views)} tasks can be opened'
         with under(path):
-            return _describe(MixedDegradationDataset(options))
+            return _describe(kind(options))
 
     report.attempt(path, check)
 
@@ -176,7 +187,7 @@ def _check_task(
 
 
 def _least(dataset: MixedDegradationDataset) -> int:
-    """The least side that an image must have."""
+    """Give the least side that an image must have."""
     if not dataset.is_training:
         return 1
     return max((stage.gt_size for stage in dataset.stages), default=dataset.gt_size)
@@ -193,7 +204,7 @@ def _words(task: Task, found: Survey, kinds: list[str], is_full: bool) -> str:
 
 
 def _samples(dataset: MixedDegradationDataset) -> list[tuple[DecodedImage, DecodedImage]]:
-    """Up to SAMPLES times degraded and target, as the first stage of a training run or a validation gets them."""
+    """Draw up to SAMPLES times degraded and target, as the first stage of a training run or a validation gets them."""
     if dataset.is_training:
         size = dataset.stages[0].gt_size if dataset.stages else dataset.gt_size
         items = [dataset[Draw(number, size)] for number in range(SAMPLES)]

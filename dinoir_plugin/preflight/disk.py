@@ -19,7 +19,7 @@ PROBE_SIDE = 64
 
 
 class Estimate(NamedTuple):
-    """What a run will write.
+    """Hold what a run will write.
 
     Attributes:
         checkpoints: How many are kept at a time: all of them without ``logger.keep_last``.
@@ -33,12 +33,12 @@ class Estimate(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Bytes of all."""
+        """Sum up all bytes."""
         return self.checkpoints * self.each + self.latest
 
 
 def estimate(train: Mapping[str, Any], logger: Mapping[str, Any], network: nn.Module) -> Estimate:
-    """What BasicSR's trainer will write, from the built network.
+    """Estimate what BasicSR's trainer will write, from the built network.
 
     Args:
         train: The block ``train``.
@@ -79,7 +79,7 @@ def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """Give the path, or the nearest folder above it that is there."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 
@@ -88,7 +88,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def _state_share(options: Mapping[str, Any]) -> float:
-    """Bytes of an optimizer's state for each byte of parameters, seen after one step on a small matrix."""
+    """Give the bytes of an optimizer's state for each byte of parameters, seen after one step on a small matrix."""
     arguments = {key: value for key, value in options.items() if key != 'type'}
     probe = torch.zeros(PROBE_SIDE, PROBE_SIDE, requires_grad=True)
     optimizer = make_optimizer(options['type'], [probe], **arguments)

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from basicsr.utils.registry import METRIC_REGISTRY
 
-from dinoir_plugin.core.construct import check_arguments, construct, registered
+from dinoir_plugin.core.construct import check_arguments, construct
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.metrics.measures import HIGHER_IS_BETTER, Measures, arguments, better_value
+from dinoir_plugin.metrics.measures import HIGHER_IS_BETTER, Measures, arguments, better_value, find_metric
 from dinoir_plugin.models.results import COLUMNS
 
 OWN = ('basicsr.', 'dinoir_plugin.')  # all arguments of these metrics are known
@@ -33,7 +32,7 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
             raise OptionsError(path, f'a metric gives a column its name: expected text other than {", ".join(COLUMNS)}')
         if not isinstance(options, Mapping):
             raise OptionsError(path, f'expected a block of options, got {options!r}')
-        kind = registered(METRIC_REGISTRY, options, path)
+        kind = find_metric(options, path)
         given = arguments(options)
         # BasicSR's metrics take any keyword, and would leave a misspelt one without effect
         swallows = not kind.__module__.startswith(OWN)
@@ -46,7 +45,7 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
 
 
 def _try(name: str, options: Mapping[str, Any]) -> None:
-    """Whether a quick metric gives a number."""
+    """Try whether a quick metric gives a number."""
     rng = np.random.default_rng(0)
     images = {key: rng.integers(0, 256, (TRIAL_SIDE, TRIAL_SIDE, 3), np.uint8) for key in ('img', 'img2')}
     floats = {key: image.astype(np.float32) / 255 for key, image in images.items()}
@@ -54,8 +53,8 @@ def _try(name: str, options: Mapping[str, Any]) -> None:
 
 
 def _check_better(options: Mapping[str, Any], path: str, known: str | None) -> None:
-    """BasicSR takes any text but `higher` for `lower`, and the highest for the best where nothing is said."""
-    better = options.get('better', 'higher')
+    """Refuse a wrong direction; BasicSR takes any text but `higher` for `lower`."""
+    better = options.get('better', known or 'higher')
     if better not in ('higher', 'lower'):
         raise OptionsError(f'{path}.better', f'expected higher or lower, got {better!r}')
     if known is not None and better != known:

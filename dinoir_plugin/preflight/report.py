@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import dinoir_plugin
 from dinoir_plugin.core.errors import OptionsError
 
 OK, WARNING, ERROR, NOT_CHECKED = 'ok', 'warning', 'error', 'not checked'
 HEADINGS = ('part', 'verdict', 'looked at')
-PACKAGE = Path(dinoir_plugin.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 class NotCheckedError(Exception):
@@ -21,7 +20,7 @@ class NotCheckedError(Exception):
 
 @dataclass
 class Finding:
-    """One line of the table.
+    """Hold one line of the table.
 
     Attributes:
         part: Path of the options that it is about.
@@ -44,7 +43,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was found so far.
+    """Collect what was found.
 
     Attributes:
         rows: The table.
@@ -95,16 +94,16 @@ class Report:
         self.add(Finding(part, why, NOT_CHECKED))
 
     def failed(self, part: str) -> bool:
-        """Whether a part has a row without a good end."""
+        """Tell whether a part has a row without a good end."""
         return any(row.part == part and row.verdict in (ERROR, NOT_CHECKED) for row in self.rows)
 
     @property
     def has_errors(self) -> bool:
-        """Whether training would stop."""
+        """Tell whether training would stop."""
         return any(row.verdict == ERROR for row in self.rows)
 
     def text(self) -> str:
-        """Bad images, then the table, with each row's messages below it, then a count."""
+        """Write bad images, then the table, with each row's messages below it, then a count."""
         lines = []
         if self.bad_images:
             lines += [f'Images that cannot be used ({len(self.bad_images)}):',

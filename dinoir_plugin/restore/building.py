@@ -38,7 +38,7 @@ def build(
 
     Args:
         checkpoint: ``.pth`` or ``.safetensors``.
-        params: ``params`` or ``params_ema``; None: the averaged ones, where there are any.
+        params: ``params`` or ``params_ema``; None: the EMA weights, where there are any.
         encoder_weights: Where the frozen encoder's weights are here, in place of where they were in training; by the
             encoder's key in ``network_g`` where there are several.
         options: What stands under ``network_g``, for files that do not say it themselves.

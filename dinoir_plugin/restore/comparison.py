@@ -17,7 +17,7 @@ QUALITY = 92
 
 
 def comparison(before: DecodedImage, after: DecodedImage) -> bytes:
-    """Both as one JPEG, 8 bits, each at most LONGEST pixels a side; transparency is not shown."""
+    """Put both into one JPEG, 8 bits, each at most LONGEST pixels a side; transparency is not shown."""
     panels = [_panel(image) for image in (before, after)]
     width, height = panels[0].size
     canvas = Image.new('RGB', (2 * width + GAP, height + HEADER), 'white')
@@ -38,7 +38,7 @@ def _panel(image: DecodedImage) -> Image.Image:
 
 
 def eight_bits(pixels: Array) -> Array:
-    """Pixels of a :class:`DecodedImage` as uint8."""
+    """Give the pixels of a :class:`DecodedImage` as uint8."""
     if pixels.dtype == np.uint8:
         return pixels
     scale = 255 if pixels.dtype == np.float32 else 255 / 65535

@@ -50,7 +50,7 @@ def serve(
 def build_page(
     checkpoints: Sequence[str], encoder_weights: str | None, device: str, max_megapixels: float
 ) -> gr.Blocks:
-    """The page; arguments and errors as :func:`serve`."""
+    """Build the page; arguments and errors as :func:`serve`."""
     names = {Path(path).name if len({Path(p).name for p in checkpoints}) == len(checkpoints) else path: path
              for path in checkpoints}  # fmt: skip
 
@@ -85,7 +85,7 @@ def build_page(
         gr.Markdown('# Restore an image\nImages go to the machine that serves this page, and nowhere else.')
         with gr.Row():
             with gr.Column(scale=1):
-                upload = gr.File(label='DecodedImage', file_types=list(ENDINGS), type='filepath')
+                upload = gr.File(label='Image', file_types=list(ENDINGS), type='filepath')
                 name = gr.Dropdown(list(names), value=next(iter(names)), label='Checkpoint')
                 tile = gr.Dropdown(TILES, value='auto', label='Tile (pixels)')
                 button = gr.Button('Restore', variant='primary')
@@ -97,7 +97,7 @@ def build_page(
 
 
 def _download(restored: DecodedImage, upload: Path, folder: Path) -> Path:
-    """The result as a file of all pixels, under the image's name."""
+    """Write the result with all pixels, under the image's name."""
     ending = ending_for(upload, None)
     path = folder / f'{upload.stem}_restored.{ending}'
     write_atomic(path, encode_image(restored, ending))

@@ -28,7 +28,7 @@ TOLERANCE = 1e-4  # of values in [0, 1]: other programs add up in another order
 
 
 class AnySize(nn.Module):
-    """A network behind padding that an exported graph can hold for all sizes.
+    """Put a network behind padding that an exported graph can hold for all sizes.
 
     The padding is the network's own (mirrored, or zeros where it says so), written with indices, because a graph has
     no branches.
@@ -41,7 +41,7 @@ class AnySize(nn.Module):
         self.multiple, self.zeros = rule.multiple, rule.pad_mode == 'zeros'
 
     def forward(self, lq: Tensor) -> Tensor:
-        """(1, 3, H, W), RGB in [0, 1], to the same; sides from LEAST_SIDE."""
+        """Restore (1, 3, H, W), RGB in [0, 1]; sides from LEAST_SIDE."""
         height, width = lq.shape[-2:]
         image = lq
         for axis, side in ((2, height), (3, width)):
@@ -117,7 +117,7 @@ def export(
 
 
 def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], Tensor]]:
-    """The bytes of the file, and what a program that reads them computes."""
+    """Make the bytes of the file, and what a program that reads them computes."""
     height, width = (torch.export.Dim(name, min=LEAST_SIDE, max=MOST_SIDE) for name in ('height', 'width'))
     with _explained(network):
         program = torch.export.export(

@@ -17,24 +17,24 @@ WILDCARDS = '*?['
 
 @dataclass(frozen=True)
 class Item:
-    """One image: where it is, and where it goes."""
+    """Say where one image is, and where it goes."""
 
     source: Path
     target: Path
 
     @property
     def comparison(self) -> Path:
-        """Where the side-by-side image goes."""
+        """Say where the side-by-side image goes."""
         return self.target.with_name(f'{self.target.stem}_compare.jpg')
 
     def targets(self, compare: bool) -> list[Path]:
-        """All files that are written for it."""
+        """List all files that are written for it."""
         return [self.target, self.comparison] if compare else [self.target]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done.
+    """Hold what is to be done.
 
     Attributes:
         items: In the order of their names.
@@ -81,7 +81,7 @@ def find(sources: Sequence[str], out: str, ending: str | None = None, compare: b
 
 
 def _images(source: str, out: Path) -> tuple[list[tuple[Path, Path]], int]:
-    """Images and their places below the output folder, and how many files are none."""
+    """List images and their places below the output folder, and count the files that are none."""
     path = Path(source)
     if not source:
         raise OptionsError('IN', 'expected a file, a folder or a pattern, got nothing')
@@ -100,7 +100,7 @@ def _images(source: str, out: Path) -> tuple[list[tuple[Path, Path]], int]:
 
 
 def _walk(folder: Path, out: Path) -> Iterable[Path]:
-    """All files below a folder in order, but hidden ones and those in the output folder."""
+    """Walk through all files below a folder in order, but hidden ones and those in the output folder."""
 
     def refuse(error: OSError) -> None:
         raise OptionsError('IN', f'the folder {error.filename} cannot be read ({error.strerror})') from error
@@ -125,7 +125,7 @@ def _before_wildcards(path: Path) -> list[str]:
 
 
 def _checked(job: Job, compare: bool) -> Job:
-    """The job, where no file that it writes is one that it reads or writes already."""
+    """Give the job back, where no file that it writes is one that it reads or writes already."""
     originals = {item.source.resolve() for item in job.items}
     taken: dict[Path, Path] = {}
     for item in job.items:

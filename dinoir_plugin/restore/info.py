@@ -13,7 +13,7 @@ NAMES = {'params': 'as trained', 'params_ema': 'averaged'}
 
 
 def describe(checkpoint: str | Path) -> str:
-    """Lines about a checkpoint; neither the network nor its encoder is built.
+    """Write lines about a checkpoint; neither the network nor its encoder is built.
 
     Raises:
         FileError: It cannot be read, or is no network.

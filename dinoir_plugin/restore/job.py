@@ -17,7 +17,7 @@ from dinoir_plugin.restore.restorer import Restorer
 
 @dataclass
 class Outcome:
-    """What became of the images.
+    """Count what became of the images.
 
     Attributes:
         restored: How many were written.
@@ -32,7 +32,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Writing:
-    """How results are written.
+    """Say how results are written.
 
     Attributes:
         quality: Of JPEG and WebP, 1 to 100.
@@ -86,7 +86,7 @@ def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bo
 
 
 def reason(error: Exception, source: Path) -> str:
-    """One line, without the file's name, which stands before it."""
+    """Give one line about an error, without the file's name, which stands before it."""
     text = ' '.join(str(error).split()).removeprefix(f'{source}: ')
     if not isinstance(error, (ValueError, OSError, RuntimeError, MemoryError)):
         text = f'{type(error).__name__}: {text}'

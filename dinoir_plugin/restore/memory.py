@@ -34,7 +34,7 @@ class OutOfMemory(ValueError):
 
 
 class Needs(NamedTuple):
-    """Bytes a pixel.
+    """Hold what an image needs, in bytes a pixel.
 
     Attributes:
         network: Of what goes through the network at once.
@@ -46,7 +46,7 @@ class Needs(NamedTuple):
 
 
 class TilePlan(NamedTuple):
-    """How an image goes through the network.
+    """Say how an image goes through the network.
 
     Attributes:
         tile: Side of the tiles; None: as a whole.
@@ -58,7 +58,7 @@ class TilePlan(NamedTuple):
 
 
 def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = None) -> TilePlan:
-    """The largest tiles of TILES for which memory is free, or none at all.
+    """Choose the largest tiles of TILES for which memory is free, or none at all.
 
     Args:
         height: Of the image.
@@ -159,7 +159,7 @@ def _storages(tree: Any) -> list[torch.UntypedStorage]:
 
 
 def free_memory(device: torch.device) -> int:
-    """Count the bytes that can be had on a device: what the system has, less what a container or ``ulimit`` withholds."""
+    """Count the free bytes of a device: what the system has, less what a container or ``ulimit`` withholds."""
     if device.type == 'cuda':
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

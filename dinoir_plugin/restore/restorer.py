@@ -128,7 +128,7 @@ class Restorer:
         Args:
             path: ``.pth`` or ``.safetensors``; what this plugin wrote says itself how the network is built.
             device: ``auto`` (CUDA where it is), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-            params: ``params`` or ``params_ema``; the averaged ones by default, where there are any.
+            params: ``params`` or ``params_ema``; the EMA weights by default, where there are any.
             encoder_weights: Where the frozen encoder's weights are on this machine, if not where they were in training.
             network: What stands under ``network_g``, for files of BasicSR and of others.
             **settings: See :class:`Settings`.
@@ -205,7 +205,7 @@ class Restorer:
 
     @torch.no_grad()
     def _run(self, image: Tensor, on_tile: OnTile) -> Tensor:
-        """(1, 3, H, W), float32 in [0, 1] to the same, on the CPU."""
+        """Restore (1, 3, H, W), float32 in [0, 1], on the CPU."""
         if not self.settings.self_ensemble:
             return self._oriented(image, on_tile)
         total = torch.zeros_like(image)

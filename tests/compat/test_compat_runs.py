@@ -59,14 +59,3 @@ def test_experiments_root_auto_resume_and_test(project, checkout, untouched):
     assert done.returncode == 0, done.stderr
     assert project.folders() == {'runs', 'tb_logger', 'results'}
     assert len(list((project.folder / 'results' / 'tiny' / 'visualization' / 'val').iterdir())) == 6
-
-
-def test_refused_options_end_in_one_line_before_any_folder(project):
-    (project.folder / 'bad.yml').write_text("name: !!python/object/apply:os.system ['touch ran']\n")
-    done = project.run('-m', 'basicsr.train', more=('-opt', 'bad.yml'))
-    assert done.returncode == 1
-    assert done.stderr == (
-        "bad.yml: line 1: the tag '!!python/object/apply:os.system' is refused: options files hold plain values\n"
-    )
-    assert project.folders() == set()
-    assert not (project.folder / 'ran').exists()

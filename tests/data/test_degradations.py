@@ -30,6 +30,11 @@ def test_noise_has_the_stated_deviation(sigma):
     grey = np.full((300, 300, 3), 0.5, np.float32)
     noise = (GaussianNoise(sigma, quantise='none').apply(grey, rng(), PLAIN) - grey) * 255
     assert noise.dtype == np.float32
+    # exactly the generator's numbers, which come after the one that is drawn for sigma
+    generator = rng()
+    generator.uniform()
+    numbers = generator.standard_normal(grey.shape, dtype=np.float32)
+    np.testing.assert_allclose(noise, sigma * numbers, atol=1e-4)
     assert abs(noise.mean()) < sigma * 0.01
     assert abs(noise.std() / sigma - 1) < 0.01
     # Independent in channels and neighbours.

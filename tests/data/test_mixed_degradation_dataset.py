@@ -195,6 +195,15 @@ def test_validation_noise_follows_the_file_name_alone(options, sets, clean_image
     assert not torch.equal(here[1]['lq'] - here[1]['gt'], here[2]['lq'] - here[2]['gt'])
 
 
+def test_validation_noise_is_another_with_another_seed(options, sets):
+    task = {'dataroot_gt': sets.clean, 'degradation': {'type': 'gaussian_noise', 'sigma': 25}}
+    first, again, other = (
+        MixedDegradationDataset(options(phase='val', tasks={'a': task}, seed=seed))[0] for seed in (7, 7, 8)
+    )
+    assert same(first, again)
+    assert torch.equal(first['gt'], other['gt']) and not torch.equal(first['lq'], other['lq'])
+
+
 def test_synthetic_haze_uses_the_depth_of_the_patch(options, sets, clean_images, tmp_path):
     write(tmp_path / 'one' / 'motorcycle.png', clean_images['motorcycle'])
     task = {'dataroot_gt': str(tmp_path / 'one'), 'dataroot_depth': sets.depth, 'depth_kind': 'disparity',

@@ -13,11 +13,12 @@ import lmdb
 import numpy as np
 import pytest
 
+from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.task import Task
 from dinoir_plugin.datasets.catalogue import CATALOGUE
 from dinoir_plugin.datasets.errors import PreparationError
-from dinoir_plugin.datasets.image_files import Recipe
 from dinoir_plugin.datasets.prepare import prepare
+from dinoir_plugin.datasets.recipe import Recipe
 
 
 def complete(name, *counts):
@@ -44,7 +45,8 @@ def test_pairs_of_an_archive_share_the_clean_key(photograph, write, zip_release,
     np.testing.assert_array_equal(rain['norain-2'], photograph(2))
     np.testing.assert_array_equal(clean['norain-2'], photograph(7))
     assert (root / 'rain.lmdb' / 'meta_info.txt').read_text().splitlines()[0] == 'norain-0.bmp (40,60,3) 0'
-    assert len(Task('x', {'dataroot_gt': str(root / 'clean.lmdb'), 'dataroot_lq': str(root / 'rain.lmdb')})) == 3
+    roots = TaskOptions(dataroot_gt=str(root / 'clean.lmdb'), dataroot_lq=str(root / 'rain.lmdb'))
+    assert len(Task('x', roots)) == 3
     assert not (request.out / '.extracted').exists()
 
 
@@ -101,8 +103,8 @@ def test_reside_pairing_reads_the_result(photograph, write, request_for, read_ro
     root = request.out / 'reside/sots_indoor/test'
     hazy, clear = read_root(root / 'hazy.lmdb'), read_root(root / 'clear.lmdb')
     assert len(hazy) == 2 * len(clear) == (4 if pieces is None else 24)
-    task = Task('x', {'dataroot_gt': str(root / 'clear.lmdb'), 'dataroot_lq': str(root / 'hazy.lmdb'),
-                      'pairing': 'reside'})
+    roots = {'dataroot_gt': str(root / 'clear.lmdb'), 'dataroot_lq': str(root / 'hazy.lmdb')}
+    task = Task('x', TaskOptions(**roots, pairing='reside'))
     assert len(task) == len(hazy)
     for pair in task.pairs:
         key, gt = task.lq.keys[pair.lq], clear[task.gt.keys[pair.gt]]
@@ -140,6 +142,28 @@ def test_two_sets_share_a_root(photograph, write, request_for, read_root):
     rows = prepare(CATALOGUE['wed'], dataclasses.replace(request, sources=[release / 'wed']))
     assert list(read_root(root)) == ['bsd400/1', 'bsd400/2', 'wed/1']
     assert [row.images for row in rows] == [1]
+
+
+def test_an_unfinished_set_is_not_listed_in_a_shared_root(photograph, write, request_for):
+    write('bsd/images/train/1.jpg', photograph(0))
+    broken = write('bsd/images/test/2.jpg', photograph(1))
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    write('wed/pristine_images/1.bmp', photograph(2))
+    request = request_for()
+    release = request.sources[0]
+    meta = request.out / 'bsd400_wed.lmdb' / 'meta_info.txt'
+
+    def keys():
+        return [line.split()[0] for line in meta.read_text().splitlines()]
+
+    with pytest.raises(PreparationError, match='cannot be used'):
+        prepare(CATALOGUE['bsd400'], dataclasses.replace(request, sources=[release / 'bsd']))
+    prepare(CATALOGUE['wed'], dataclasses.replace(request, sources=[release / 'wed']))
+    assert keys() == ['wed/1.bmp']
+    broken.write_bytes(whole)
+    prepare(CATALOGUE['bsd400'], dataclasses.replace(request, sources=[release / 'bsd']))
+    assert keys() == ['bsd400/1.bmp', 'bsd400/2.bmp', 'wed/1.bmp']
 
 
 def test_the_map_grows(write, request_for, read_root):

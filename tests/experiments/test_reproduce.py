@@ -13,11 +13,12 @@ from skimage import data
 from skimage.io import imsave
 from skimage.metrics import peak_signal_noise_ratio
 
+from dinoir_plugin.core.options_files import CHECKOUT, options_file
+from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments import degraded, published, report, runs
 from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
-from dinoir_plugin.experiments.variants import ROOT, TASKS, Experiments, flat_files, read_yaml, training_options
-from dinoir_plugin.plugin.safe_yaml import OptionsLoader
+from dinoir_plugin.experiments.variants import TASKS, Experiments, flat_files, read_yaml, training_options
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
 
@@ -35,9 +36,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_files_in_options_are_in_step_with_their_source(experiments):
     written = flat_files(experiments)
-    assert set(written) == set((ROOT / 'options' / 'paper').glob('*'))
+    assert set(written) == set((CHECKOUT / 'dinoir').glob('*'))
     for path, text in written.items():
-        assert path.read_text() == text, f'{path} is not what `python scripts/reproduce.py options` writes'
+        assert path.read_text() == text, f'{path} is not what `dinoir reproduce options` writes'
 
 
 def test_the_paper_is_all_there(experiments):
@@ -56,7 +57,7 @@ def test_the_paper_is_all_there(experiments):
 
 def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
     full = experiments.budgets['full']
-    base = read_yaml(ROOT / full['base'])
+    base = read_yaml(options_file(full['base']))
     assert training_options(experiments.runs['dinoir'], full, base['name'], base['manual_seed']) == base
     psf = training_options(experiments.runs['psf'], full, base['name'], base['manual_seed'])
     assert psf['train'].pop('dpc_opt', None) is None
@@ -203,7 +204,7 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     before = result_file(job.name, 'noise25').stat().st_mtime_ns
     capfd.readouterr()
     runs.do(job, '[1/1]')
-    assert capfd.readouterr().err == f'reproduce: [1/1] {job.name}: there already\n'
+    assert capfd.readouterr().err == f'dinoir: [1/1] {job.name}: there already\n'
     assert result_file(job.name, 'noise25').stat().st_mtime_ns == before
     assert not not_measured(job.name, job.tests, job.checkpoint)
     runs.refuse_stale_results(job)
@@ -242,7 +243,7 @@ def test_a_stop_reaches_the_trainer_which_saves(experiments, folder):
     job = next(job for job in runs.jobs(experiments, 'table3', 'tiny', seeds=1, data=None) if job.run == 'restormer')
     job.training['logger']['print_freq'] = 1
     program = f'from dinoir_plugin.experiments import runs; runs.do(runs.Job(*{tuple(job)!r}), "[1/1]")'
-    with subprocess.Popen([sys.executable, '-c', program], env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    with subprocess.Popen([sys.executable, '-c', program], env={**os.environ, 'PYTHONPATH': str(CHECKOUT.parent)},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:  # fmt: skip
         said = []
         for line in run.stdout:
@@ -269,7 +270,7 @@ def test_the_folder_of_images_is_checked_first(experiments, budget, data, messag
 
 
 def reproduce(*words):
-    command = [sys.executable, ROOT / 'scripts' / 'reproduce.py', *words]
+    command = [sys.executable, CHECKOUT.parent / 'scripts' / 'reproduce.py', *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -285,7 +286,7 @@ def test_commands_say_what_there_is_and_what_is_missing(folder):
     assert 'table3: nothing has been measured with budget tiny. Run it first' in empty.stderr
     assert not list((folder / 'experiments' / 'reproduce').glob('table3*'))
     absent = reproduce('run', 'table3')
-    assert absent.returncode == 1 and 'reproduce: datasets.test_noise25.tasks.denoise.dataroot_gt: ' in absent.stderr
+    assert absent.returncode == 1 and 'dinoir: datasets.test_noise25.tasks.denoise.dataroot_gt: ' in absent.stderr
     assert 'no such folder: datasets/cbsd68.lmdb' in absent.stderr
     drawn = reproduce('report', 'fig3b', '--budget', 'tiny', '--seeds', '2')
     assert drawn.returncode == 1 and 'no --seeds, no --data' in drawn.stderr

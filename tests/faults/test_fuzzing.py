@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from skimage import data
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.yaml_options import read_options
 from dinoir_plugin.imaging.decoding import decode_image
-from dinoir_plugin.plugin.run_start import read_options
-from dinoir_plugin.preflight import check_builds, check_schema
+from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.reading import parse_as_host
+from dinoir_plugin.preflight.schema import check_schema
 
 EXAMPLES = int(os.environ.get('DINOIR_FUZZ', '40'))
 QUIET = {'deadline': None, 'derandomize': True, 'suppress_health_check': [HealthCheck.function_scoped_fixture]}
@@ -48,7 +49,8 @@ def mutate(options, draw):
         way = draw(st.sampled_from(['value', 'value', 'value', 'name', 'delete']))
         value = block.pop(last)
         if way == 'value':
-            block.insert(last, draw(VALUES)) if isinstance(block, list) else block.update({last: draw(VALUES)})
+            drawn = copy.deepcopy(draw(VALUES))  # later mutations may go into it
+            block.insert(last, drawn) if isinstance(block, list) else block.update({last: drawn})
         elif way == 'name' and isinstance(block, dict):
             block[draw(st.sampled_from([f'{last}s', 'x', 7]))] = value
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.trials import LAUNCHER, TORCHRUN, interrupted, prepare
+from dinoir_plugin.testing.trials import LAUNCHER, TORCHRUN, interrupted, prepare
 
 TWO_RANKS = {'command': TORCHRUN}
 

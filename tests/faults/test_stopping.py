@@ -8,7 +8,7 @@ import pytest
 
 from dinoir_plugin.core.atomic_files import load_verified
 from dinoir_plugin.models.step_checks import REQUEUE
-from tests.faults.trials import (
+from dinoir_plugin.testing.trials import (
     LAUNCHER,
     TORCHRUN,
     first_difference,

@@ -92,6 +92,18 @@ def test_deep_tiffs_and_pngs_lie_upright(tmp_path, photo, orientation):
     assert read.icc == SRGB
 
 
+def test_the_grey_that_stands_for_nothing_is_transparent(tmp_path):
+    grey = np.array([[0, 700, 65535], [700, 701, 7]], np.uint16)
+    data = cv2.imencode('.png', grey)[1].tobytes()
+    chunk = b'tRNS' + struct.pack('>H', 700)
+    chunk = struct.pack('>I', 2) + chunk + struct.pack('>I', zlib.crc32(chunk))
+    (tmp_path / 'x.png').write_bytes(data[:33] + chunk + data[33:])
+    read = read_image(tmp_path / 'x.png')
+    np.testing.assert_array_equal(read.pixels, grey)
+    assert read.alpha.dtype == np.uint16
+    np.testing.assert_array_equal(read.alpha, [[65535, 0, 65535], [0, 65535, 65535]])
+
+
 def test_a_thumbnail_of_the_degraded_image_does_not_come_along(tmp_path, photo):
     exif = camera(1)
     thumbnail = io.BytesIO()

@@ -36,6 +36,13 @@ def test_psnr_is_that_of_basicsr_where_nothing_is_cropped_or_rounded(pair):
     assert abs(measure(PSNR, shifted, pair[1], crop_multiple=1) - theirs) > 1e-4
 
 
+def test_images_of_8_bits_as_basicsr_hands_them_over_give_the_figures_of_their_floats(pair):
+    given = [as_basicsr(image) for image in pair]
+    for kind in (PSNR, SSIM):
+        assert measure(kind, *given, better='higher') == pytest.approx(measure(kind, *pair), rel=1e-6)
+        assert type(measure(kind, *given)) is float
+
+
 def test_images_are_cropped_about_the_centre_to_multiples_of_16(pair):
     inside = [image[3:99, 3:147] for image in pair]
     for kind in (PSNR, SSIM):
@@ -76,7 +83,8 @@ def test_equal_images_are_perfect(pair):
 @pytest.mark.parametrize(
     ('img', 'img2', 'message'),
     [
-        (np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 3), np.uint8), 'floats in'),
+        (np.zeros((32, 32, 3), np.int64), np.zeros((32, 32, 3), np.int64), '8 bits, BGR, or of floats, RGB'),
+        (np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8), '8 bits, BGR, or of floats, RGB'),
         (np.zeros((32, 32, 3), np.float32), np.zeros((32, 33, 3), np.float32), 'one size'),
         (np.zeros((15, 32, 3), np.float32), np.zeros((15, 32, 3), np.float32), 'at least 16 pixels'),
     ],

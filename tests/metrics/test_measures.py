@@ -1,5 +1,6 @@
 """Metrics as a validation takes them, and what is said of them before a run."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from skimage import data
 
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.metrics import perceptual_metric
-from dinoir_plugin.metrics.measures import Measures
+from dinoir_plugin.metrics.functional import perceptual
+from dinoir_plugin.metrics.measures import Measures, better_value, find_metric
 from dinoir_plugin.preflight.metric_options import check_metrics
 
 NIQE = {'type': 'calculate_niqe', 'crop_border': 0, 'better': 'lower'}
@@ -72,7 +73,9 @@ def test_means_are_of_images_and_sets_are_judged_whole(weights, photos):
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        ({'type': 'calculate_niqe', 'crop_border': 0}, 'val.metrics.x.better: less is better for calculate_niqe'),
+        ({'type': 'calculate_lpip'}, "did you mean 'calculate_lpips'?"),
+        ({**NIQE, 'better': 'higher'}, 'val.metrics.x.better: less is better for calculate_niqe'),
+        ({'type': 'calculate_fdi'}, "as 'calculate_fdi'. did you mean 'calculate_fid'"),
         ({'type': 'calculate_lpips', 'better': 'higher'}, 'Write better: lower'),
         ({'type': 'calculate_psnr', 'crop_border': 0, 'better': 'Higher'}, 'expected higher or lower'),
         ({'type': 'calculate_psnr', 'crop_border': 0, 'better': 'lower'}, 'more is better for calculate_psnr'),
@@ -81,7 +84,7 @@ def test_means_are_of_images_and_sets_are_judged_whole(weights, photos):
         ({'type': 'calculate_lpips', 'better': 'lower', 'net': 'vgg19'}, 'val.metrics.x.net: there is no LPIPS'),
         ({'type': 'calculate_fid', 'better': 'lower', 'device': 'cuda'}, 'val.metrics.x.device: unknown option'),
         ({'type': 'calculate_fid', 'better': 'lower', 'feature': 63}, 'val.metrics.x.feature: expected one of 64'),
-        ({'type': 'calculate_fid', 'better': 'lower', 'weights': 5}, 'val.metrics.x: cannot be built'),
+        ({'type': 'calculate_fid', 'better': 'lower', 'weights': 5}, 'val.metrics.x.weights: expected text, got 5'),
     ],
 )
 def test_options_are_held_against_the_metric_before_a_run(options, said):
@@ -90,15 +93,53 @@ def test_options_are_held_against_the_metric_before_a_run(options, said):
     assert said in str(caught.value)
 
 
-def test_a_metric_of_somebody_else_takes_what_it_takes():
-    def loose(img, img2, **kwargs):
-        return kwargs['scale']
+@pytest.fixture
+def somebody_elses():
+    """Register a metric of somebody else for as long as a test runs."""
+    names = []
 
-    METRIC_REGISTRY._do_register('loose', loose)
-    try:
-        check_metrics({'x': {'type': 'loose', 'scale': 3, 'better': 'lower'}})
-    finally:
-        del METRIC_REGISTRY._obj_map['loose']
+    def register(name):
+        def metric(img, img2, **kwargs):
+            return kwargs['scale']
+
+        metric.__name__ = name
+        METRIC_REGISTRY.register(metric)
+        names.append(name)
+        return metric
+
+    yield register
+    for name in names:
+        del METRIC_REGISTRY._obj_map[name]
+
+
+def test_a_metric_of_somebody_else_takes_what_it_takes(somebody_elses):
+    somebody_elses('loose')
+    check_metrics({'x': {'type': 'loose', 'scale': 3, 'better': 'lower'}})
+
+
+@pytest.mark.parametrize('name', ['calculate_lpips', 'calculate_dists', 'calculate_fid'])
+def test_a_metric_of_somebody_else_may_have_the_name_of_one_of_ours_and_wins(somebody_elses, name):
+    assert find_metric({'type': name}, 'x').__module__.startswith('dinoir_plugin.')
+    theirs = somebody_elses(name)
+    assert METRIC_REGISTRY.get(name) is find_metric({'type': name}, 'x') is theirs
+    assert better_value(theirs) is None
+    image = {'img': np.zeros((8, 8, 3), np.uint8)}
+    measures = Measures({'x': {'type': name, 'scale': 3, 'img2': None}}, CPU)
+    assert measures.of_image('a.png', image, {}) == ({'x': 3.0}, {})
+
+
+def test_which_value_is_better_is_known_without_being_written():
+    for name in ('fid', 'lpips', 'dists', 'niqe', 'psnr', 'ssim_all_in_one'):
+        better = better_value(find_metric({'type': f'calculate_{name}'}, 'x'))
+        assert better == ('higher' if name.startswith(('psnr', 'ssim')) else 'lower')
+    check_metrics({'x': {'type': 'calculate_niqe', 'crop_border': 0}, 'y': NIQE})
+
+
+def test_what_is_registered_as_a_metric_takes_two_images():
+    assert not {'calculate_fid', 'calculate_fid_basicsr'} & set(METRIC_REGISTRY.keys())
+    for _, metric in METRIC_REGISTRY:
+        parameters = inspect.signature(metric).parameters
+        assert next(iter(parameters)) == 'img' and parameters['kwargs'].kind is inspect.Parameter.VAR_KEYWORD
 
 
 def test_what_is_not_a_number_names_the_image():
@@ -111,7 +152,7 @@ def test_what_is_not_a_number_names_the_image():
 def test_missing_weights_are_said_before_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9')
-    perceptual_metric.dists_network.cache_clear()
+    perceptual.dists_network.cache_clear()
     with pytest.raises(OptionsError) as caught:
         check_metrics({'dists': {'type': 'calculate_dists', 'better': 'lower'}})
     place = tmp_path / 'hub' / 'checkpoints' / 'vgg16-397923af.pth'
@@ -129,7 +170,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.preflight.metric_options import check_metrics
 for kind in ('psnr_all_in_one', 'lpips', 'dists', 'fid'):
     try:
-        check_metrics({kind: {'type': f'calculate_{kind}', **({} if 'psnr' in kind else {'better': 'lower'})}})
+        check_metrics({kind: {'type': f'calculate_{kind}'}})
     except OptionsError as error:
         print(error)
 """

@@ -14,7 +14,7 @@ from torchmetrics.functional.image import (
 )
 
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.metrics import perceptual_metric
+from dinoir_plugin.metrics.functional import perceptual
 
 LPIPS, VGG, DISTS = (
     {'type': 'calculate_lpips'},
@@ -77,17 +77,17 @@ def test_equal_images_are_at_zero_and_noisier_ones_further_away(photos, options)
 
 
 def test_a_network_is_built_once_and_draws_no_random_numbers():
-    perceptual_metric.lpips_network.cache_clear()
+    perceptual.lpips_network.cache_clear()
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    network = perceptual_metric.lpips_network('alex')
+    network = perceptual.lpips_network('alex')
     assert torch.rand(1) == expected
-    assert perceptual_metric.lpips_network('alex') is network
+    assert perceptual.lpips_network('alex') is network
     assert not any(p.requires_grad for p in network.parameters()) and not network.training
     # a copy for every other device; this one is the CPU by another name
-    other = perceptual_metric.lpips_network('alex', torch.device('cpu', 0))
-    assert other is not network and other is perceptual_metric.lpips_network('alex', torch.device('cpu', 0))
+    other = perceptual.lpips_network('alex', torch.device('cpu', 0))
+    assert other is not network and other is perceptual.lpips_network('alex', torch.device('cpu', 0))
     pair = torch.rand(2, 1, 3, 40, 40)
     assert other(*pair, normalize=True) == network(*pair, normalize=True)
 
@@ -96,7 +96,7 @@ def test_a_network_is_built_once_and_draws_no_random_numbers():
     ('options', 'shape', 'message'),
     [
         (LPIPS, (30, 40, 3), 'at least 31 pixels, got 30x40'),
-        ({**LPIPS, 'crop_border': 5}, (40, 60, 3), 'got 30x50 after crop_border: 5'),
+        ({**LPIPS, 'crop_border': 5}, (40, 60, 3), 'got 30x50'),
         (VGG, (40, 15, 3), 'at least 16 pixels, got 40x15'),
         (DISTS, (0, 40, 3), 'at least 1 pixels, got 0x40'),
         (LPIPS, (40, 40), 'height, width, 3'),
@@ -120,5 +120,7 @@ def test_floats_and_different_sizes_are_refused(photos):
             measure(options, noisy / 255, clean / 255)
         with pytest.raises(ValueError, match='one size'):
             measure(options, noisy[1:], clean)
+    # what BasicSR hands over beside the arguments
+    assert measure({**LPIPS, 'better': 'lower'}, noisy, clean) == measure(LPIPS, noisy, clean)
     with pytest.raises(OptionsError, match=r"net: there is no LPIPS of 'vgg19'. did you mean 'vgg'"):
         measure({**LPIPS, 'net': 'vgg19'}, noisy, clean)

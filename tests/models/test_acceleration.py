@@ -15,7 +15,7 @@ from tests.models.test_restoration_model import batch, options, step  # noqa: F4
 
 def losses_and_gradients(options, batch, **train):  # noqa: F811
     opt = copy.deepcopy(options)
-    opt['train'].update(grad_clip_norm=0, **train)
+    opt['train'].update({'grad_clip_norm': 0, **train})
     torch.manual_seed(0)
     model = build_model(opt)
     # the gradients of a step are looked at before the optimizer uses them up
@@ -58,6 +58,16 @@ def test_half_precision_stays_close_to_float32(options, batch, amp):  # noqa: F8
     reference = torch.cat([g.flatten() for g in plain.values()])
     assert torch.cosine_similarity(ours, reference, dim=0) > 0.99
     assert ours.norm() == pytest.approx(reference.norm().item(), rel=0.1)
+
+
+def test_gradients_are_clipped_as_they_are_not_as_they_are_scaled(options, batch):  # noqa: F811
+    plain, half = (
+        torch.cat([g.flatten() for g in losses_and_gradients(options, batch, grad_clip_norm=0.01, amp=amp)[1].values()])
+        for amp in ('off', 'fp16')
+    )
+    assert plain.norm() == pytest.approx(0.01, rel=1e-3)
+    assert half.norm() == pytest.approx(0.01, rel=1e-3)
+    assert torch.cosine_similarity(plain, half, dim=0) > 0.99
 
 
 def test_validation_runs_in_float32_whatever_the_training_does(options, batch):  # noqa: F811

@@ -85,11 +85,16 @@ def test_ema_follows_the_network(options, batch):
 
 
 def test_gradients_are_clipped_together(options, batch):
-    options['train']['grad_clip_norm'] = 1e-3
-    model = build_model(options)
-    step(model, batch)
-    norm = torch.stack([p.grad.norm() for p in model.net_g.parameters()]).norm()
-    assert norm <= 1e-3 * 1.001
+    gradients = []
+    for limit in (0, 1e-3):
+        options['train']['grad_clip_norm'] = limit
+        torch.manual_seed(0)
+        model = build_model(copy.deepcopy(options))
+        step(model, batch)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.net_g.parameters()]))
+    free, clipped = gradients
+    assert free.norm() > 0.01 and clipped.norm() == pytest.approx(1e-3, rel=1e-3)
+    torch.testing.assert_close(clipped, free * (1e-3 / free.norm()), rtol=1e-3, atol=1e-8)
 
 
 def test_patches_that_the_backbone_pads_give_the_same_loss_as_the_plain_form(options):
@@ -150,6 +155,24 @@ def test_running_statistics_reach_the_averaged_network(options, batch):
     buffers = dict(model.net_g.named_buffers())
     assert int(buffers['model.3.num_batches_tracked']) == 3
     assert all(torch.equal(value, buffers[name]) for name, value in model.net_g_ema.named_buffers())
+
+
+@pytest.mark.parametrize(
+    ('metric', 'better'),
+    [
+        ({'type': 'calculate_niqe'}, 'lower'),
+        ({'type': 'calculate_psnr'}, 'higher'),
+        ({'type': 'calculate_fid', 'better': 'lower'}, 'lower'),
+    ],
+)
+def test_a_metric_knows_itself_which_way_is_better(options, metric, better):
+    options['val'] = {'metrics': {'figure': metric}}
+    model = build_model(options)
+    model._initialize_best_metric_results('x')
+    worst, best = (9.0, 2.0) if better == 'lower' else (2.0, 9.0)
+    for iteration, value in ((1, worst), (2, best), (3, worst)):
+        model._update_best_metric_result('x', 'figure', value, iteration)
+    assert model.best_metric_results['x']['figure'] == {'better': better, 'val': best, 'iter': 2}
 
 
 def test_results_from_folders_inside_an_lmdb_keep_apart():

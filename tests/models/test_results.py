@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -23,7 +24,7 @@ def read(path):
 def test_a_run_writes_what_it_logs(make_project):
     project = make_project()
     project.add_validation(metrics=BOTH, val_freq=2, save_img=False)
-    project.run()
+    log = project.run().log
     folder = project.folder / 'experiments' / 'tiny'
     content = json.loads((folder / 'metrics_check.json').read_text())
     table = read(folder / 'metrics_check.csv')
@@ -31,12 +32,22 @@ def test_a_run_writes_what_it_logs(make_project):
     assert sorted({line['task'] for line in table}) == sorted(tasks)
     assert [line['iteration'] for line in table if line['task'] == 'average'] == ['2', '4']
     means = content['means']
+
+    def logged(task, metric):
+        second, fourth = (f'{float(line[metric]):.4f}' for line in table if line['task'] == task)
+        return [second, fourth, fourth]  # the trainer validates at the end once more
+
     for metric in BOTH:
         assert means['average'][metric] == pytest.approx(sum(means[task][metric] for task in tasks[:4]) / 4)
         of_rain = [image[metric] for image in content['images'] if image['task'] == 'derain']
         assert len(of_rain) == 3 and means['derain'][metric] == pytest.approx(sum(of_rain) / 3)
         last = next(line for line in table if (line['iteration'], line['task']) == ('4', 'average'))
         assert float(last[metric]) == means['average'][metric]
+        for task in tasks[:4]:
+            said = re.findall(rf'# {task}: .*?\b{metric} ([\d.]+)', log)
+            assert said == logged(task, metric)
+        said = re.findall(rf'# {metric}: ([\d.]+)', log)
+        assert said == logged('average', metric)
     # both from one image; rounding to 8 bits makes the difference
     assert 0 < abs(means['average']['psnr'] - means['average']['psnr_all_in_one']) < 0.05
 

@@ -28,7 +28,9 @@ def python(*arguments, cwd='/', **env):
 
 def words(done):
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.split()
+    # BasicSR says so where it finds a class by its suffix
+    lines = [line for line in done.stdout.splitlines() if not line.startswith('Name ')]
+    return ' '.join(lines).split()
 
 
 @pytest.fixture
@@ -46,7 +48,8 @@ def fake(tmp_path):
 
 def test_start_up_imports_only_the_hook():
     code = "import sys; print(*sorted(m for m in sys.modules if 'dinoir' in m), 'torch' in sys.modules)"
-    assert words(python('-c', code))[-3:] == ['dinoir_plugin', 'dinoir_plugin.plugin.autoload', 'False']
+    names = ['core', 'core.version', 'plugin', 'plugin.autoload']
+    assert words(python('-c', code))[-6:] == ['dinoir_plugin', *(f'dinoir_plugin.{name}' for name in names), 'False']
     assert 'dinoir_plugin' not in words(python('-c', code, DINOIR_PLUGIN_AUTOLOAD='0'))
 
 
@@ -88,24 +91,41 @@ gone = sys.modules['torchvision.transforms.functional_tensor'] = types.ModuleTyp
 gone.rgb_to_grayscale = rgb_to_grayscale
 import basicsr
 from basicsr.utils.registry import ARCH_REGISTRY
-print('dinoir_plugin' in sys.modules, 'Restormer' in ARCH_REGISTRY)
+print('dinoir_plugin' in sys.modules, 'Restormer_basicsr' in ARCH_REGISTRY)
 import dinoir_plugin
-print('Restormer' in ARCH_REGISTRY, basicsr.parse_options.__globals__['__name__'])
+print('Restormer_basicsr' in ARCH_REGISTRY, basicsr.parse_options.__globals__['__name__'])
 """
     done = python('-W', 'error::RuntimeWarning', '-c', code, DINOIR_PLUGIN_AUTOLOAD='0')
     assert words(done) == ['False', 'False', 'True', 'dinoir_plugin.plugin.run_start']
 
 
-def test_fork_with_a_class_of_the_same_name_keeps_working(tmp_path):
+@pytest.fixture
+def fork(tmp_path):
+    """Make a fork of BasicSR with a Restormer of its own; gives back what a registry finds there, and the warnings."""
     installed = next(path for path in map(Path, sys.path) if (path / 'basicsr' / 'train.py').is_file()) / 'basicsr'
     shutil.copytree(installed, tmp_path / 'basicsr', ignore=shutil.ignore_patterns('__pycache__'))
-    (tmp_path / 'basicsr' / 'archs' / 'restormer_arch.py').write_text(CLASH)
-    code = 'import basicsr; from basicsr.utils.registry import ARCH_REGISTRY as r; print(r.get("Restormer").__module__)'
-    done = python('-c', code, PYTHONPATH=str(tmp_path))
-    assert words(done) == ['basicsr.archs.restormer_arch']
-    assert done.stderr.count('RuntimeWarning') == 1
-    assert "dinoir_plugin.archs.restormer_arch: AssertionError: An object named 'Restormer'" in done.stderr
-    assert 'DINOIR_PLUGIN_AUTOLOAD=0' in done.stderr
+
+    def run(suffix):
+        text = CLASH.replace('register()', f'register(suffix={suffix!r})')
+        (tmp_path / 'basicsr' / 'archs' / 'restormer_arch.py').write_text(text)
+        code = 'import basicsr; from basicsr.archs import build_network as b; '
+        code += 'print(b({"type": "Restormer"}).__module__)'
+        done = python('-c', code, PYTHONPATH=str(tmp_path))
+        assert words(done) == ['basicsr.archs.restormer_arch']
+        return done.stderr
+
+    return run
+
+
+def test_fork_with_a_class_of_the_same_name_keeps_it_and_the_plugin_its_own(fork):
+    assert 'RuntimeWarning' not in fork(suffix=None)
+
+
+def test_what_cannot_be_registered_is_named_once(fork):
+    warned = fork(suffix='basicsr')
+    assert warned.count('RuntimeWarning') == 1
+    assert "dinoir_plugin.archs.restormer_arch: AssertionError: An object named 'Restormer_basicsr'" in warned
+    assert 'DINOIR_PLUGIN_AUTOLOAD=0' in warned
 
 
 def test_host_without_a_registry_gets_one_warning(fake):
@@ -125,6 +145,6 @@ def test_error_of_the_host_itself_comes_through_unchanged(fake):
 
 def test_folder_called_basicsr_is_left_alone(fake):
     # Without site-packages: a regular package anywhere on the path would win over the bare folder.
-    places = [str(Path(__file__).parents[1]), fake(None)]
+    places = [str(Path(__file__).parents[2]), fake(None)]
     code = f'import sys; sys.path += {places}; import dinoir_plugin, basicsr; print(basicsr.__file__)'
     assert words(python('-S', '-W', 'error', '-c', code, PYTHONPATH='')) == ['None']

@@ -14,7 +14,8 @@ import yaml
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 from skimage import data
 
-from dinoir_plugin.cli import BAD, GOOD, USAGE, main
+from dinoir_plugin.cli import main
+from dinoir_plugin.core.console import BAD, GOOD, USAGE
 from dinoir_plugin.data.sources import LmdbSource
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.preflight import contact_sheet, disk
@@ -77,7 +78,7 @@ def check(project, monkeypatch, capsys):
 
 
 def table(out):
-    """CheckItem to (verdict, the rest of its line); a part with two rows has the last one."""
+    """Part to (verdict, the rest of its line); a part with two rows has the last one."""
     verdicts = ('not checked', 'ok', 'warning', 'error')
     rows = {}
     for line in out.splitlines():

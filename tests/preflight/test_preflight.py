@@ -4,18 +4,23 @@ import os
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 import torch
 import yaml
+from basicsr.utils.registry import LOSS_REGISTRY, MODEL_REGISTRY
 from skimage import data
 
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.plugin.safe_yaml import OptionsLoader
-from dinoir_plugin.preflight import check_builds, check_schema
+from dinoir_plugin.core.options import option
+from dinoir_plugin.core.yaml_options import OptionsLoader
+from dinoir_plugin.models.options import RunOptions
+from dinoir_plugin.models.restoration_model import RestorationModel
+from dinoir_plugin.preflight.builds import check_builds
+from dinoir_plugin.preflight.schema import check_schema, drives
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 
@@ -94,14 +99,37 @@ TASKS = 'datasets.train.tasks'
         ('train.ema_decay', 'much', "train.ema_decay: expected a number, got 'much'"),
         ('train.ema_decay', None, 'train.ema_decay: expected a number, got None'),
         ('train.optim_g.lr', KeyError, 'train.optim_g.lr: this key is required'),
-        ('datasets.train.num_worker_per_gpu', KeyError, 'datasets.train.num_worker_per_gpu: expected a whole number'),
+        ('datasets.train.num_worker_per_gpu', KeyError, 'datasets.train.num_worker_per_gpu: this key is required'),
+        ('datasets.train.num_worker_per_gpu', 1.5, 'datasets.train.num_worker_per_gpu: expected a whole number'),
         ('datasets.train.prefetch_mode', 'gpu', 'datasets.train.prefetch_mode: expected cpu, cuda or nothing'),
+        ('datasets.train.prefetch_mode', 'cuda', 'datasets.train.pin_memory: prefetch_mode: cuda needs pin_memory'),
+        ('datasets.train.persistent_workers', True, 'datasets.train.persistent_workers: there are no workers'),
+        ('datasets.train.pin_memory', 'yes', "datasets.train.pin_memory: expected true or false, got 'yes'"),
         ('path.pretrain_network_g', '{folder}/words.pth', 'path.pretrain_network_g: '),
         ('path.pretrain_network_g', '{folder}/other.pth', "path.pretrain_network_g: '{folder}/other.pth' does not fit"),
         ('network_g.backbone.out_channels', 4, 'network_g.backbone.out_channels: expected 3 like inp_channels'),
         ('network_g', {'type': 'NAFNet', 'img_channel': 1}, 'network_g: the network does not take RGB images'),
         ('network_g.guide_at', [], 'network_g.guide_at: expected names of modules, got none'),
-        ('train.dpc_opt.type', 'L1Loss', 'train.dpc_opt.type: expected DPCLoss'),
+        ('train.dpc_opt.type', 'L1Loss', 'train.dpc_opt.layers: unknown option'),
+        ('train.edge_opt', {'loss_weight': 1}, 'train.edge_opt.type: this key is required, but missing'),
+        ('train.edge_opt', {'type': 'EgdeLoss'}, "train.edge_opt.type: nothing is registered as 'EgdeLoss'. did you"),
+        ('train.phases', [{'iters': 0}], 'train.phases[0].iters: expected a whole number from 1, got 0'),
+        ('train.phases', [{'iters': 1}, {'lr': 1}], 'train.phases[1].iters: this key is required'),
+        ('train.phases', [{'iters': 1, 'lr': 0}], 'train.phases[0].lr: expected a number above 0, got 0'),
+        ('train.phases', [{'iters': 1, 'loss': []}], "train.phases[0].loss: unknown option. did you mean 'losses'?"),
+        ('train.phases', [{'iters': 1, 'losses': ['dcp']}], 'train.phases[0].losses[0]: there is no train.dcp_opt'),
+        ('train.phases', [{'iters': 1, 'train_only': ['bckbone']}], 'train.phases[0].train_only: '),
+        ('val.sampler', {'type': 'Slow'}, "val.sampler.type: there is no sampler 'Slow'"),
+        # values of the right key and the wrong kind, under their own path
+        ('network_g.psf.dim', 'foo', "network_g.psf.dim: expected a whole number, got 'foo'"),
+        ('network_g.psf', 3, 'network_g.psf: expected a block of options, got 3'),
+        ('network_g.fusion', {'attention': 3}, 'network_g.fusion.attention: expected text, got 3'),
+        ('network_g.backbone.dim', 8.5, 'network_g.backbone.dim: expected a whole number, got 8.5'),
+        ('network_g.backbone.num_blocks', [1, 'x'], 'network_g.backbone.num_blocks[1]: expected a whole number, '),
+        ('network_g.backbone.bias', 'no', "network_g.backbone.bias: expected true or false, got 'no'"),
+        ('train.dpc_opt.eps', 'small', "train.dpc_opt.eps: expected a number, got 'small'"),
+        ('train.dpc_opt.layer_weights', [1, 'x'], "train.dpc_opt.layer_weights[1]: expected a number, got 'x'"),
+        ('train.checkpointing', ['latent', 3], 'train.checkpointing[1]: expected text, got 3'),
         ('num_gpu', 64, 'num_gpu: 64 asked for'),
         ('model_type', 'DINOIRModle', "did you mean 'DINOIRModel'?"),
         ('path.resume_state', '/nowhere.state', "path.resume_state: there is no file '/nowhere.state'"),
@@ -125,6 +153,13 @@ TASKS = 'datasets.train.tasks'
         (f'{TASKS}.derain.dataroot_lq', '{folder}/other', f'{TASKS}.derain'),
         ('datasets.train.gt_size', 65, '65'),
         # the encoder
+        ('network_g.encoder.name', 'mixer_s32_224', "network_g.encoder.name: 'mixer_s32_224' does not give "),
+        ('network_g.encoder.name', 'vit_tiny_dinov9', "network_g.encoder.name: timm has no model 'vit_tiny_dinov9'"),
+        ('network_g.encoder.name', 3, 'network_g.encoder.name: expected text, got 3'),
+        ('network_g.encoder.weights', 3, 'network_g.encoder.weights: expected text, got 3'),
+        ('network_g.encoder.model_args.embed_dim', 50, 'network_g.encoder.model_args: '),
+        ('network_g.encoder.model_args.dpeth', 4, 'network_g.encoder.model_args: '),
+        ('network_g.encoder.model_args', 4, 'network_g.encoder.model_args: expected a block of options, got 4'),
         ('network_g.encoder.layers.deep', 4, 'network_g.encoder.layers.deep: expected indices from 0 to 3'),
         ('network_g.encoder.weights', '{folder}/words.pth', 'network_g.encoder.weights: '),
         ('network_g.encoder.weights', '/nowhere.pth', 'network_g.encoder.weights: '),
@@ -148,6 +183,51 @@ def test_two_validation_sets_of_one_name_are_refused(options, folder):
     options['datasets']['val_2']['name'] = 'y'
     options['datasets']['train']['name'] = 'x'
     check_builds(options, is_train=True)
+
+
+@pytest.mark.parametrize('left', [{}, {'pixel_opt': None}])
+def test_a_run_has_a_loss_of_any_name(options, left):
+    del options['train']['pixel_opt']
+    check_schema(options, is_train=True)
+    del options['train']['dpc_opt']
+    options['train'].update(left)
+    assert str(refusal(options)).startswith('train: expected at least one loss, got none')
+
+
+def test_what_a_loss_needs_the_training_set_provides(options):
+    class Pairs(torch.nn.Module):
+        needs = frozenset({'gt', 'query'})
+
+    LOSS_REGISTRY.register(Pairs)
+    options['train']['pairs_opt'] = {'type': 'Pairs'}
+    try:
+        said = str(refusal(options))
+        Pairs.needs = frozenset({'gt', 'task'})
+        check_builds(options, is_train=True)
+    finally:
+        del LOSS_REGISTRY._obj_map['Pairs']
+    assert said.startswith('train.pairs_opt.type: Pairs needs query, which MixedDegradationDataset does not provide')
+
+
+def test_a_derived_model_is_checked_and_may_declare_more(options):
+    @dataclass(frozen=True, kw_only=True)
+    class More(RunOptions):
+        pace: int = option('What the model reads beside.', 1)
+
+    class Derived(RestorationModel):
+        declares = More
+
+    options.update(model_type='Derived', pace='fast')
+    assert not drives(options)
+    MODEL_REGISTRY.register(Derived)
+    try:
+        assert drives(options)
+        assert str(refusal(options)) == "pace: expected a whole number, got 'fast'."
+        options['pace'] = 2
+        options['train']['optim_g']['type'] = 'Adamw'
+        assert str(refusal(options)).startswith('train.optim_g.type: ')
+    finally:
+        del MODEL_REGISTRY._obj_map['Derived']
 
 
 def test_the_best_is_kept_only_where_it_was_saved(options):
@@ -175,7 +255,7 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     is_train = 'train' in options['datasets']
     check_schema(options, is_train)
     monkeypatch.chdir(tmp_path)
-    photo = np.tile(data.coffee()[:200, :200], (1, 1, 1))
+    photo = data.coffee()[:256, :256]
     for phase, dataset in options['datasets'].items():
         dataset['phase'] = phase.split('_')[0]
         for task in dataset['tasks'].values():

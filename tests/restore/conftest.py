@@ -1,19 +1,12 @@
-"""A small network with strong random weights in a checkpoint, and images for it."""
+"""Images in folders, and the command line."""
 
 import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage import data
-
-import basicsr  # noqa: F401, isort: skip - fills the registries
-from dinoir_plugin.core import network_file
-from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
-from tests.conftest import TINY_NETWORK
 
 
 @pytest.fixture(autouse=True, scope='package')
@@ -27,35 +20,6 @@ def one_thread():
     os.environ.pop('OMP_NUM_THREADS')
     if environment is not None:
         os.environ['OMP_NUM_THREADS'] = environment
-
-
-@pytest.fixture(scope='session')
-def network():
-    torch.manual_seed(0)
-    net = DINOIRArch(**TINY_NETWORK).eval()
-    # so strong that wrong guidance, a wrong tile or a wrong channel shows
-    for parameter in net.parameters():
-        parameter.data.mul_(1.3)
-    return net
-
-
-@pytest.fixture(scope='session')
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp('checkpoint') / 'net_g_4.pth'
-    states = {'params': {k: torch.zeros_like(v) for k, v in network.state_dict().items()},
-              'params_ema': network.state_dict()}
-    options = {'type': 'DINOIRArch', **TINY_NETWORK}
-    about = network_file.Description(
-        options, network.encoder.fingerprint, name='tiny', iteration=4, tasks=['rain', 'fog'], patch_size=32
-    )
-    network_file.write(path, network_file.NetworkFile(states, about))
-    return path
-
-
-@pytest.fixture(scope='session')
-def photo():
-    """(100, 120, 3), uint8, RGB."""
-    return np.ascontiguousarray(data.astronaut()[:100, 100:220])
 
 
 @pytest.fixture

@@ -11,11 +11,14 @@ from PIL import Image
 
 from dinoir_plugin import Restorer
 from dinoir_plugin.cli import main
+from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.imaging.image_file import read_image
+from dinoir_plugin.imaging.encoding import encode_image
+from dinoir_plugin.imaging.image_file import DecodedImage, read_image
+from dinoir_plugin.restore import job
 from dinoir_plugin.restore.files import find
-from tests.restore.conftest import dinoir
 from tests.imaging.test_image_file import make_bad
+from tests.restore.conftest import dinoir
 
 
 def names(folder):
@@ -91,15 +94,51 @@ def test_killed_at_any_moment_it_leaves_whole_files_and_goes_on(checkpoint, tmp_
     )
 
 
-def test_options_reach_the_result(folder, checkpoint, tmp_path):
-    done = dinoir('restore', folder / 'a.png', tmp_path / 'x.jpg', '--checkpoint', checkpoint, '--quality', '40',
-                  '--tile', '128', '--self-ensemble', '--local-statistics', '64', '--device', 'cpu')  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / 'x.jpg') as image:
-        assert image.format == 'JPEG' and image.size == (120, 100)
-    expected = Restorer.from_checkpoint(checkpoint, self_ensemble=True, local_statistics=64, tile=128)
-    found = read_image(tmp_path / 'x.jpg').pixels.astype(int)
-    assert np.abs(found - expected.restore(folder / 'a.png')).mean() < 15
+@pytest.mark.parametrize(
+    ('words', 'settings'),
+    [
+        (['--tile', '128'], {'tile': 128}),
+        (['--self-ensemble'], {'self_ensemble': True}),
+        (['--local-statistics', '64'], {'local_statistics': 64}),
+        (['--precision', 'bf16'], {'precision': 'bf16'}),
+        (['--device', 'cpu', '--tile', '128', '--local-statistics', '32'], {'tile': 128, 'local_statistics': 32}),
+    ],
+)
+def test_options_reach_the_result(checkpoint, tmp_path, photo, words, settings):
+    large = tmp_path / 'large.png'
+    Image.fromarray(np.tile(photo, (2, 2, 1))[:150, :170]).save(large)
+    given = ['restore', str(large), str(tmp_path / 'x.png'), '--checkpoint', str(checkpoint), '--quiet']
+    assert main([*given, *words]) == 0
+    found = read_image(tmp_path / 'x.png').pixels
+    np.testing.assert_array_equal(found, Restorer.from_checkpoint(checkpoint, **settings).restore(large))
+    assert (found != Restorer.from_checkpoint(checkpoint).restore(large)).any()
+
+
+@pytest.mark.parametrize('quality', [None, 40])
+def test_jpegs_are_written_in_the_quality_asked_for(folder, checkpoint, tmp_path, quality):
+    out = tmp_path / 'x.jpg'
+    given = [] if quality is None else ['--quality', str(quality)]
+    assert main(['restore', str(folder / 'a.png'), str(out), '--checkpoint', str(checkpoint), '--quiet', *given]) == 0
+    restored = DecodedImage(Restorer.from_checkpoint(checkpoint).restore(folder / 'a.png'))
+    assert out.read_bytes() == encode_image(restored, 'jpg', quality or 95)
+
+
+def test_a_stop_between_comparison_and_result_leaves_the_image_to_be_done(folder, checkpoint, tmp_path, monkeypatch):
+    words = ['restore', str(folder / 'a.png'), str(tmp_path / 'x.png'), '--checkpoint', str(checkpoint), '--compare']
+    written = []
+
+    def stop(path, data):
+        if written:
+            raise KeyboardInterrupt
+        written.append(path.name)
+        write_atomic(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, 'write_atomic', stop)
+        assert main(words) == 130
+    assert written == ['x_compare.jpg'] and not (tmp_path / 'x.png').exists()
+    assert main([*words, '--resume']) == 0
+    assert (tmp_path / 'x.png').exists()
 
 
 @pytest.mark.parametrize(

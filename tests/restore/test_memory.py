@@ -71,11 +71,52 @@ def test_tiles_that_are_given_are_kept_or_refused():
         choose(4000, 4000, Needs(1000, 0), 2 * GIB, tile=2048)
 
 
-def test_free_memory_is_what_the_system_says_or_less():
-    free = free_memory(torch.device('cpu'))
-    with open('/proc/meminfo') as file:
-        total = int(next(line for line in file if line.startswith('MemTotal')).split()[1]) << 10
-    assert 0 < free < total
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Make up what the system says of its memory, in files below ``/proc`` and ``/sys/fs/cgroup``; no ``ulimit``."""
+
+    def say(**files):
+        for name, text in {'proc/meminfo': f'MemTotal: 9 kB\nMemAvailable: {5 * GIB >> 10} kB\n', **files}.items():
+            path = tmp_path / name.replace('sys/', 'sys/fs/cgroup/')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    monkeypatch.setattr(memory, 'Path', lambda path: tmp_path / path.removeprefix('/'))
+    monkeypatch.setattr(memory, '_limit', list)
+    return say
+
+
+def test_free_memory_is_what_the_system_has_or_what_a_container_leaves(system):
+    cpu = torch.device('cpu')
+    system()
+    assert free_memory(cpu) == 5 * GIB
+    use = f'file 7\ninactive_file {GIB}\nactive_file 7\n'
+    system(**{'sys/memory.max': 'max\n', 'sys/memory.current': f'{3 * GIB}\n', 'sys/memory.stat': use})
+    assert free_memory(cpu) == 5 * GIB
+    # files that were read count as used, but their place can be had
+    system(**{'sys/memory.max': f'{4 * GIB}\n'})
+    assert free_memory(cpu) == 2 * GIB
+    system(**{'sys/memory.max': f'{GIB}\n'})
+    assert free_memory(cpu) == 0
+
+
+def test_free_memory_in_a_container_of_the_older_kind(system):
+    use = f'inactive_file 7\ntotal_inactive_file {GIB}\n'
+    folder = 'sys/memory/memory.'
+    system(**{f'{folder}limit_in_bytes': str(4 * GIB), f'{folder}usage_in_bytes': str(3 * GIB), f'{folder}stat': use})
+    assert free_memory(torch.device('cpu')) == 2 * GIB
+
+
+def test_free_memory_is_no_more_than_ulimit_leaves():
+    code = (
+        'import resource, torch\n'
+        'from dinoir_plugin.restore import memory\n'
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        'resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28),) * 2)\n'
+        "print(memory.free_memory(torch.device('cpu')))"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert (1 << 27) < int(done.stdout) <= 1 << 28
 
 
 @pytest.fixture(scope='module')

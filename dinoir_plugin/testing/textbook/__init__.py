@@ -1,0 +1,1 @@
+"""Networks and losses as their papers' equations are written, to hold ours against."""

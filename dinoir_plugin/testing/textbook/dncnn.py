@@ -1,29 +1,35 @@
-"""DnCNN as its paper's equations are written: each convolution a sum over its nine taps, batch norm and ReLU by their
-formulas. Works on the weights of a package network.
+"""DnCNN as its paper's equations are written, on the weights of a package network.
+
+Each convolution is a sum over its nine taps; batch norm and ReLU are their formulas.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
-def textbook_dncnn(net, image):
-    """The output of ``net``, whose batch norms are in the mode that it is in."""
+def textbook_dncnn(net: Any, image: Tensor) -> Tensor:
+    """Run ``net`` on (B, C, H, W) in [0, 1]; its batch norms work in the mode that it is in."""
     return image - textbook_stack(net.model, image)
 
 
-def textbook_stack(layers, x):
+def textbook_stack(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Run convolutions of 3x3, batch norms and ReLUs one after the other on (B, C, H, W)."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             x = _convolution(layer, x)
         elif isinstance(layer, nn.BatchNorm2d):
             x = _batch_norm(layer, x)
-        else:
-            assert isinstance(layer, nn.ReLU)
+        else:  # ReLU
             x = torch.where(x > 0, x, torch.zeros_like(x))
     return x
 
 
-def _convolution(layer, x):
+def _convolution(layer: Any, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     framed = x.new_zeros(batch, channels, height + 2, width + 2)
     framed[:, :, 1:-1, 1:-1] = x
@@ -35,7 +41,7 @@ def _convolution(layer, x):
     return out
 
 
-def _batch_norm(layer, x):
+def _batch_norm(layer: Any, x: Tensor) -> Tensor:
     mean, variance = layer.running_mean, layer.running_var
     if layer.training:
         mean = x.mean((0, 2, 3))

@@ -1,13 +1,19 @@
-"""NAFNet as its paper's equations are written: NCHW, every 1x1 convolution a convolution, scales and channel attention
-as products of whole features. Works on the weights of a package network.
+"""NAFNet as its paper's equations are written, on the weights of a package network.
+
+NCHW, every 1x1 convolution a convolution, scales and channel attention as products of whole features.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def textbook_nafnet(net, image):
-    """The output of ``net`` for an image whose sides ``net.size_multiple`` divides."""
+def textbook_nafnet(net: Any, image: Tensor) -> Tensor:
+    """Run ``net`` on (B, 3, H, W), RGB in [0, 1], whose sides ``net.size_multiple`` divides."""
     x = net.intro(image)
     skips = []
     for encoder, down in zip(net.encoders, net.downs):
@@ -20,7 +26,7 @@ def textbook_nafnet(net, image):
     return net.ending(x) + image
 
 
-def _blocks(level, x):
+def _blocks(level: Any, x: Tensor) -> Tensor:
     for block in level:
         y = block.conv2(block.conv1(_norm(block.norm1, x)))
         first, second = y.chunk(2, dim=1)
@@ -32,7 +38,7 @@ def _blocks(level, x):
     return x
 
 
-def _norm(norm, x):
+def _norm(norm: Any, x: Tensor) -> Tensor:
     mean = x.mean(1, keepdim=True)
     variance = (x - mean).pow(2).mean(1, keepdim=True)
     normed = (x - mean) / torch.sqrt(variance + norm.eps)

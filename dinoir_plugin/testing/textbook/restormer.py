@@ -1,15 +1,28 @@
-"""Restormer as its paper's equations are written: NCHW, norms over a rearranged tensor, queries and keys normalised at
-full size, every 1x1 convolution a convolution, the output projection apart. Works on the weights of a package network.
+"""Restormer as its paper's equations are written, on the weights of a package network.
+
+NCHW, norms over a rearranged tensor, queries and keys normalised at full size, every 1x1 convolution a convolution, the
+output projection apart.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def textbook_restormer(net, image, fuse=lambda level, x: x):
-    """The output of ``net`` for an image whose sides 8 divides; ``fuse`` is called with each level and its output."""
+def unguided(level: Any, x: Tensor) -> Tensor:
+    """Leave the output of a level as it is."""
+    return x
 
-    def run(level, x):
+
+def textbook_restormer(net: Any, image: Tensor, fuse: Callable[[Any, Tensor], Tensor] = unguided) -> Tensor:
+    """Run ``net`` on (B, 3, H, W), RGB in [0, 1], whose sides 8 divides; ``fuse`` gets each level and its output."""
+
+    def run(level: Any, x: Tensor) -> Tensor:
         return fuse(level, textbook_level(level, x))
 
     level1 = run(net.encoder_level1, net.patch_embed.proj(image))
@@ -24,19 +37,21 @@ def textbook_restormer(net, image, fuse=lambda level, x: x):
     return net.output(run(net.refinement, x)) + image
 
 
-def textbook_level(level, x):
+def textbook_level(level: Any, x: Tensor) -> Tensor:
+    """Run the blocks of a level on (B, C, H, W), without guidance."""
     for name, block in level.named_children():
         if name != 'guidance':
             x = textbook_block(block, x)
     return x
 
 
-def textbook_block(block, x):
+def textbook_block(block: Any, x: Tensor) -> Tensor:
+    """Run a block on (B, C, H, W)."""
     x = x + _attention(block.attn, _norm(block.norm1.body, x))
     return x + _feed_forward(block.ffn, _norm(block.norm2.body, x))
 
 
-def _norm(body, x):
+def _norm(body: Any, x: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     rows = x.flatten(2).transpose(1, 2)
     variance = rows.var(-1, keepdim=True, unbiased=False)
@@ -47,7 +62,7 @@ def _norm(body, x):
     return rows.transpose(1, 2).reshape(x.shape[0], -1, height, width)
 
 
-def _attention(attn, x):
+def _attention(attn: Any, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     qkv = attn.qkv_dwconv(attn.qkv(x)).chunk(3, dim=1)
     q, k, v = (t.reshape(batch, attn.num_heads, channels // attn.num_heads, height * width) for t in qkv)
@@ -56,6 +71,6 @@ def _attention(attn, x):
     return attn.project_out((matrix @ v).reshape(batch, channels, height, width))
 
 
-def _feed_forward(ffn, x):
+def _feed_forward(ffn: Any, x: Tensor) -> Tensor:
     gate, value = ffn.dwconv(ffn.project_in(x)).chunk(2, dim=1)
     return ffn.project_out(F.gelu(gate) * value)

@@ -1,0 +1,1 @@
+"""What ``scripts/benchmark.py`` measures; a module writes the table of its name."""

@@ -1,0 +1,1 @@
+"""Metrics as functions of arrays and tensors; what BasicSR finds by name stands in ``metrics/*_metric.py``."""

@@ -1,0 +1,55 @@
+"""Building each loss for trial, those that share the network's encoder with it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from basicsr.losses.basic_loss import PerceptualLoss
+from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
+from torch import nn
+
+from dinoir_plugin.core.construct import check_arguments, construct, registered, registered_class
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.models.losses import SUFFIX, fill_encoder, loss_blocks
+from dinoir_plugin.preflight.check_item import CheckItem
+
+
+def loss_items(opt: Mapping[str, Any], with_network: bool) -> list[CheckItem]:
+    """List the checks of losses.
+
+    Args:
+        opt: The parsed options of a training run.
+        with_network: Whether those that take an encoder are wanted, whose checks take the network; or all others.
+    """
+    data = (opt.get('datasets') or {}).get('train') or {}
+    blocks = {f'train.{name}{SUFFIX}': options for name, options in loss_blocks(opt.get('train') or {}).items()}
+    return [
+        CheckItem(path, partial(_check_loss, options, path, data))
+        for path, options in blocks.items()
+        if _takes_encoder(options) == with_network
+    ]
+
+
+def _takes_encoder(options: Mapping[str, Any]) -> bool:
+    kind = registered_class(LOSS_REGISTRY, options.get('type'))
+    return kind is not None and 'encoder' in inspect.signature(kind).parameters
+
+
+def _check_loss(
+    options: Mapping[str, Any], path: str, data: Mapping[str, Any], network: nn.Module | None = None
+) -> str:
+    kind = registered(LOSS_REGISTRY, options, path)
+    provided = getattr(registered_class(DATASET_REGISTRY, data.get('type')), 'provides', None)
+    missing: frozenset[str] = getattr(kind, 'needs', frozenset()) - (provided or frozenset())
+    if missing and provided is not None:
+        problem = f'{kind.__name__} needs {", ".join(sorted(missing))}, which {data["type"]} does not provide'
+        raise OptionsError(f'{path}.type', problem, f'Its items have {", ".join(sorted(provided))}')
+    if network is not None:
+        options = fill_encoder(options, network, path)
+    # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
+    check = check_arguments if isinstance(kind, type) and issubclass(kind, PerceptualLoss) else construct
+    check(kind, path, {key: value for key, value in options.items() if key != 'type'})
+    return str(kind.__name__)

@@ -1,0 +1,123 @@
+"""Building for trial what depends on the network: checkpoints, output size, patches, losses, phases, acceleration."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+from torch import nn
+
+from dinoir_plugin.core.construct import registered_class
+from dinoir_plugin.core.errors import OptionsError, nearest, under
+from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.guidance.attach import resolve_names
+from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.inference.padding import any_size
+from dinoir_plugin.models.acceleration import prepare
+from dinoir_plugin.models.losses import loss_blocks
+from dinoir_plugin.preflight.check_item import CheckItem
+from dinoir_plugin.preflight.loss_items import loss_items
+from dinoir_plugin.preflight.pretrained import check_checkpoint, check_file
+from dinoir_plugin.preflight.schema import drives
+
+TRIAL_SIDE = 64
+# by how much patches may be enlarged or made smaller for the encoder, which sees test images nearly as they are
+PATCH_SCALE = 1.2
+
+
+def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
+    """List the checks of what depends on the network; each takes the network."""
+    items = _path_items(opt)
+    sets = [registered_class(DATASET_REGISTRY, options.get('type')) for options in opt['datasets'].values()]
+    if any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
+        items.append(CheckItem('network_g: output size', _check_scale))
+    kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
+    if is_train and hasattr(kind, 'encoders'):
+        data = opt['datasets']['train']
+        items.append(CheckItem('datasets.train.gt_size', lambda network: _check_patches(data, network)))
+    if drives(opt) and is_train:
+        train = opt.get('train') or {}
+        items += loss_items(opt, with_network=True)
+        if train.get('phases'):
+            items.append(CheckItem('train.phases', lambda network: _check_phases(train, network)))
+        items.append(CheckItem('train', lambda network: _check_acceleration(train, network, opt['num_gpu'])))
+    return items
+
+
+def _check_scale(network: nn.Module) -> str:
+    """Refuse a network that changes the size: degraded and target of our data set have one."""
+    image = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
+    try:
+        with torch.no_grad():
+            shape = any_size(network.eval(), image).shape
+    except Exception as error:  # a foreign network may raise anything
+        problem = f'the network does not take RGB images, {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
+        raise OptionsError('network_g', f'{problem} ({type(error).__name__}: {error})') from error
+    if shape != image.shape:
+        problem = f'the network turns {TRIAL_SIDE}x{TRIAL_SIDE} pixels into {tuple(shape)}'
+        raise OptionsError(
+            'network_g', f'{problem}, but MixedDegradationDataset wants the same size', 'Set its upscale to 1'
+        )
+    return f'a trial run on {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
+
+
+def _check_patches(data: Mapping[str, Any], network: nn.Module) -> str:
+    """Warn where an encoder meets things in another size in training than in tests."""
+    sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
+    found = []
+    for side in sorted(size for size in sizes if isinstance(size, int)):
+        words = [f'{side} px']
+        for name, encoder in encoders_of(network).items():
+            taken = encoder.taken_side(side)
+            words += [f'{taken} px for the {name}'] if taken != side else []
+            if max(side, taken) > PATCH_SCALE * min(side, taken):
+                problem = f'the {name} takes patches of {side} px as {taken} px, and whole images nearly as they are'
+                warnings.warn(f'datasets.train.gt_size: {problem}. {taken} suits it better', stacklevel=2)
+        found.append(', '.join(words))
+    return '; '.join(found)
+
+
+def _path_items(opt: Mapping[str, Any]) -> list[CheckItem]:
+    paths = opt['path']
+    items = []
+    if paths.get('resume_state') and not opt.get('auto_resume'):
+        items.append(CheckItem('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
+    # a resumed run takes its own network, not the pretrained one
+    if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
+        items.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
+    return items
+
+
+def _check_resume_state(path: str) -> str:
+    return f'{path}, iteration {check_file(path, "path.resume_state").get("iter")}'
+
+
+def _check_pretrained(paths: Mapping[str, Any], network: nn.Module) -> str:
+    key, strict = paths.get('param_key_g', 'params'), paths.get('strict_load_g', True)
+    check_checkpoint(paths['pretrain_network_g'], key, strict, network)
+    return f'{paths["pretrain_network_g"]}, {key}{"" if strict else ", not strict"}'
+
+
+def _check_phases(train: Mapping[str, Any], network: nn.Module) -> str:
+    losses = loss_blocks(train)
+    for number, phase in enumerate(train['phases']):
+        path = f'train.phases[{number}]'
+        for place, name in enumerate(phase.get('losses') or ()):
+            if name not in losses:
+                raise OptionsError(f'{path}.losses[{place}]', f"there is no train.{name}_opt", nearest(name, losses))
+        resolve_names(network, phase.get('train_only') or (), f'{path}.train_only')
+    return ', then '.join(f'{phase["iters"]} iterations' for phase in train['phases'])
+
+
+def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> str:
+    on_gpu = num_gpu != 0 and torch.cuda.is_available()
+    if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
+        raise OptionsError('train.amp', problem, 'Write amp: fp16')
+    with under('train'):
+        prepare(network, train)
+    # YAML reads a bare `off` as false
+    return f'{train["total_iter"]} iterations, amp {train.get("amp") or "off"}'

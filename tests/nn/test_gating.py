@@ -1,0 +1,29 @@
+"""The gated projection against its three operations."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dinoir_plugin.nn.gating import gate, gated_projection
+
+
+@pytest.mark.parametrize('biased', [False, True])
+def test_values_and_gradients_are_those_of_the_plain_form(biased):
+    torch.manual_seed(0)
+    hidden = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(4, dtype=torch.float64, requires_grad=True) if biased else None
+    inputs = [hidden, weight, *([bias] if biased else [])]
+    gates, values = hidden.chunk(2, dim=-1)
+    expected = F.linear(F.gelu(gates) * values, weight, bias)
+    out = gated_projection(hidden, weight, bias)
+    torch.testing.assert_close(out, expected)
+    direction = torch.randn_like(expected)
+    for one, other in zip(torch.autograd.grad(out, inputs, direction), torch.autograd.grad(expected, inputs, direction)):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(gate(hidden.detach()), (F.gelu(gates) * values).detach())
+
+
+def test_weights_follow_the_type_of_the_feature():
+    out = gated_projection(torch.randn(2, 8).bfloat16(), torch.randn(3, 4), torch.randn(3))
+    assert out.dtype == torch.bfloat16 and out.shape == (2, 3)
