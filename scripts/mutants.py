@@ -83,10 +83,13 @@ def omissions(node: ast.AST) -> Iterator[Change]:
             yield node, 'statement', 'pass'
         case ast.Break() | ast.Continue():
             yield node, 'loop', 'continue' if isinstance(node, ast.Break) else 'break'
-        case ast.If(ast.Compare(ops=[op])) | ast.While(ast.Compare(ops=[op])) if isinstance(op, NEGATED):
-            pass
-        case ast.If(test) | ast.While(test) | ast.IfExp(test) if not isinstance(test, ast.UnaryOp):
+        case ast.If(test) | ast.While(test) | ast.IfExp(test) if not is_reversed_already(test):
             yield test, 'condition', f'not ({text(test)})'
+
+
+def is_reversed_already(test: ast.AST) -> bool:
+    """Tell whether another change of a condition comes to its negation: a dropped ``not``, an ``==`` for a ``!=``."""
+    return isinstance(test, ast.UnaryOp) or (isinstance(test, ast.Compare) and isinstance(test.ops[0], NEGATED))
 
 
 def is_text(node: ast.AST) -> bool:
@@ -183,39 +186,36 @@ def run_tests(copy: Path, tests: tuple[str, ...], limit: float) -> int | None:
     return None
 
 
-class Bench:
-    """A scratch copy of the tree, in which faults are tried."""
+def copy_tree(copy: Path) -> None:
+    """Copy what git does not ignore, compiled so that changed files are compiled anew, in memory only."""
+    command = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
+    listed = subprocess.run(command, cwd=HOME, check=True, capture_output=True, text=True).stdout
+    for name in filter(lambda name: (HOME / name).is_file(), listed.split('\0')):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HOME / name, copy / name)
+    compile_all = [sys.executable, '-m', 'compileall', '-q', '--invalidation-mode', 'checked-hash']
+    subprocess.run([*compile_all, copy], check=True)
 
-    def __init__(self, copy: Path) -> None:
-        self.copy, self.table = copy, read_table('tests')
-        self._limits: dict[tuple[str, ...], float] = {}
-        listed = subprocess.run(['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], cwd=HOME,
-                                check=True, capture_output=True, text=True)  # fmt: skip
-        for name in listed.stdout.split('\0'):
-            if (HOME / name).is_file():
-                (copy / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(HOME / name, copy / name)
-        # compiled files that Python compares with their source: what is changed is compiled anew, in memory only
-        subprocess.run([sys.executable, '-m', 'compileall', '-q', '--invalidation-mode', 'checked-hash', copy],
-                       check=True)  # fmt: skip
 
-    def verdict(self, mutant: Mutant) -> str:
-        """Say what becomes of a fault: killed, timeout (killed, too) or survived."""
-        tests = tests_of(mutant.file, self.table)
-        if tests not in self._limits:
-            began = time.monotonic()
-            if run_tests(self.copy, tests, 900) != 0:
-                tail = (self.copy / 'tests.log').read_text()[-3000:]
-                raise SystemExit(f'{tail}\nThese fail without any fault: {" ".join(tests)}')
-            self._limits[tests] = 3 * (time.monotonic() - began) + 20
-        place = self.copy / mutant.file
-        source = place.read_bytes()
-        try:
-            place.write_bytes(source[: mutant.start] + mutant.after.encode() + source[mutant.end :])
-            status = run_tests(self.copy, tests, self._limits[tests])
-        finally:
-            place.write_bytes(source)
-        return 'timeout' if status is None else 'killed' if status else 'survived'
+def time_limit(copy: Path, tests: tuple[str, ...]) -> float:
+    """Tell how long tests may take with a fault; without one they have to pass."""
+    began = time.monotonic()
+    if run_tests(copy, tests, 900) != 0:
+        tail = (copy / 'tests.log').read_text()[-3000:]
+        raise SystemExit(f'{tail}\nThese fail without any fault: {" ".join(tests)}')
+    return 3 * (time.monotonic() - began) + 20
+
+
+def verdict_of(copy: Path, mutant: Mutant, tests: tuple[str, ...], limit: float) -> str:
+    """Say what becomes of a fault: killed, timeout (killed, too) or survived."""
+    place = copy / mutant.file
+    source = place.read_bytes()
+    try:
+        place.write_bytes(source[: mutant.start] + mutant.after.encode() + source[mutant.end :])
+        status = run_tests(copy, tests, limit)
+    finally:
+        place.write_bytes(source)
+    return 'timeout' if status is None else 'killed' if status else 'survived'
 
 
 def report(rows: list[tuple[Mutant, str]], title: str) -> str:
@@ -254,17 +254,17 @@ def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     rows: list[tuple[Mutant, str]] = []
-    with tempfile.TemporaryDirectory() as folder, state.open('a') as keep:
-        bench = Bench(Path(folder).resolve() / 'copy')
+    limits: dict[tuple[str, ...], float] = {}
+    with tempfile.TemporaryDirectory() as folder, state.open('a', buffering=1) as keep:
+        copy = Path(folder).resolve()
+        copy_tree(copy)
         for mutant in sample:
-            if is_equivalent(mutant, equivalent):
-                verdict = 'equivalent'
-            elif mutant in known:
-                verdict = known[mutant]
-            else:
-                verdict = bench.verdict(mutant)
+            verdict = 'equivalent' if is_equivalent(mutant, equivalent) else known.get(mutant)
+            if verdict is None:
+                tests = tests_of(mutant.file, table)
+                limits[tests] = limits.get(tests) or time_limit(copy, tests)
+                verdict = verdict_of(copy, mutant, tests, limits[tests])
                 keep.write(json.dumps([mutant, verdict]) + '\n')
-                keep.flush()
             rows.append((mutant, verdict))
             print(f'{len(rows)}/{len(sample)} {verdict:10} {mutant.file}:{mutant.line} {mutant.operator}: '
                   f'{mutant.before[:50]} -> {mutant.after[:50]}', flush=True)  # fmt: skip

@@ -8,10 +8,7 @@ import pytest
 
 HOME = Path(__file__).resolve().parents[1]
 PACKAGE = HOME / 'dinoir_plugin'
-ROOMS = (
-    'archs', 'compat', 'core', 'data', 'datasets', 'encoders', 'experiments', 'guidance', 'imaging', 'inference',
-    'losses', 'nn', 'preflight', 'restore', 'testing',
-)  # fmt: skip
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob('*/__init__.py'))
 # what no verb in the imperative begins with
 NO_VERB = re.compile(r'(What|Where|Whether|Which|When|How|Who|That|This|The|An?|See)\b|\(|``')
 WRITTEN = (

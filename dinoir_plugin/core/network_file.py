@@ -176,9 +176,10 @@ def tensors_of(value: Any) -> State:
 def _description(text: Any, path: Path) -> Description:
     try:
         content = json.loads(text)
-        # until 0.1.0 there was one encoder, under this key
-        earlier = content.pop('encoder', None)
-        found = Description(**content, **({} if earlier is None else {'encoders': {'encoder': earlier}}))
+        earlier = content.pop('encoder', None)  # once there was one encoder only, under this key
+        if earlier is not None:
+            content['encoders'] = {'encoder': earlier}
+        found = Description(**content)
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FileError(f'{path}: its description cannot be read ({error}). Was it written by a newer version?'
                         ) from error

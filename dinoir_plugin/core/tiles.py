@@ -63,13 +63,13 @@ def tiles(
     columns = axis_weights(width, tile, overlap, multiple)
     for top, row_weights in axis_weights(height, tile, overlap, multiple):
         for left, column_weights in columns:
-            window = Tile(top, left, len(row_weights), len(column_weights), height, width)
-            yield window, row_weights, column_weights
+            place = Tile(top, left, len(row_weights), len(column_weights), height, width)
+            yield place, row_weights, column_weights
 
 
-def slices(window: Tile) -> tuple[slice, slice]:
+def slices(place: Tile) -> tuple[slice, slice]:
     """Give the rows and columns of a tile."""
-    return slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+    return slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
 
 
 def axis_weights(side: int, tile: int, overlap: int, multiple: int = 1) -> list[tuple[int, Tensor]]:

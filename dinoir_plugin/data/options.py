@@ -1,7 +1,5 @@
 """The options of data sets, tasks and loaders."""
 
-# option() makes dataclass fields
-# ruff: noqa: RUF009
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Stage(NamedTuple):
 
     Attributes:
         iters: Iterations; the last stage goes on for as long as the run does.
-        batch: Samples of one process in an iteration.
+        batch: Samples of one rank in an iteration.
         gt_size: Side of the patches in pixels.
     """
 
@@ -160,7 +160,7 @@ class Stage(NamedTuple):
 class StageBatchSampler(Sampler[list[Draw]]):
     """Deal the samples of a run out to iterations and ranks.
 
-    It takes the epoch, the rank and the number of ranks from BasicSR's sampler, but not its order: that one draws the
+    It takes epoch, rank and world size from BasicSR's sampler, but not its order: that one draws the
     same few numbers again in every epoch. An epoch is exactly the number of iterations that BasicSR's trainer reckons
     with, so its epochs cover the run's iterations; a loader with ``drop_last`` has one iteration less where the batch
     does not divide the epoch, and a run of BasicSR's own then ends early.

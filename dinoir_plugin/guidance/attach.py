@@ -72,7 +72,7 @@ def attach(network: nn.Module, guide_at: Sequence[str], make_injector: Callable[
 
 @contextmanager
 def conditioned(network: nn.Module, condition: Condition | None) -> Iterator[None]:
-    """While open, the injectors attached to ``network`` use a condition; then what they used before.
+    """Have the injectors attached to ``network`` use a condition while open; then what they used before.
 
     Args:
         network: It or its submodules are guided.

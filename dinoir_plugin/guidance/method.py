@@ -19,7 +19,7 @@ ReadFeatures = Callable[[FrozenEncoder, Sequence[int]], Mapping[int, Tensor]]
 
 
 class GuidanceMethod(nn.Module):
-    """Base of all methods: frozen encoders, a trained part, and injectors.
+    """Join frozen encoders, a trained part and injectors to a method; all methods derive from it.
 
     Encoders are no submodules (:class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`). The names of a method's own
     children must not be ``backbone``: in the state dict of the network they stand beside it.

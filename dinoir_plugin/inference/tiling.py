@@ -108,9 +108,9 @@ def restore_tiled(
         raise ValueError(f'expected tile, overlap and image to be multiples of {multiple}, got {sides}')
     result = torch.zeros_like(image)
     places = list(tiles(image.shape[-2], image.shape[-1], tile, overlap, multiple))
-    for number, (window, rows, columns) in enumerate(places, start=1):
-        place = (..., *slices(window))
-        output = restore(image[place], window)
+    for number, (tile_place, rows, columns) in enumerate(places, start=1):
+        place = (..., *slices(tile_place))
+        output = restore(image[place], tile_place)
         if output.shape != image[place].shape:
             shapes = f'{tuple(image[place].shape)} into {tuple(output.shape)}'
             raise ValueError(f'Tiles have to keep their size, but restoring turns {shapes}.')

@@ -36,7 +36,7 @@ def from_extra(module: str) -> Any:
 
 
 def weight_file(url: str, option: str, path: str | None = None, check_hash: bool = True) -> Path:
-    """A file of weights, of which torch has made sure that it holds nothing but tensors.
+    """Find a file of weights, of which torch makes sure that it holds nothing but tensors.
 
     The packages that use it read it by pickle, which runs what the file says.
 
@@ -66,7 +66,7 @@ def weight_file(url: str, option: str, path: str | None = None, check_hash: bool
 
 
 def built(build: Callable[[], nn.Module], file: Path, option: str) -> nn.Module:
-    """A frozen network that reads ``file`` when it is built; random numbers are drawn as if it had not been.
+    """Build a frozen network that reads ``file`` when it is built; random numbers are drawn as if it had not been.
 
     Raises:
         OptionsError: The file holds the weights of another network.
@@ -80,7 +80,7 @@ def built(build: Callable[[], nn.Module], file: Path, option: str) -> nn.Module:
 
 
 def to_rgb(image: ByteArray, device: torch.device) -> Tensor:
-    """An image as BasicSR hands it to metrics, for a network.
+    """Turn an image as BasicSR hands it to metrics into one for a network.
 
     Args:
         image: (H, W, 3), BGR, uint8.

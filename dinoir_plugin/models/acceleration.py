@@ -44,13 +44,13 @@ class Precision:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
 
     def autocast(self) -> torch.autocast:
-        """The context of the forward pass and the losses."""
+        """Open the context of the forward pass and the losses."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def backward(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, params: Iterable[Tensor], max_norm: float
     ) -> Tensor:
-        """Backward pass and clipping of all gradients together (none where ``max_norm`` is 0).
+        """Run the backward pass and clip all gradients together (not where ``max_norm`` is 0).
 
         Returns:
             The norm of all gradients before clipping, a scalar.
@@ -60,12 +60,12 @@ class Precision:
         return nn.utils.clip_grad_norm_(params, max_norm or math.inf)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """The optimizer's step; with fp16 left out where a gradient is not finite, and the scale lowered."""
+        """Make the optimizer's step; with fp16 it is left out where a gradient is not finite, and the scale lowered."""
         self.scaler.step(optimizer)
         self.scaler.update()
 
     def leave_out(self) -> None:
-        """In the place of :meth:`step`."""
+        """Leave a step out, in the place of :meth:`step`."""
         self.scaler.update()
 
     def remember_in(self, optimizer: torch.optim.Optimizer) -> None:
@@ -85,7 +85,7 @@ class Precision:
 
 
 def has_bf16() -> bool:
-    """Whether this processor computes in bf16 rather than imitating it."""
+    """Tell whether this processor computes in bf16 rather than imitating it."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -108,7 +108,7 @@ def prepare(net: nn.Module, options: Mapping[str, Any]) -> nn.Module:
 
 
 def compiled(net: nn.Module, options: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """What a training step calls: ``net``, or its compiled form where ``train.compile`` asks for it.
+    """Give what a training step calls: ``net``, or its compiled form where ``train.compile`` asks for it.
 
     Compiled for fixed sizes, so each stage of patch sizes compiles once; validation, whose images have many sizes,
     uses the network as it is.

@@ -13,6 +13,8 @@ from dinoir_plugin.encoders.frozen import FrozenEncoder
 from dinoir_plugin.guidance.method import ReadFeatures
 
 Wants = Mapping[FrozenEncoder, Sequence[int]]
+# keys of an item that a batch has a place for
+OWN = ('lq', 'gt', 'task', 'lq_path')
 
 
 class FeatureCache:
@@ -74,8 +76,8 @@ class Batch:
 
     lq: Tensor
     gt: Tensor | None = None
-    tasks: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    tasks: Sequence[str] = ()
+    files: Sequence[str] = ()
     others: dict[str, Any] = field(default_factory=dict)
     pad: Callable[[Tensor], Tensor] = lambda image: image
     features: FeatureCache = field(default_factory=lambda: FeatureCache({}))
@@ -98,8 +100,8 @@ class Batch:
             key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
             for key, value in data.items()
         }
-        own = {'lq': moved.pop('lq'), 'gt': moved.pop('gt', None), 'tasks': moved.pop('task', [])}
-        return cls(**own, files=moved.pop('lq_path', []), others=moved)
+        others = {key: value for key, value in moved.items() if key not in OWN}
+        return cls(moved['lq'], moved.get('gt'), data.get('task', ()), data.get('lq_path', ()), others)
 
     def encoded_for(self, pad: Callable[[Tensor], Tensor], wants: Iterable[tuple[str, Wants]]) -> Batch:
         """Prepare for a training step: how the network pads, and what will be asked of encoders."""

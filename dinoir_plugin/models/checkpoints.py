@@ -140,7 +140,7 @@ class Checkpoints(BaseModel):
         write_atomic(self._folder() / BEST, (json.dumps(content, indent=1) + '\n').encode())
 
     def _read_best(self, iteration: int) -> None:
-        """What was best up to an iteration, by the metrics that are taken now."""
+        """Read what was best up to an iteration, by the metrics that are taken now."""
         path = self._folder() / BEST
         known = json.loads(path.read_text()) if path.is_file() else {}
         names = {options['name'] for phase, options in self.opt['datasets'].items() if phase != 'train'}

@@ -25,7 +25,7 @@ LOGGED = {'pixel': ('l_pix',), 'perceptual': ('l_percep', 'l_style')}
 
 
 class StepLoss(nn.Module):
-    """Base of losses that look at more than an image and its target.
+    """Judge a step by more than an image and its target; such losses derive from it.
 
     Attributes:
         needs: Keys of an item beside ``lq`` and ``gt`` that the training set has to provide.

@@ -4,8 +4,6 @@ A derived model that reads more declares it: a dataclass derived from :class:`Ru
 ``declares``.
 """
 
-# option() makes dataclass fields
-# ruff: noqa: RUF009
 
 from __future__ import annotations
 

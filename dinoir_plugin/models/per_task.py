@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class PerTask:
-    """Mean absolute error of each task's samples.
+    """Average the absolute error of each task's samples.
 
     Args:
         tasks: Names of the tasks of the training set; none for a set without tasks.
@@ -37,7 +37,7 @@ class PerTask:
         self._sums[1].index_add_(0, numbers, torch.ones_like(errors))
 
     def state(self) -> Tensor:
-        """The sums so far, for a checkpoint."""
+        """Give the sums so far, for a checkpoint."""
         return self._sums.cpu()
 
     def load(self, state: Tensor) -> None:
@@ -46,7 +46,7 @@ class PerTask:
             self._sums = state.to(self._sums.device)
 
     def means(self, reduce: Callable[[Mapping[str, Tensor]], Mapping[str, float]]) -> dict[str, float]:
-        """``l1/<task>`` of the tasks that had samples since the last call, and start anew.
+        """Give ``l1/<task>`` of the tasks that had samples since the last call, and start anew.
 
         Args:
             reduce: Averages named scalars over ranks, all of which call this method together.

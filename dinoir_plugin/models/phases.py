@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from dinoir_plugin.core.errors import OptionsError, nearest
+from dinoir_plugin.core.options import read
 from dinoir_plugin.guidance.attach import resolve_names
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Hold one phase.
-
-    Attributes:
-        iters: How many iterations it has; the last phase goes on to the end of the run.
-        losses: Names of the losses that count (``dpc`` for ``train.dpc_opt``); None: all.
-        train_only: Names or patterns of submodules that learn; None: all of the network.
-        lr: Learning rate from the first iteration of the phase on; None: as the scheduler has it.
-    """
-
-    iters: int
-    losses: Sequence[str] | None = None
-    train_only: Sequence[str] | None = None
-    lr: float | None = None
+from dinoir_plugin.models.options import PhaseOptions
 
 
 class Phases:
@@ -36,14 +21,33 @@ class Phases:
 
     Args:
         blocks: ``train.phases``; without any the whole run is one phase.
+
+    Raises:
+        OptionsError: A key or value that a phase does not take.
     """
 
     def __init__(self, blocks: Sequence[Mapping[str, Any]] | None) -> None:
-        self._phases = [Phase(**block) for block in blocks or ()] or [Phase(1)]
-        self._ends = list(accumulate(int(phase.iters) for phase in self._phases))
+        phases = read(Sequence[PhaseOptions], blocks or [], 'train.phases')
+        self._phases = list(phases) or [PhaseOptions(iters=1)]
+        self._ends = list(accumulate(phase.iters for phase in self._phases))
         self._learning: list[str] = []
 
-    def at(self, iteration: int) -> Phase:
+    def check(self, network: nn.Module, losses: Collection[str]) -> None:
+        """Hold what the phases name against a network and the names of the run's losses.
+
+        Raises:
+            OptionsError: A loss or a submodule that there is not.
+        """
+        for number, phase in enumerate(self._phases):
+            path = f'train.phases[{number}]'
+            for place, name in enumerate(phase.losses or ()):
+                if name not in losses:
+                    where = f'{path}.losses[{place}]'
+                    raise OptionsError(where, f'there is no train.{name}_opt', nearest(name, losses))
+            if phase.train_only is not None:
+                resolve_names(network, phase.train_only, f'{path}.train_only')
+
+    def at(self, iteration: int) -> PhaseOptions:
         """Give the phase of an iteration, counted from 1."""
         number = bisect_right(self._ends, iteration - 1)
         return self._phases[min(number, len(self._phases) - 1)]
@@ -52,16 +56,13 @@ class Phases:
         """Tell whether a phase begins with this iteration."""
         return iteration == 1 or iteration - 1 in self._ends[:-1]
 
-    def choose_learning(self, network: nn.Module, phase: Phase) -> bool:
+    def choose_learning(self, network: nn.Module, phase: PhaseOptions) -> bool:
         """Let the submodules of ``phase.train_only`` learn, and no others.
 
         Parameters that never learn stay so: what they were at the first call counts.
 
         Returns:
             Whether anything changed: a network that is wrapped for several processes has to be wrapped anew then.
-
-        Raises:
-            OptionsError: A name that no submodule has (path ``train_only``).
         """
         if not self._learning:
             self._learning = [name for name, parameter in network.named_parameters() if parameter.requires_grad]

@@ -24,8 +24,9 @@ from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.checkpoints import Checkpoints
 from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
 from dinoir_plugin.models.optimizer import make_optimizer
+from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.models.phases import Phase, Phases, set_learning_rate
+from dinoir_plugin.models.phases import Phases, set_learning_rate
 from dinoir_plugin.models.step_checks import REQUEUE, Finite, StopRequest, describe
 from dinoir_plugin.models.validation import Validation
 
@@ -44,6 +45,11 @@ class RestorationModel(Checkpoints, SRModel):
     numbers of the guidance method, and the mean absolute error of each task's samples since the last line as
     ``l1/<task>``.
     """
+
+    # what the checks of a run hold its options file against
+    declares = RunOptions
+
+    net_g: nn.Module
 
     # of the process: it may end a validation early, which tests have too
     stop_request = StopRequest()
@@ -112,7 +118,8 @@ class RestorationModel(Checkpoints, SRModel):
         self.precision = Precision(train.get('amp'), self.device)
         self.precision.remember_in(self.optimizer_g)
         self.phases = Phases(train.get('phases'))
-        self._phase: Phase = self.phases.at(1)
+        self.phases.check(self.get_bare_model(self.net_g), self.criteria)
+        self._phase = self.phases.at(1)
         self._run_net = compiled(self.net_g, train)
         self.finite = Finite(train.get('on_nonfinite', 'stop'))
         self.stop_request.listen()
@@ -182,8 +189,7 @@ class RestorationModel(Checkpoints, SRModel):
     def _enter_phase(self, iteration: int) -> None:
         self._phase = self.phases.at(iteration)
         net = self.get_bare_model(self.net_g)
-        with under('train.phases'):
-            changed = self.phases.choose_learning(net, self._phase)
+        changed = self.phases.choose_learning(net, self._phase)
         if changed and (self.opt['dist'] or self.opt['train'].get('compile')):
             self.net_g = self.model_to_device(net)
             self._run_net = compiled(self.net_g, self.opt['train'])

@@ -77,12 +77,12 @@ def write(
 
 
 def for_json(values: Mapping[str, float]) -> dict[str, float | None]:
-    """The PSNR of equal images is infinite, for which JSON has no number."""
+    """Give None for the infinite PSNR of equal images, for which JSON has no number."""
     return {metric: value if math.isfinite(value) else None for metric, value in values.items()}
 
 
 def _earlier(path: Path, iteration: int | str) -> list[dict[str, str]]:
-    """The lines to keep: those of iterations before this one."""
+    """Read the lines to keep: those of iterations before this one."""
     if not path.is_file():
         return []
     with path.open(newline='', encoding='utf-8') as file:

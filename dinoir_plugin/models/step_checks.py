@@ -24,7 +24,7 @@ class TrainingError(RuntimeError):
 
 
 class StopRequest:
-    """SIGTERM, as Slurm and machines that can be taken away send it, is noted instead of obeyed at once.
+    """Note SIGTERM, as Slurm and machines that can be taken away send it, instead of obeying at once.
 
     Attributes:
         came: Whether it came to this process. A second one ends the process.
@@ -44,7 +44,7 @@ class StopRequest:
 
 
 class Finite:
-    """Keeps losses and gradients that are not finite away from the weights.
+    """Keep losses and gradients that are not finite away from the weights.
 
     Args:
         on_nonfinite: ``stop`` raises; ``skip`` leaves the step out, with a line in the log, and raises once
@@ -57,7 +57,7 @@ class Finite:
         self.in_a_row = 0
 
     def allows(self, bad: bool, iteration: int, what: str) -> bool:
-        """Whether the step is to be made.
+        """Tell whether the step is to be made.
 
         Args:
             bad: Whether a number of any rank is not finite.
@@ -83,7 +83,7 @@ class Finite:
 
 
 def describe(values: dict[str, Tensor], tasks: Sequence[str], files: Sequence[str]) -> tuple[bool, str]:
-    """Whether one of this rank's numbers is not finite, and what they and the batch are.
+    """Tell whether one of this rank's numbers is not finite, and what they and the batch are.
 
     Args:
         values: Name to scalar.

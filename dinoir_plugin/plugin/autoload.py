@@ -22,7 +22,7 @@ SWITCH = 'DINOIR_PLUGIN_AUTOLOAD'
 
 
 class _Finder:
-    """Finds BasicSR through the other finders and has its loader call us before and after."""
+    """Find BasicSR through the other finders and have its loader call us before and after."""
 
     def find_spec(
         self, fullname: str, path: 'Sequence[str] | None' = None, target: 'ModuleType | None' = None

@@ -17,7 +17,7 @@ from dinoir_plugin.compat._replace import Function
 def loader_arguments(
     dataset: Any, dataset_opt: dict[str, Any], num_gpu: int, dist: bool, sampler: Any, seed: int | None
 ) -> dict[str, Any]:
-    """The arguments of torch's DataLoader: the host's, with a batch sampler for batch size, sampler and drop_last."""
+    """Give the arguments of DataLoader: the host's, with a batch sampler for batch size, sampler and drop_last."""
     import torch
     from basicsr import data
     from basicsr.utils.dist_util import get_dist_info

@@ -17,12 +17,12 @@ EXPLANATION = (
 
 
 def explained(error: BaseException) -> bool:
-    """Whether an error says that a worker died, or that the connection to one broke."""
+    """Tell whether an error says that a worker died, or that the connection to one broke."""
     return isinstance(error, (ConnectionError, EOFError)) or bool(DEAD_WORKER.search(str(error)))
 
 
 def speak_last() -> None:
-    """From now on an uncaught error of this kind is explained on the screen and in the run's log."""
+    """Explain uncaught errors of this kind, from now on, on the screen and in the run's log."""
     before = sys.excepthook
     if getattr(before, '__module__', None) == __name__:
         return

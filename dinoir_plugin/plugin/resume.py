@@ -23,7 +23,7 @@ NETWORK_NAME = re.compile(r'net_\w+?_(\d+)\.pth')
 
 
 class Checkpoint:
-    """The files of one iteration: the training state, and every network that a resumed run reads."""
+    """Name the files of one iteration: the training state, and every network that a resumed run reads."""
 
     def __init__(self, opt: dict[str, Any], iteration: int) -> None:
         folders = opt['path']
@@ -34,14 +34,14 @@ class Checkpoint:
         self.networks = [Path(folders['models'], f'net_{name}_{iteration}.pth') for name in names]
 
     def load(self) -> dict[str, Any]:
-        """The state, once all of the files have been found whole; a FileError about the first that is not."""
+        """Read the state, once all files have been found whole; raise a FileError about the first that is not."""
         for path in self.networks:
             load_verified(path)
         return read_state(self.state)
 
 
 def checkpoints(opt: dict[str, Any]) -> Iterator[Checkpoint]:
-    """Every iteration of which a state or a network is there, the newest first."""
+    """List the iterations of which a state or a network is there, the newest first."""
     states = (path.stem for path in Path(opt['path']['training_states']).glob('*.state'))
     networks = (NETWORK_NAME.fullmatch(path.name) for path in Path(opt['path']['models']).glob('*.pth'))
     iterations = {int(stem) for stem in states if stem.isdigit()} | {int(match[1]) for match in networks if match}
@@ -49,7 +49,7 @@ def checkpoints(opt: dict[str, Any]) -> Iterator[Checkpoint]:
 
 
 def newest_whole(opt: dict[str, Any]) -> tuple[Checkpoint, dict[str, Any]] | None:
-    """The newest checkpoint with all files whole, and its state.
+    """Find the newest checkpoint with all files whole, and its state.
 
     What is passed over is said at once, and kept in the state for the run's own log, which is not open yet.
 
@@ -73,7 +73,7 @@ def newest_whole(opt: dict[str, Any]) -> tuple[Checkpoint, dict[str, Any]] | Non
 
 
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """The state to go on from, None for a fresh start; in the place of the host's function of that name.
+    """Give the state to go on from, None for a fresh start; in the place of the host's function of that name.
 
     Raises:
         SystemExit: The files to go on from are not whole.

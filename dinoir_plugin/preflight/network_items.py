@@ -11,13 +11,13 @@ from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
 from torch import nn
 
 from dinoir_plugin.core.construct import registered_class
-from dinoir_plugin.core.errors import OptionsError, nearest, under
+from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.guidance.attach import resolve_names
 from dinoir_plugin.guidance.guided_arch import encoders_of
 from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.models.acceleration import prepare
 from dinoir_plugin.models.losses import loss_blocks
+from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items
 from dinoir_plugin.preflight.pretrained import check_checkpoint, check_file
@@ -102,13 +102,7 @@ def _check_pretrained(paths: Mapping[str, Any], network: nn.Module) -> str:
 
 
 def _check_phases(train: Mapping[str, Any], network: nn.Module) -> str:
-    losses = loss_blocks(train)
-    for number, phase in enumerate(train['phases']):
-        path = f'train.phases[{number}]'
-        for place, name in enumerate(phase.get('losses') or ()):
-            if name not in losses:
-                raise OptionsError(f'{path}.losses[{place}]', f"there is no train.{name}_opt", nearest(name, losses))
-        resolve_names(network, phase.get('train_only') or (), f'{path}.train_only')
+    Phases(train['phases']).check(network, loss_blocks(train))
     return ', then '.join(f'{phase["iters"]} iterations' for phase in train['phases'])
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from dinoir_plugin.core import network_file
 
-NAMES = {'params': 'as trained', 'params_ema': 'averaged'}
+NAMES = {'params': 'as trained', 'params_ema': 'EMA weights'}
 
 
 def describe(checkpoint: str | Path) -> str:

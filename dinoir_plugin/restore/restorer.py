@@ -101,7 +101,7 @@ class Restorer:
     ) -> None:
         self.settings = settings or Settings()
         self.description = description
-        self.sampler = build_sampler(description and description.sampler)
+        self.sampler = build_sampler(description.sampler if description else None)
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         backbone = backbone_of(network)

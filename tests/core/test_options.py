@@ -1,7 +1,5 @@
 """One reader turns what an options file says into checked values, and names what is wrong by its path."""
 
-# option() makes dataclass fields
-# ruff: noqa: RUF009
 
 import math
 from collections.abc import Mapping, Sequence

@@ -40,6 +40,7 @@ def test_the_options_are_not_changed(options):
 
 def test_training_items(options):
     dataset = MixedDegradationDataset(options())
+    assert set(dataset[0]) == dataset.provides
     # Five images, three pairs and six hazy images in turn: the hazy ones need six rounds.
     assert len(dataset) == 24
     for number, item in enumerate(dataset):

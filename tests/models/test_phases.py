@@ -63,10 +63,14 @@ def test_what_never_learns_stays_so_in_every_phase(options, batch):  # noqa: F81
 
 
 def test_unknown_parts_are_named(options, batch):  # noqa: F811
-    options['train']['phases'] = [{'iters': 1, 'train_only': ['methd']}]
-    model = build_model(options)
-    with pytest.raises(OptionsError, match=r"train\.phases\.train_only.*did you mean 'method'"):
-        model.update_learning_rate(1)
+    for block, message in (
+        ({'train_only': ['methd']}, r"train\.phases\[0\]\.train_only.*did you mean 'method'"),
+        ({'losses': ['dcp']}, r"train\.phases\[0\]\.losses\[0\]: there is no train\.dcp_opt.*'dpc'"),
+        ({'lr': -1.0}, r'train\.phases\[0\]\.lr'),
+    ):
+        options['train']['phases'] = [{'iters': 1, **block}]
+        with pytest.raises(OptionsError, match=message):
+            build_model(copy.deepcopy(options))
 
 
 @pytest.mark.parametrize(('iteration', 'number', 'begins'), [(1, 0, True), (3, 0, False), (4, 1, True), (9, 1, False)])

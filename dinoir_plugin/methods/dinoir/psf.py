@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class Expert(nn.Sequential):
-    """One CNN expert of eq. 1: channel norm, 1x1 to ``dim``, GELU, 3x3.
+    """Adapt one level, the CNN expert of eq. 1: channel norm, 1x1 to ``dim``, GELU, 3x3.
 
     Features of a transformer before its final norm carry a few very large channels; the norm keeps these from
     drowning the rest.
@@ -26,7 +26,7 @@ class Expert(nn.Sequential):
 
 
 class PixelSemanticFusion(nn.Module):
-    r"""The paper's PSF module (arXiv 2312.01677, eq. 1-4).
+    r"""Fuse the levels of an encoder into one guide, the paper's PSF module (arXiv 2312.01677, eq. 1-4).
 
     .. math::
         F'_i &= E_i(F_i), \quad i \in \{S, M, D\}               && (1) \\
