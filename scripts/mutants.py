@@ -140,22 +140,23 @@ def mutants_of(path: Path) -> list[Mutant]:
 
 
 def read_table(kind: str) -> list[list[str]]:
-    """Read the lines of a kind: ``tests`` (files, their tests) or ``equivalent`` (file, operator, before, reason)."""
+    """Read the lines of a kind: ``tests`` (files, tests) or ``equivalent`` (file, operator, change, code, why)."""
     lines = [f'{line} '.split(' | ') for line in TABLE.read_text().splitlines()]
     return [[cell.strip() for cell in line[1:]] for line in lines if line[0].strip() == kind]
 
 
-def tests_of(file: str, table: list[list[str]]) -> tuple[str, ...]:
+def tests_of(file: str, table: list[list[str]], home: Path = HOME) -> tuple[str, ...]:
     """Give the tests of a file: those of its own name first, then those of the first line that fits."""
     inside = Path(file).relative_to(PACKAGE)
     own = Path('tests', inside.parent, f'test_{inside.name}')
     more = next((tests.split() for files, tests in table if fnmatchcase(str(inside), files)), [])
-    return tuple(dict.fromkeys([*([str(own)] if more and (HOME / own).exists() else []), *more]))
+    return tuple(dict.fromkeys([*([str(own)] if more and (home / own).exists() else []), *more]))
 
 
 def is_equivalent(mutant: Mutant, table: list[list[str]]) -> bool:
     """Tell whether a line of the table says that a fault changes nothing that anybody could notice."""
-    seen = (mutant.file.removeprefix(f'{PACKAGE}/'), mutant.operator, mutant.before)
+    code = (HOME / mutant.file).read_text().splitlines()[mutant.line - 1]
+    seen = (mutant.file.removeprefix(f'{PACKAGE}/'), mutant.operator, f'{mutant.before} -> {mutant.after}', code)
     return any(all(fnmatchcase(text, cell.replace('[', '[[]')) for text, cell in zip(seen, line)) for line in table)
 
 
@@ -198,12 +199,12 @@ def copy_tree(copy: Path) -> None:
 
 
 def time_limit(copy: Path, tests: tuple[str, ...]) -> float:
-    """Tell how long tests may take with a fault; without one they have to pass."""
+    """Tell how long tests may take with a fault, in seconds; without one they have to pass, all together."""
+    print(f'Without a fault: {" ".join(tests)}', flush=True)
     began = time.monotonic()
-    if run_tests(copy, tests, 900) != 0:
-        tail = (copy / 'tests.log').read_text()[-3000:]
-        raise SystemExit(f'{tail}\nThese fail without any fault: {" ".join(tests)}')
-    return 3 * (time.monotonic() - began) + 20
+    if run_tests(copy, tests, 3600) != 0:
+        raise SystemExit((copy / 'tests.log').read_text()[-3000:] + '\nThese fail without any fault.')
+    return time.monotonic() - began + 30
 
 
 def verdict_of(copy: Path, mutant: Mutant, tests: tuple[str, ...], limit: float) -> str:
@@ -254,16 +255,16 @@ def main() -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     rows: list[tuple[Mutant, str]] = []
-    limits: dict[tuple[str, ...], float] = {}
     with tempfile.TemporaryDirectory() as folder, state.open('a', buffering=1) as keep:
         copy = Path(folder).resolve()
         copy_tree(copy)
+        left = [mutant.file for mutant in sample if mutant not in known and not is_equivalent(mutant, equivalent)]
+        every_test = tuple(dict.fromkeys(test for file in left for test in tests_of(file, table, copy)))
+        limit = time_limit(copy, every_test) if left else 0
         for mutant in sample:
             verdict = 'equivalent' if is_equivalent(mutant, equivalent) else known.get(mutant)
             if verdict is None:
-                tests = tests_of(mutant.file, table)
-                limits[tests] = limits.get(tests) or time_limit(copy, tests)
-                verdict = verdict_of(copy, mutant, tests, limits[tests])
+                verdict = verdict_of(copy, mutant, tests_of(mutant.file, table, copy), limit)
                 keep.write(json.dumps([mutant, verdict]) + '\n')
             rows.append((mutant, verdict))
             print(f'{len(rows)}/{len(sample)} {verdict:10} {mutant.file}:{mutant.line} {mutant.operator}: '

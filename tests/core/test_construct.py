@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from dinoir_plugin.core.constraints import AtLeast
-from dinoir_plugin.core.construct import check_arguments, construct
+from dinoir_plugin.core.construct import check_arguments, construct, registered_class
 from dinoir_plugin.core.errors import OptionsError
 
 
@@ -73,3 +73,10 @@ def test_annotations_of_others_are_not_trusted():
     assert construct(Foreign, 'a', {'dim': 'text'}).dim == 'text'
     with pytest.raises(OptionsError, match=r'^a\.dmi: unknown option'):
         check_arguments(Foreign, 'a', {'dmi': 1})
+
+
+def test_a_registered_class_is_found_also_without_the_hosts_suffix():
+    registry = {'Thing': Thing, 'Foreign_basicsr': Foreign, 'function': len}
+    assert registered_class(registry, 'Thing') is Thing and registered_class(registry, 'Foreign') is Foreign
+    assert registered_class(registry, 'function') is registered_class(registry, 'Other') is None
+    assert registered_class(registry, None) is registered_class(registry, ['Thing']) is None

@@ -17,6 +17,7 @@ apart = ranks.gather(net[1].running_mean.tolist())
 ranks.share_statistics(net)
 together = ranks.gather([buffer.tolist() for buffer in net.buffers()])
 assert apart[0] != apart[1] and together[0] == together[1] and together[0][0] == apart[0]
+distributed.barrier()
 distributed.destroy_process_group()
 """
 

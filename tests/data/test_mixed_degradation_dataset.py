@@ -205,6 +205,12 @@ def test_validation_noise_is_another_with_another_seed(options, sets):
     assert torch.equal(first['gt'], other['gt']) and not torch.equal(first['lq'], other['lq'])
 
 
+def test_without_a_seed_it_is_zero(options):
+    unsaid = options()
+    del unsaid['seed']
+    assert same(MixedDegradationDataset(unsaid)[0], MixedDegradationDataset(options(seed=0))[0])
+
+
 def test_synthetic_haze_uses_the_depth_of_the_patch(options, sets, clean_images, tmp_path):
     write(tmp_path / 'one' / 'motorcycle.png', clean_images['motorcycle'])
     task = {'dataroot_gt': str(tmp_path / 'one'), 'dataroot_depth': sets.depth, 'depth_kind': 'disparity',

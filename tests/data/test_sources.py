@@ -135,6 +135,14 @@ def test_bad_roots_are_named(tmp_path):
         assert text in str(caught.value)
 
 
+@pytest.mark.parametrize('value', ['', 5, None])
+def test_what_is_no_path_is_refused(value):
+    with pytest.raises(OptionsError, match='x: expected a folder, got'):
+        open_source(value, 'x')
+    with pytest.raises(OptionsError, match='x: no such file'):
+        read_meta_info(value, 'x')
+
+
 def test_a_key_missing_in_the_lmdb_is_named(sets, tmp_path):
     import shutil
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from dinoir_plugin.imaging.decoding import decode_image, to_rgb_float
+from dinoir_plugin.imaging.decoding import _is_cut_jpeg, decode_image, to_rgb_float
 
 
 def saved(image, **how):
@@ -63,6 +63,17 @@ def test_a_truncated_jpeg_with_a_whole_thumbnail_is_named(photo):
     assert decode_image(data, 'x').shape == photo.shape
     with pytest.raises(ValueError, match='Is the file whole'):
         decode_image(data[:-200], 'x')
+
+
+def test_a_jpeg_ends_with_its_mark_behind_the_start_of_its_pixels(photo):
+    # newer releases of OpenCV notice by themselves that some of one is missing
+    jpeg = saved(Image.fromarray(photo), format='JPEG')
+    assert not _is_cut_jpeg(jpeg) and not _is_cut_jpeg(jpeg + b'and more')
+    assert not _is_cut_jpeg(saved(Image.fromarray(photo), format='PNG'))
+    for length in (2, 3, 10, len(jpeg) // 2, len(jpeg) - 1):
+        assert _is_cut_jpeg(jpeg[:length])
+    comment = b'\xff\xfe\x00\x04\xff\xd9'
+    assert _is_cut_jpeg(jpeg[:2] + comment + jpeg[2:-2]) and not _is_cut_jpeg(jpeg[:2] + comment + jpeg[2:])
 
 
 def test_alpha_and_text_are_named(photo):

@@ -210,6 +210,13 @@ def test_what_is_no_image_gets_a_message(tmp_path, photo):
         read_image(tmp_path / 'missing.png')
 
 
+@pytest.mark.parametrize('kind', ['PCX', 'ICO', 'TGA', 'SGI'])
+def test_formats_that_are_not_said_to_be_read_are_not(tmp_path, photo, kind):
+    Image.fromarray(photo).save(tmp_path / 'x.png', kind)
+    with pytest.raises(ImageFileError, match=r'x\.png: expected an image .* but it is none'):
+        read_image(tmp_path / 'x.png')
+
+
 @pytest.mark.parametrize('ending', sorted(FORMATS))
 def test_what_a_format_cannot_hold_is_refused_with_a_remedy(ending):
     plain = np.zeros((4, 4, 3), np.uint8)

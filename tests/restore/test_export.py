@@ -57,3 +57,23 @@ def test_other_endings_and_networks_are_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"cannot write '\.onx'; did you mean '\.onnx'"):
         export(checkpoint, tmp_path / 'net.onx')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_are_written_anew_alone_or_with_the_options_of_their_network(checkpoint, tmp_path):
+    assert export(checkpoint, tmp_path / 'one.safetensors').endswith(' MB')
+    one, original = network_file.read(tmp_path / 'one.safetensors'), network_file.read(checkpoint)
+    assert one.description == original.description and set(one.states) == {'params', 'params_ema'}
+    with pytest.raises(ValueError, match='--encoder-weights: the weights of the encoder are in no checkpoint'):
+        export(checkpoint, tmp_path / 'two.pth', encoder_weights='random')
+    network = original.description.network
+    for number, weights in enumerate((None, 'random')):
+        out = tmp_path / f'{number}.pth'
+        export(checkpoint, out, weights, network)
+        about = network_file.read(out).description
+        assert about.network['backbone'] == network['backbone'] and about.iteration is None
+        assert set(about.encoders) == {'encoder'}
+    export(checkpoint, tmp_path / '0.pth', overwrite=True)
+    other = {**network, 'psf': {'dim': 8}}
+    with pytest.raises(ValueError, match='does not fit these options: the file'):
+        export(checkpoint, tmp_path / 'three.pth', options=other)
+    assert not (tmp_path / 'three.pth').exists()

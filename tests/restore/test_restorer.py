@@ -140,3 +140,14 @@ def test_half_precision_is_close_to_full(checkpoint, photo):
         for name in ('fp32', 'bf16')
     )
     assert 0 < np.abs(full - half).max() < 0.2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('self_ensemble', [False, True])
+def test_a_tensor_on_the_gpu_comes_back_there(checkpoint, self_ensemble):
+    image = torch.rand(3, 40, 52)
+    expected = Restorer.from_checkpoint(checkpoint, device='cpu', self_ensemble=self_ensemble).restore(image)
+    restored = Restorer.from_checkpoint(checkpoint, device='cuda', self_ensemble=self_ensemble).restore(image.cuda())
+    assert restored.device.type == 'cuda'
+    torch.testing.assert_close(restored.cpu(), expected, rtol=0, atol=1e-3)
