@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dinoir_plugin.datasets.image_files import cut_pieces, decode_strictly, piece_key, positions
+from dinoir_plugin.datasets.image_files import cut_pieces, decode_strictly, first_key, piece_key, positions
+from dinoir_plugin.datasets.recipe import Recipe
 
 
 def saved(image, kind, **options):
@@ -92,3 +93,10 @@ def test_sub_images_are_numbered_row_by_row(photograph):
 def test_numbers_stand_before_the_underscore_where_that_names_the_clean_image():
     assert piece_key('0001_0.8_0.2', 12, many_to_one=True) == '0001s012_0.8_0.2'
     assert piece_key('0001', 12, many_to_one=True) == '0001s012'
+
+
+@pytest.mark.parametrize('many_to_one', [False, True])
+@pytest.mark.parametrize('sub_images', [None, (32, 24), (500, 400)])
+def test_the_first_record_of_an_image_is_the_one_that_is_looked_for(photograph, sub_images, many_to_one):
+    pieces = cut_pieces('1400_4', photograph(0), sub_images, many_to_one)
+    assert first_key('1400_4', Recipe('png', sub_images), many_to_one) == pieces[0][0]
