@@ -57,10 +57,13 @@ class DINOIR(GuidanceMethod):
         return {self.encoder: tuple(self.layers.values())}
 
     def encode(self, image: Tensor, read: ReadFeatures | None = None) -> dict[int, Tensor]:
-        """Give the features of the levels: layer to (B, C, h, w)."""
+        """Give the features of the levels: layer to (B, C, h, w), each through the encoder's own final norm.
+
+        Features of a transformer before that norm carry a few very large channels, which its weights make small.
+        """
         layers = tuple(self.layers.values())
         features = self.encoder(image, layers) if read is None else read(self.encoder, layers)
-        return {layer: features[layer] for layer in layers}
+        return {layer: self.encoder.normalised(features[layer]) for layer in layers}
 
     def forward(self, encodings: Mapping[int, Tensor]) -> Condition:
         """Fuse the levels into the map ``guide``, (B, dim, h, w) on the grid of the first level."""
@@ -75,6 +78,14 @@ class DINOIR(GuidanceMethod):
             DRFusion, 'fusion', self.fusion_options, channels=channels, guide_channels=self.psf.dim
         )
         return made
+
+    def explain_misfit(self, state: Mapping[str, Tensor]) -> str:
+        """Tell the PSF of version 0.1, whose experts began with a norm and whose gate looked at what they gave."""
+        first = state.get('psf.experts.0.0.weight')
+        if first is None or first.ndim == 4:
+            return ''
+        return ('was trained with dinoir_plugin 0.1, whose PSF module is another. Train it anew, or restore it with '
+                'that version')
 
     def scalars(self) -> dict[str, Tensor]:
         """Give the gate's mean scores as ``psf/<level>``."""

@@ -19,7 +19,7 @@ def textbook_dinoir(net: Any, image: Tensor) -> Tensor:
     """Run a DINOIRArch with a Restormer on (B, 3, H, W), RGB in [0, 1], whose sides 8 divides."""
     with torch.no_grad():
         features = net.encoder(image, tuple(net.layers.values()))
-    guide, _ = net.psf([features[layer] for layer in net.layers.values()])
+    guide, _ = net.psf([net.encoder.normalised(features[layer]) for layer in net.layers.values()])
 
     def fuse(level: Any, x: Tensor) -> Tensor:
         return direct_dr_fusion(level.guidance.fusion, x, guide) if hasattr(level, 'guidance') else x
@@ -36,5 +36,6 @@ def textbook_dpc(loss: Any, output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
     for layer, weight in zip(loss.layers, loss.layer_weights):
         positive = (outputs[layer] - targets[layer]).abs().mean(dim=(1, 2, 3))
         negative = (outputs[layer] - inputs[layer]).abs().mean(dim=(1, 2, 3))
+        negative = torch.maximum(negative, loss.floor * (targets[layer] - inputs[layer]).abs().mean(dim=(1, 2, 3)))
         total = total + weight * (positive / (negative + loss.eps)).mean()
     return loss.loss_weight * total

@@ -6,6 +6,7 @@ import torch
 
 from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.network_file import misfit
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
@@ -88,6 +89,26 @@ def test_released_backbone_weights_load(net, backbone_options):
     result = net.backbone.load_state_dict(released, strict=False)
     assert not result.unexpected_keys
     assert all('.guidance.' in key for key in result.missing_keys)
+
+
+def test_weights_of_version_0_1_are_explained(net):
+    state = net.state_dict()
+    state['psf.experts.0.0.weight'] = torch.ones(48)
+    assert misfit(state, net).startswith('was trained with dinoir_plugin 0.1')
+    with pytest.raises(ValueError, match=r'trained with dinoir_plugin 0\.1'):
+        net.load_state_dict(state)
+
+
+def test_the_guide_is_made_of_features_behind_the_encoders_final_norm(net):
+    """Blocks give a few very large channels, which the weights of the final norm make small."""
+    x = torch.rand(1, 3, 32, 32)
+    model = net.encoder._net.model
+    before = net.condition(x).maps['guide']
+    with torch.no_grad():
+        model.norm.weight[7] = 60.0
+        assert not torch.allclose(net.condition(x).maps['guide'], before)
+        model.norm.weight[7] = 1.0
+    torch.testing.assert_close(net.condition(x).maps['guide'], before)
 
 
 @pytest.mark.parametrize(
