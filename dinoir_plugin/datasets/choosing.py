@@ -42,7 +42,7 @@ def choose(dataset: DataSet, plans: Sequence[SplitPlan], choice: Choice) -> list
 def _chosen(dataset: DataSet, plan: SplitPlan, choice: Choice) -> SplitPlan:
     keys = sorted(part.key for scene in plan.scenes for part in scene.parts if part.role == 0)
     if len(keys) < choice.images:
-        raise PreparationError(f'{dataset.name}: --choose {choice.images}, but there are {len(keys)} images. Take fewer')
+        raise PreparationError(f'{dataset.name}: --choose {choice.images}, but there are {len(keys)} images')
     numbers = np.random.default_rng(choice.seed).choice(len(keys), choice.images, replace=False)
     taken = {keys[number] for number in numbers}
     scenes = []
