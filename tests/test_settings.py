@@ -103,6 +103,9 @@ COMPARED = {
     'network.levels': lambda: len(ALL4['network_g']['backbone']['num_blocks']),
     'network.blocks_per_level': lambda: ALL4['network_g']['backbone']['num_blocks'],
     'network.psf.experts': lambda: len(ALL4['network_g']['encoder']['layers']),
+    'network.psf.gating': lambda: 'MLP on the concatenated three features'
+    if ALL4['network_g']['psf']['form'] == 'literal'
+    else 'MLP on what the experts give',
     'loss.lambda': lambda: ALL4['train']['dpc_opt']['loss_weight'],
     'training.multi_task.optimizer.type': lambda: ALL4['train']['optim_g']['type'],
     'training.multi_task.optimizer.betas': lambda: ALL4['train']['optim_g']['betas'],
@@ -123,7 +126,6 @@ NOT_EXPRESSED = {
     'datasets.generalisation.derain_unseen': 'the test rain100l_unseen of budgets.yml; the paper has two names for it',
     'network.dino': 'held by test_the_guide_is_dinov2_at_three_depths',
     'network.psf.expert_kind': "the module's own",
-    'network.psf.gating': "the module's own",
     'network.psf.fusion': "the module's own",
     'network.dr.adaption': "the module's own",
     'network.dr.query': "the module's own",

@@ -77,7 +77,7 @@ class FrozenEncoder:
         return {layer: feature.to(image.dtype) for layer, feature in features.items()}
 
     def normalised(self, feature: Tensor) -> Tensor:
-        """See :meth:`Encoder.normalised`; on any device, in the type of ``feature``."""
+        """Apply :meth:`Encoder.normalised` on any device, in the type of ``feature``."""
         net = self._on(feature.device)
         return net.normalised(feature.to(net.mean.dtype)).to(feature.dtype)
 

@@ -32,8 +32,8 @@ class DPCLoss(StepLoss):
 
     What the paper leaves open, and what is done here: the layers and weights (options), and what keeps the ratio from
     growing without bound where the output still equals the input, as in the first steps of a network that predicts a
-    residual. Here the denominator never falls below ``floor`` times the distance of ``gt`` from ``lq``: the ratio is
-    at most ``1 / floor`` there, and that of the paper as soon as the output has gone that far.
+    residual: the denominator never falls below ``floor`` times the distance of ``gt`` from ``lq``. There the ratio is
+    at most ``1 / floor``, and as soon as the output has gone that far it is that of the paper.
 
     Args:
         layers: The encoder's blocks or stages, from zero.
@@ -44,7 +44,8 @@ class DPCLoss(StepLoss):
             :class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`. In a run, the network's where the options leave
             it out.
         floor: Least denominator, as a share of the distance of ``gt`` from ``lq``, from 0.
-        eps: Added to the denominator, in units of the features, for images without degradation.
+        eps: Added to the denominator, in units of the features: all that bounds the ratio without ``floor``, and of use
+            for images without degradation with it.
 
     Raises:
         OptionsError: No encoder, a layer that does not exist, weights that do not match the layers.
@@ -56,8 +57,8 @@ class DPCLoss(StepLoss):
         layer_weights: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         encoder: Mapping[str, Any] | FrozenEncoder | None = None,
-        floor: float = 0.5,
-        eps: float = 1e-6,
+        floor: float = 0.0,
+        eps: float = 1e-3,
     ) -> None:
         super().__init__()
         if encoder is None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dinoir_plugin.core.errors import OptionsError, nearest
+
+FORMS = ('literal', 'experts')
 
 
 class TokenNorm(nn.LayerNorm):
@@ -35,17 +40,30 @@ class PixelSemanticFusion(nn.Module):
     Args:
         in_channels: Width of each feature, in the order in which they are given. Any number of them from one.
         dim: Width of the fused feature.
-        reduction: The gate's hidden width is ``sum(in_channels) / reduction``.
+        reduction: What the gate looks at is this many times as wide as its hidden layer.
+        form: ``literal`` is the above. ``experts`` is what options files that do not say it mean: its gate looks at
+            what the experts give, and each expert begins with one norm over channels and space together, so that the
+            guide of a patch is not that of the same place in a larger image.
     """
 
-    def __init__(self, in_channels: Sequence[int], dim: int = 192, reduction: int = 16) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        dim: int = 192,
+        reduction: int = 4,
+        form: Literal['literal', 'experts'] = 'experts',
+    ) -> None:
         super().__init__()
-        count, width = len(in_channels), sum(in_channels)
-        self.dim = dim
-        self.norms = nn.ModuleList(TokenNorm(channels) for channels in in_channels)
-        self.experts = nn.ModuleList(_expert(channels, dim) for channels in in_channels)
-        hidden = max(width // reduction, count)
-        self.gate = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, count))
+        if form not in FORMS:
+            raise OptionsError('form', f"there is no form '{form}'", nearest(str(form), FORMS))
+        self.dim, self.literal = dim, form == 'literal'
+        if self.literal:
+            self.norms = nn.ModuleList(TokenNorm(channels) for channels in in_channels)
+        self.experts = nn.ModuleList(self._expert(channels) for channels in in_channels)
+        count = len(in_channels)
+        seen = sum(in_channels) if self.literal else dim * count
+        hidden = max(seen // reduction, count)
+        self.gate = nn.Sequential(nn.Linear(seen, hidden), nn.GELU(), nn.Linear(hidden, count))
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Fuse.
@@ -57,19 +75,22 @@ class PixelSemanticFusion(nn.Module):
         Returns:
             The fused feature (B, dim, h, w) and the scores (B, count), each row summing to 1.
         """
-        normed = [norm(feature) for norm, feature in zip(self.norms, features)]
-        # the mean of the concatenation is the concatenation of the means, whatever grids the levels have
-        scores = self.gate(torch.cat([x.mean(dim=(-2, -1)) for x in normed], dim=1)).softmax(dim=1)
-        outputs = [expert(x) for expert, x in zip(self.experts, normed)]
+        if self.literal:
+            features = [norm(feature) for norm, feature in zip(self.norms, features)]
+        outputs = [expert(feature) for expert, feature in zip(self.experts, features)]
         grid = outputs[0].shape[-2:]
         outputs = [
             x if x.shape[-2:] == grid else F.interpolate(x, size=grid, mode='bilinear', align_corners=False)
             for x in outputs
         ]
+        # the mean of a concatenation is the concatenation of the means, whatever grids the levels have
+        seen = [x.mean(dim=(-2, -1)) for x in (features if self.literal else outputs)]
+        scores = self.gate(torch.cat(seen, dim=1)).softmax(dim=1)
         weighted = [x * score.view(-1, 1, 1, 1) for x, score in zip(outputs, scores.unbind(dim=1))]
         return torch.stack(weighted).sum(dim=0), scores
 
-
-def _expert(in_channels: int, dim: int) -> nn.Sequential:
-    """Make one CNN expert of eq. 3."""
-    return nn.Sequential(nn.Conv2d(in_channels, dim, 1), nn.GELU(), nn.Conv2d(dim, dim, 3, padding=1))
+    def _expert(self, in_channels: int) -> nn.Sequential:
+        """Make one CNN expert of eq. 3."""
+        norm = [] if self.literal else [nn.GroupNorm(1, in_channels)]
+        convolution = nn.Conv2d(in_channels, self.dim, 1)
+        return nn.Sequential(*norm, convolution, nn.GELU(), nn.Conv2d(self.dim, self.dim, 3, padding=1))

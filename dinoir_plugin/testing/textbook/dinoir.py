@@ -19,7 +19,9 @@ def textbook_dinoir(net: Any, image: Tensor) -> Tensor:
     """Run a DINOIRArch with a Restormer on (B, 3, H, W), RGB in [0, 1], whose sides 8 divides."""
     with torch.no_grad():
         features = net.encoder(image, tuple(net.layers.values()))
-    guide, _ = net.psf([net.encoder.normalised(features[layer]) for layer in net.layers.values()])
+    if net.psf.literal:
+        features = {layer: net.encoder.normalised(feature) for layer, feature in features.items()}
+    guide, _ = net.psf([features[layer] for layer in net.layers.values()])
 
     def fuse(level: Any, x: Tensor) -> Tensor:
         return direct_dr_fusion(level.guidance.fusion, x, guide) if hasattr(level, 'guidance') else x

@@ -10,7 +10,7 @@ from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
 @pytest.fixture
 def loss(encoder_options):
     encoder_options.pop('layers')
-    return DPCLoss([1, 3], [0.25, 0.75], loss_weight=2.0, encoder=encoder_options)
+    return DPCLoss([1, 3], [0.25, 0.75], loss_weight=2.0, encoder=encoder_options, floor=0.5, eps=1e-6)
 
 
 @pytest.fixture
