@@ -121,6 +121,9 @@ def write(path: str | Path, content: NetworkFile) -> None:
 
 def misfit(state: Mapping[str, Any], network: nn.Module) -> str:
     """Say how a state dict differs from a network's in names and shapes, for an error; empty where it fits."""
+    explain: Any = getattr(network, 'explain_misfit', None)
+    if explain is not None and (why := explain(state)):
+        return str(why)
     wanted = network.state_dict()
     problems = [f"lacks '{key}'" for key in wanted if key not in state]
     problems += [f"has an unknown '{key}'" for key in state if key not in wanted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,13 +15,15 @@ from dinoir_plugin.imaging.decoding import FloatArray
 
 # How a degraded image becomes one that could have been read from a file.
 Quantise = Literal['round', 'truncate', 'none']
-# A number, or two numbers [from, to] of which one is drawn for each image; annotated with Within.
-Range = float | Sequence[float]
+# A number, two numbers [from, to] between which one is drawn for each image, or {choices: [...]} of which one is drawn;
+# annotated with Within.
+Range = float | Sequence[float] | Mapping[str, Sequence[float]]
+CHOICES = 'choices'
 
 
 @dataclass(frozen=True)
 class Within(Constraint):
-    """Allow a Range with both ends inside ``[low, high]``; ``low`` itself may be forbidden."""
+    """Allow a Range inside ``[low, high]``; ``low`` itself may be forbidden."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -33,16 +35,17 @@ class Within(Constraint):
 
     def words(self, kind: str) -> str:
         """Say what a Range is."""
-        return 'a number or two numbers [from, to]'
+        return 'a number, two numbers [from, to] or {choices: [...]}'
 
     def problem(self, value: Any, expected: str) -> str:
         """Say what is wrong; an empty text where nothing is."""
-        if isinstance(value, Sequence) and len(value) != 2:
+        if not _is_range(value):
             return f'expected {self.words("")}, got {value!r}'
-        first, last = ends(value)
-        if first > last:
+        numbers = _numbers(value)
+        if isinstance(value, Sequence) and numbers[0] > numbers[1]:
             return f'expected [from, to] with from <= to, got {value!r}'
-        if first < self.low or last > self.high or (self.above_low and first == self.low):
+        low, high = min(numbers), max(numbers)
+        if low < self.low or high > self.high or (self.above_low and low == self.low):
             bound = f'above {self.low:g}' if self.above_low else f'of at least {self.low:g}'
             if self.high < math.inf:
                 bound += f' and of at most {self.high:g}'
@@ -50,10 +53,34 @@ class Within(Constraint):
         return ''
 
 
-def ends(limits: Range) -> tuple[float, float]:
-    """Give both ends of a range; equal where it is a single number."""
-    first, last = limits if isinstance(limits, Sequence) else (limits, limits)
-    return float(first), float(last)
+def _is_range(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return set(value) == {CHOICES} and len(value[CHOICES]) > 0
+    return not isinstance(value, Sequence) or len(value) == 2
+
+
+def _numbers(limits: Range) -> tuple[float, ...]:
+    if isinstance(limits, Mapping):
+        return tuple(map(float, limits[CHOICES]))
+    return tuple(map(float, limits)) if isinstance(limits, Sequence) else (float(limits), float(limits))
+
+
+class Draw:
+    """Draw one number for each image: uniformly between two ends, or one of several, each as often.
+
+    Args:
+        limits: What the options say.
+    """
+
+    def __init__(self, limits: Range) -> None:
+        self.numbers = _numbers(limits)
+        self.of_choices = isinstance(limits, Mapping)
+
+    def __call__(self, rng: np.random.Generator) -> float:
+        """Draw; a single number takes a draw too, so that what is drawn afterwards does not depend on it."""
+        if self.of_choices:
+            return self.numbers[int(rng.integers(len(self.numbers)))]
+        return float(rng.uniform(self.numbers[0], self.numbers[1]))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dinoir_plugin.core.constraints import AtLeast, Filled
 from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import join, read
-from dinoir_plugin.data.degradation_base import Context, Degradation, Quantise, Range, Within, ends, quantised
+from dinoir_plugin.data.degradation_base import Context, Degradation, Draw, Quantise, Range, Within, quantised
 from dinoir_plugin.data.weather import Haze, RainStreaks
 from dinoir_plugin.imaging.decoding import FloatArray
 
@@ -25,19 +25,19 @@ class GaussianNoise(Degradation):
 
     Args:
         sigma: Standard deviation in 8-bit units (25 means 25/255), at least 0. A range ``[from, to]`` draws one sigma
-            an image, uniformly.
+            an image, uniformly; ``{choices: [15, 25, 50]}`` draws one of these, each as often.
         quantise: ``round`` clips to [0, 1] and rounds to 8 bits, as if the noisy image had been a file. ``truncate``
             clips and cuts the fraction off, as the conversion to 8 bits in AirNet and PromptIR does: to compare with
             their figures. ``none`` leaves floats, not clipped: the range is then unbounded, as in Restormer and KAIR.
     """
 
     def __init__(self, sigma: Annotated[Range, Within(0)], quantise: Quantise = 'round') -> None:
-        self.sigma = ends(sigma)
+        self.sigma = Draw(sigma)
         self.quantise = quantise
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Add noise; see `Degradation.apply` and ``quantise`` for the range."""
-        sigma = np.float32(rng.uniform(*self.sigma) / 255)
+        sigma = np.float32(self.sigma(rng) / 255)
         noisy = rng.standard_normal(image.shape, dtype=np.float32)
         noisy *= sigma
         noisy += image
@@ -49,7 +49,8 @@ class GaussianBlur(Degradation):
 
     Args:
         kernel_size: Side of the square kernel in pixels, odd; the Gaussian is cut there and made to sum to 1.
-        sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma an image, uniformly.
+        sigma: Standard deviation in pixels, above 0; ``[from, to]`` draws one sigma an image, uniformly, and
+            ``{choices: [...]}`` one of these.
         quantise: ``round`` makes 8 bits of the result, as if the blurred image had been a file; ``truncate`` and
             ``none`` as for noise. Without that step the blur can be undone almost exactly, which no real blurred
             image can.
@@ -70,14 +71,14 @@ class GaussianBlur(Degradation):
         if kernel_size % 2 == 0:
             raise OptionsError('kernel_size', f'expected an odd number, got {kernel_size}',
                                f'Take {kernel_size - 1} or {kernel_size + 1}')
-        self.sigma = ends(sigma)
+        self.sigma = Draw(sigma)
         self.quantise = quantise
         self.border = border
         self.margin = kernel_size // 2
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
         """Blur; the outermost ``margin`` pixels of the result are not to be used. See `Degradation.apply`."""
-        sigma = rng.uniform(*self.sigma)
+        sigma = self.sigma(rng)
         size = (self.kernel_size, self.kernel_size)
         blurred = np.asarray(cv2.GaussianBlur(image, size, sigma, borderType=cv2.BORDER_REFLECT_101), np.float32)
         return quantised(blurred, self.quantise)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import cv2
 import numpy as np
 
-from dinoir_plugin.data.degradation_base import Context, Degradation, Quantise, Range, Within, ends, quantised
+from dinoir_plugin.data.degradation_base import Context, Degradation, Draw, Quantise, Range, Within, quantised
 from dinoir_plugin.imaging.decoding import FloatArray
 
 
@@ -20,7 +20,8 @@ class RainStreaks(Degradation):
 
     Args:
         angle: Lean of the streaks in degrees, 0 falls straight down, positive leans to the right at the foot;
-            within [-90, 90]. All streaks of an image lean alike. Each argument may be a number or ``[from, to]``.
+            within [-90, 90]. All streaks of an image lean alike. Each argument may be a number, ``[from, to]`` or
+            ``{choices: [...]}``, one draw an image.
         length: Length of a streak in pixels, at least 1.
         density: Drops to a pixel, in [0, 1].
         strength: Brightness of a streak's middle, in [0, 1]; the drops of an image vary between half and all of it.
@@ -40,11 +41,11 @@ class RainStreaks(Degradation):
         blend: Literal['screen', 'add'] = 'screen',
         quantise: Quantise = 'round',
     ) -> None:
-        self.angle = ends(angle)
-        self.length = ends(length)
-        self.density = ends(density)
-        self.strength = ends(strength)
-        self.width = ends(width)
+        self.angle = Draw(angle)
+        self.length = Draw(length)
+        self.density = Draw(density)
+        self.strength = Draw(strength)
+        self.width = Draw(width)
         self.blend = blend
         self.quantise = quantise
 
@@ -58,7 +59,7 @@ class RainStreaks(Degradation):
     def layer(self, height: int, width: int, rng: np.random.Generator) -> FloatArray:
         """Draw the streaks alone: float32, shape (height, width), range [0, 1]."""
         angle, length, density, strength, spread = (
-            rng.uniform(*limits) for limits in (self.angle, self.length, self.density, self.strength, self.width)
+            draw(rng) for draw in (self.angle, self.length, self.density, self.strength, self.width)
         )
         kernel = streak_kernel(angle, length, spread)
         # Drops outside the image reach into it: without this frame the rain would thin out at the borders.
@@ -114,8 +115,8 @@ class Haze(Degradation):
         airlight: Annotated[Range, Within(0, 1)] = (0.7, 1.0),
         quantise: Quantise = 'round',
     ) -> None:
-        self.beta = ends(beta)
-        self.airlight = ends(airlight)
+        self.beta = Draw(beta)
+        self.airlight = Draw(airlight)
         self.quantise = quantise
 
     def apply(self, image: FloatArray, rng: np.random.Generator, context: Context) -> FloatArray:
@@ -126,7 +127,7 @@ class Haze(Degradation):
         """
         if context.depth is None:
             raise ValueError('haze: expected a depth map in the context, got none')
-        beta, airlight = np.float32(rng.uniform(*self.beta)), np.float32(rng.uniform(*self.airlight))
+        beta, airlight = np.float32(self.beta(rng)), np.float32(self.airlight(rng))
         transmission = np.exp(-beta * context.depth)[..., None]
         hazy = image * transmission + airlight * (1 - transmission)
         return quantised(hazy, self.quantise)

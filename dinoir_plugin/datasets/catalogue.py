@@ -41,12 +41,15 @@ class Split:
         layouts: Forms of the release, the one to look for first at the front.
         counts: Images of each role in the complete release, in the order of `DataSet.roles`; empty for a split that
             the release itself does not make, which may be missing.
+        levels: Names of parts from the densest degradation to the lightest, for which lists are written beside the
+            roots, see `densities.write_lists`.
     """
 
     name: str
     folder: str
     layouts: tuple[Layout, ...]
     counts: tuple[int, ...] = ()
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,9 @@ _SETS = (
                 Layout(joined=('DID-MDN-test/{}',)),
                 Layout(degraded=('test/rain/{}',), clean=('test/clean/{}',)),
                 Layout(joined=('test/{}',)),
-            ), (1200, 1200)),
+            ), (1200, 1200), ('high', 'medium', 'light')),
         ),
+        unchecked=f'{FROM_LITERATURE}; names of the test images do not tell their density, as far as is known',
     ),
     DataSet(
         name='ots',

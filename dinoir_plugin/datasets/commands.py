@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dinoir_plugin.core.console import BAD, GOOD, say
 from dinoir_plugin.datasets.catalogue import CATALOGUE, DataSet
 from dinoir_plugin.datasets.errors import PreparationError
-from dinoir_plugin.datasets.recipe import ENCODINGS, Recipe
+from dinoir_plugin.datasets.recipe import ENCODINGS, Choice, Recipe
 
 if TYPE_CHECKING:
     from dinoir_plugin.datasets.prepare import Prepared
@@ -22,6 +22,7 @@ DESCRIPTION = """Make training roots (LMDB) from the releases of data sets.
 
     dinoir prepare rain100l ~/Downloads/RainTrainL.zip ~/Downloads/Rain100L.zip
     dinoir prepare gopro ~/Downloads/GOPRO_Large.zip --sub-images 512 256 --encoding png
+    dinoir prepare ots ~/Downloads/OTS.zip --choose 4000
     dinoir prepare protocol aio3
 
 An interrupted run goes on with the same command. Where the data sets come from: datasets/README.md
@@ -60,6 +61,10 @@ def _add_options(parser: argparse.ArgumentParser, dataset: DataSet) -> None:
                         help='bmp (default) decodes many times faster; png is smaller, and takes 16 bits')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='default: one for each core')
     parser.add_argument('--partial', action='store_true', help='accept a release that is not complete')
+    parser.add_argument('--choose', type=int, metavar='N',
+                        help='take N images of the training set, drawn by --seed; their number and seed are in the '
+                             "root's name")
+    parser.add_argument('--seed', type=int, default=0, help='of --choose (default: 0)')
     parser.set_defaults(run=_prepare, dataset=dataset, parser=parser)
 
 
@@ -82,13 +87,17 @@ def _prepare(args: argparse.Namespace) -> int:
     recipe = Recipe(args.encoding, _sub_images(args))
     if args.workers < 1:
         args.parser.error(f'--workers: expected 1 or more, got {args.workers}')
+    if (args.choose is not None and args.choose < 1) or args.seed < 0:
+        args.parser.error(f'--choose: expected 1 or more and a --seed from 0, got {args.choose} and {args.seed}')
+    choice = None if args.choose is None else Choice(args.choose, args.seed)
     import lmdb
 
     from dinoir_plugin.datasets.prepare import Request, prepare
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     try:
-        roots = prepare(args.dataset, Request(args.source, args.out, recipe, args.workers, args.partial))
+        request = Request(args.source, args.out, recipe, args.workers, args.partial, choice=choice)
+        roots = prepare(args.dataset, request)
     except lmdb.Error as error:
         raise PreparationError(str(error)) from error
     say(_table(roots))

@@ -118,8 +118,7 @@ def plan_splits(dataset: DataSet, files: Sequence[File], partial: bool) -> list[
     plans, wrong = [], []
     for split in dataset.splits:
         scenes = _find_scenes(dataset, split, files, partial)
-        keys = sorted(f'{part.role} {part.key}' for scene in scenes for part in scene.parts)
-        plan = SplitPlan(split, scenes, hashlib.sha256('\n'.join(keys).encode()).hexdigest())
+        plan = SplitPlan(split, scenes, digest_of(scenes))
         found = [plan.count(role) for role in range(len(dataset.roles))]
         for role, expected, number in zip(dataset.roles, split.counts, found):
             if number != expected:
@@ -135,6 +134,12 @@ def plan_splits(dataset: DataSet, files: Sequence[File], partial: bool) -> list[
     for text in wrong:
         logger.warning('%s %s', dataset.name, text)
     return plans
+
+
+def digest_of(scenes: Sequence[Scene]) -> str:
+    """Compute the digest of all keys."""
+    keys = sorted(f'{part.role} {part.key}' for scene in scenes for part in scene.parts)
+    return hashlib.sha256('\n'.join(keys).encode()).hexdigest()
 
 
 def _looked_for(dataset: DataSet) -> str:

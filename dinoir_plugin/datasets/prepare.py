@@ -19,10 +19,12 @@ from tqdm import tqdm
 
 from dinoir_plugin.datasets.archives import check_source, opened, source_identity
 from dinoir_plugin.datasets.catalogue import DataSet, Split
+from dinoir_plugin.datasets.choosing import choose, renamed
+from dinoir_plugin.datasets.densities import SUFFIX, write_lists
 from dinoir_plugin.datasets.errors import PreparationError, all_listed
 from dinoir_plugin.datasets.image_files import Encoded, Task, encode_scene, first_key, start_worker
 from dinoir_plugin.datasets.planning import Scene, SplitPlan, list_images, plan_splits
-from dinoir_plugin.datasets.recipe import Recipe
+from dinoir_plugin.datasets.recipe import Choice, Recipe
 from dinoir_plugin.datasets.store import MAP_SIZE, Store, check_recipe, read_record
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Request:
         workers: Number of processes.
         partial: Whether a release that is not complete will do.
         map_size: Room that an LMDB begins with, in bytes.
+        choice: Which images of the training split are taken; None: all.
     """
 
     sources: Sequence[Path]
@@ -50,6 +53,7 @@ class Request:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     partial: bool = False
     map_size: int = MAP_SIZE
+    choice: Choice | None = None
 
 
 class Prepared(NamedTuple):
@@ -70,6 +74,8 @@ def prepare(dataset: DataSet, request: Request) -> list[Prepared]:
     Raises:
         PreparationError: Something has to be mended first; nothing was marked as finished.
     """
+    if request.choice is not None:
+        dataset = renamed(dataset, request.choice)
     for source in request.sources:
         check_source(source)
     for split in dataset.splits:
@@ -84,16 +90,27 @@ def prepare(dataset: DataSet, request: Request) -> list[Prepared]:
     else:
         folders = [opened(source, workspace / str(number)) for number, source in enumerate(request.sources)]
         plans = plan_splits(dataset, list_images(folders), request.partial)
+        plans = choose(dataset, plans, request.choice) if request.choice is not None else plans
         _fill(dataset, plans, request, identities)
     if workspace.exists():
         shutil.rmtree(workspace)
         if not any(workspace.parent.iterdir()):
             workspace.parent.rmdir()
+    for split in dataset.splits if request.recipe.sub_images is None else ():
+        _list_levels(split, _roots(dataset, split, request.out))
     return _summary(dataset, request.out)
 
 
 def _roots(dataset: DataSet, split: Split, out: Path) -> list[Path]:
     return [out / dataset.root(split, role) for role in dataset.roles]
+
+
+def _list_levels(split: Split, roots: Sequence[Path]) -> None:
+    lists = [roots[0].parent / f'{level}{SUFFIX}' for level in split.levels]
+    if roots[0].is_dir() and not all(path.is_file() for path in lists):
+        written = write_lists(roots, split.levels)
+        logger.info('%s: the densest, by the distance from the clean images, are in %s', split.name,
+                    ', '.join(map(str, written)))
 
 
 def _made_from(dataset: DataSet, out: Path, identities: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""How the images of a root are kept."""
+"""How the images of a root are kept, and which are."""
 
 from __future__ import annotations
 
@@ -19,3 +19,15 @@ class Recipe(NamedTuple):
 
     encoding: str = 'bmp'
     sub_images: tuple[int, int] | None = None
+
+
+class Choice(NamedTuple):
+    """Say how many images of a training split are taken, and by which seed."""
+
+    images: int
+    seed: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """Give what a root's folder is called in addition, so that a choice is known by its name."""
+        return f'_{self.images}_seed{self.seed}'

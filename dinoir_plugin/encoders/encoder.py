@@ -110,6 +110,23 @@ class Encoder(nn.Module):
         return dict(zip(wanted, maps))
 
 
+    def normalised(self, feature: Tensor) -> Tensor:
+        """Apply the network's own final norm to each token of a feature, as its authors do with any block's.
+
+        Args:
+            feature: (B, C, h, w), of any layer.
+
+        Returns:
+            The same shape; the feature itself where the network has no final norm of that width (stages of
+            convolutional networks).
+        """
+        norm = getattr(self.model, 'norm', None)
+        if not isinstance(norm, nn.LayerNorm) or norm.normalized_shape != (feature.shape[1],):
+            return feature
+        normed: Tensor = norm(feature.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return normed
+
+
 def _unit(model: Any) -> int:
     """Give the patch size, or the largest stride."""
     return max(level['reduction'] for level in model.feature_info)

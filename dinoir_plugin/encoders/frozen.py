@@ -72,13 +72,22 @@ class FrozenEncoder:
         Returns:
             Index to feature map (B, its width, h, w), in the type of ``image``.
         """
-        net = self._net
-        if image.device != net.mean.device:
-            if image.device not in self._elsewhere:
-                self._elsewhere[image.device] = copy.deepcopy(net).to(image.device)
-            net = self._elsewhere[image.device]
+        net = self._on(image.device)
         features = net(image.to(net.mean.dtype), layers)
         return {layer: feature.to(image.dtype) for layer, feature in features.items()}
+
+    def normalised(self, feature: Tensor) -> Tensor:
+        """Apply :meth:`Encoder.normalised` on any device, in the type of ``feature``."""
+        net = self._on(feature.device)
+        return net.normalised(feature.to(net.mean.dtype)).to(feature.dtype)
+
+    def _on(self, device: torch.device) -> Encoder:
+        """Give the encoder on a device: its own, or a copy that is kept there (replicas of DataParallel)."""
+        if device == self._net.mean.device:
+            return self._net
+        if device not in self._elsewhere:
+            self._elsewhere[device] = copy.deepcopy(self._net).to(device)
+        return self._elsewhere[device]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenEncoder:
         return self

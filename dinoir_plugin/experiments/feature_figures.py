@@ -9,6 +9,7 @@ from typing import Any
 from skimage import data
 
 from dinoir_plugin.data.degradations import GaussianBlur, GaussianNoise, RainStreaks
+from dinoir_plugin.experiments import published
 from dinoir_plugin.experiments.features import Curves, Probe, change, degrade, over_noise, principal
 from dinoir_plugin.experiments.figure_style import new_figure, save, show, stroke
 from dinoir_plugin.imaging.decoding import Array
@@ -74,13 +75,14 @@ def fig3b(
 
     - left ``PSNR(sigma) = 10 log10((max X - min X)^2 / MSE(X, X_sigma))`` in dB. Its height depends on the peak, and
       so on single large values of a feature;
-    - middle its deviation ``PSNR(sigma) - PSNR(smallest sigma)``, in which the peak cancels; the legend gives the
-      standard deviation of PSNR over the noise levels. It is small for features that hardly react to noise, and also
-      for those that the weakest noise has changed beyond recognition: random weights can look best here;
+    - middle the paper's measure, PSNR at a level minus its mean over the levels, in which the peak cancels; the legend
+      gives its variance, and the paper's where it has one (of DINOv2; which level and which sigmas it does not say).
+      It is small for features that hardly react to noise, and also for those that the weakest noise has changed beyond
+      recognition: random weights can look best here;
     - right what tells these apart, the change ``||X_sigma - X|| / ||X - mean of X||``, see :func:`change`.
 
     The patch embedding is the output of the first convolution, which is linear in the image: its deviation is the
-    image's own.
+    image's own, unlike in the paper.
 
     Args:
         encoder: Options as under ``network_g.encoder``.
@@ -93,9 +95,9 @@ def fig3b(
         images = [photograph(name) for name in PHOTOGRAPHS]
     caption = (
         'PSNR(σ) = 10 log₁₀((max X − min X)² / MSE(X, X_σ)) with the clean image or feature X and the noisy X_σ; mean '
-        f'over {len(images)} photographs. SD: its standard deviation over σ. In the middle the peak max X − min X '
-        'cancels; a flat curve there means insensitive only where the change (right) is small too: at 1 X_σ is as far '
-        'from X as the mean of X is.'
+        f'over {len(images)} photographs. Var: its variance over σ; "paper" is what DINO-IR prints of DINOv2, whose '
+        'level and σ it does not name. In the middle the peak max X − min X cancels; a flat curve there means '
+        'insensitive only where the change (right) is small too: at 1 X_σ is as far from X as the mean of X is.'
     )
     figure = new_figure(5.0, f'Image and features under noise\n{probe.text}', caption)
     panels = figure.subplots(1, 3)
@@ -105,17 +107,29 @@ def fig3b(
 
 
 def _draw_curves(panels: Any, probe: Probe, all_curves: Mapping[str, Curves], sigmas: Sequence[float]) -> None:
+    printed: Mapping[str, float] = published.stability()
     for number, (key, curves) in enumerate(all_curves.items()):
         name = {'image': key, 'first': probe.first}.get(key) or f'{key} (layer {probe.levels[key]})'
-        for axes, values in zip(panels, (curves.psnr, curves.psnr - curves.psnr[0], curves.change)):
-            axes.plot(sigmas, values, label=f'{name}\nSD {curves.psnr.std():.1f} dB', **stroke(number))
-    labels = ('PSNR (dB), peak = max X − min X', f'deviation: PSNR(σ) − PSNR({sigmas[0]:g}) (dB)',
+        theirs = printed.get(_printed_name(probe, key))
+        label = f'{name}\nVar {curves.psnr.var():.2f}{"" if theirs is None else f" (paper {theirs:.2f})"}'
+        for axes, values in zip(panels, (curves.psnr, curves.psnr - curves.psnr.mean(), curves.change)):
+            axes.plot(sigmas, values, label=label, **stroke(number))
+    labels = ('PSNR (dB), peak = max X − min X', 'PSNR(σ) − its mean over σ (dB)',
               'change: ‖X_σ − X‖ / ‖X − mean of X‖')  # fmt: skip
     for axes, label in zip(panels, labels):
         axes.set_title(label, fontsize=10)
         axes.set_xlabel('noise σ (of 255)', fontsize=10)
         axes.grid(alpha=0.3)
     panels[2].set_ylim(bottom=0)
+
+
+def _printed_name(probe: Probe, key: str) -> str:
+    """Say what the paper calls a curve; empty where it has none of this kind."""
+    if key == 'image':
+        return 'degraded_image'
+    if key == 'first':
+        return 'patch_embedding_feature' if probe.first == 'patch embedding' else ''
+    return 'dino_feature' if 'dinov2' in probe.text else ''
 
 
 def fig5(encoder: Mapping[str, Any], out: Path, photo: Array | None = None) -> None:

@@ -13,6 +13,7 @@ from dinoir_plugin.experiments.measured import RunError, refuse_stale
 from dinoir_plugin.experiments.variants import (
     FEATURE_FIGURES,
     RESULT_FIGURES,
+    UNKNOWN_FIGURES,
     Experiments,
     flat_files,
     training_options,
@@ -49,7 +50,7 @@ def run(request: Request) -> str:
     if request.what not in FEATURE_FIGURES:
         experiments = Experiments()
         todo = _jobs(experiments, request)
-        runs.prepare(experiments, request.budget)
+        runs.prepare(experiments, request.budget, request.data)
         degraded.check(todo[0].tests)
         for number, job in enumerate(todo, start=1):
             runs.do(job, f'[{number}/{len(todo)}]')
@@ -95,6 +96,7 @@ def overview() -> str:
                   f'{"":10} done: of {len(wanted)}, {", ".join(done)}']  # fmt: skip
     lines += [f'{name:10} drawn from {table}' for name, table in RESULT_FIGURES.items()]
     lines += [f'{name:10} drawn without training' for name in FEATURE_FIGURES]
+    lines += [f'{name:10} not built: what it shows is not known here' for name in UNKNOWN_FIGURES]
     lines += ['', 'budgets', *(f'{name:10} {size["note"]}' for name, size in experiments.budgets.items())]
     return '\n'.join(lines)
 

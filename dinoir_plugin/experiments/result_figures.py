@@ -25,7 +25,7 @@ from dinoir_plugin.experiments.wording import encoders
 from dinoir_plugin.imaging.decoding import Array
 
 BY_TASKS = 'table6'  # has runs with one task to four
-SHARED_TEST = 'noise25'  # of the one task that all of them train
+SHARED_TEST = 'blur'  # of the one task that all of them train
 METRIC = 'psnr'
 CROP = 128  # pixels a side
 ROW_LETTERS = 18
@@ -35,20 +35,20 @@ COLUMN_LETTERS = 84  # in a line of all headings
 def by_tasks(experiments: Experiments, budget: str, seeds: int) -> dict[str, dict[int, Figure]]:
     """Give method to number of tasks to PSNR in dB on SHARED_TEST, where all seeds have been measured."""
     found: dict[str, dict[int, Figure]] = {}
-    for label, run in experiments.tables[BY_TASKS]['rows']:
+    for method, _, run in experiments.tables[BY_TASKS]['rows']:
         names = [folder_name(budget, run, seed) for seed in range(seeds)]
         value = figures(names, SHARED_TEST, METRIC)
         if value is not None:
             count = len(experiments.runs[run].get('tasks', TASKS))
-            found.setdefault(label.split(',')[0], {})[count] = value
+            found.setdefault(method, {})[count] = value
     return found
 
 
 def fig1b(experiments: Experiments, budget: str, seeds: int, out: Path) -> None:
     """Draw fig. 1(b): what further tasks cost the first one.
 
-    Across, the number of tasks that one network trains; up, the mean PSNR in dB on the denoising test (sigma 25 of
-    255), the one task that all networks train; one curve for Restormer and one for DINO-IR, from table 6's runs.
+    Across, the number of tasks that one network trains; up, the mean PSNR in dB on the deblurring test, the one task
+    that all networks train; one curve for the baseline (Restormer) and one for DINO-IR, from table 6's runs.
     With several seeds a point is their mean, its bar their standard deviation.
 
     Args:
@@ -66,19 +66,19 @@ def fig1b(experiments: Experiments, budget: str, seeds: int, out: Path) -> None:
                        f'Run {BY_TASKS} first')  # fmt: skip
     (source,) = experiments.budgets[budget]['tests'][SHARED_TEST].values()
     caption = (
-        f'Mean PSNR on denoising ({Path(source["dataroot_gt"]).stem}, σ = 25 of 255) of networks that train this task '
+        f'Mean PSNR on deblurring ({source["dataroot_gt"].removeprefix("datasets/")}) of networks that train this task '
         f'alone and with others; {_seeds(seeds)}{", bars: their standard deviation" if seeds > 1 else ""}. All train '
-        'for the same number of iterations: with more tasks they see fewer noisy images. '
+        'for the same number of iterations: with more tasks they see fewer blurred images. '
         f'{encoders(job.training for job in jobs(experiments, BY_TASKS, budget, 1, None))}'
     )
-    figure = new_figure(5.4, f'Denoising against number of tasks, budget {budget}', caption)
+    figure = new_figure(5.4, f'Deblurring against number of tasks, budget {budget}', caption)
     axes = figure.subplots()
     _draw_curves(axes, curves)
     ticks = _tasks_added(experiments)
     axes.set_xticks(list(ticks), [f'{count}\n{text}' for count, text in ticks.items()], fontsize=11)
     axes.set_xlim(min(ticks) - 0.3, max(ticks) + 0.3)
     axes.set_xlabel('tasks trained', fontsize=12)
-    axes.set_ylabel('PSNR on denoising (dB)', fontsize=12)
+    axes.set_ylabel('PSNR on deblurring (dB)', fontsize=12)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=12)
     save(figure, out)
@@ -98,7 +98,7 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Mapping[int, Figure]]) -> None
 
 def _tasks_added(experiments: Experiments) -> dict[int, str]:
     """Map the number of tasks to those that the next smaller number does not have."""
-    sets = {tuple(experiments.runs[run].get('tasks', TASKS)) for _, run in experiments.tables[BY_TASKS]['rows']}
+    sets = {tuple(experiments.runs[run].get('tasks', TASKS)) for *_, run in experiments.tables[BY_TASKS]['rows']}
     texts, before = {}, set[str]()
     for tasks in sorted(sets, key=len):
         texts[len(tasks)] = ('+ ' if before else '') + ', '.join(task for task in tasks if task not in before)

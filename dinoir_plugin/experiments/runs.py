@@ -94,15 +94,15 @@ def data_folder(experiments: Experiments, budget: str, data: str | None) -> str 
     return str(Path(str(data)).resolve())
 
 
-def prepare(experiments: Experiments, budget: str) -> None:
-    """Make the images of a budget that makes its own.
+def prepare(experiments: Experiments, budget: str, data: str | None = None) -> None:
+    """Make the images or lists of a budget that makes its own; ``data`` is the folder of its images, where it has one.
 
     Raises:
         RunError: That failed.
     """
     size = experiments.budgets[budget]
     if 'prepare' in size:
-        _start(['-m', *size['prepare']])
+        _start(['-m', *filled(size['prepare'], data)])
 
 
 def do(job: Job, place: str) -> None:

@@ -18,9 +18,11 @@ METRICS: dict[str, dict[str, Any]] = {
     'psnr_all_in_one': {'type': 'calculate_psnr_all_in_one'},
     'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one'},
 }
+RECOMMENDED = 'recommended'  # the file of what we would train today, and its budget
 TEST_SEED = 0  # the same noise in the test images of all runs
 RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
 FEATURE_FIGURES = ('fig3a', 'fig3b', 'fig5')
+UNKNOWN_FIGURES = ('fig6', 'fig7')  # what they show is not known here
 
 
 class Experiments:
@@ -36,7 +38,8 @@ class Experiments:
         content = read_yaml(HERE / 'experiments.yml')
         self.runs: dict[str, dict[str, Any]] = content['runs']
         self.tables: dict[str, dict[str, Any]] = content['tables']
-        self.budgets: dict[str, dict[str, Any]] = read_yaml(HERE / 'budgets.yml')
+        budgets: dict[str, dict[str, Any]] = read_yaml(HERE / 'budgets.yml')
+        self.budgets = {name: {**budgets[size.get('like', name)], **size} for name, size in budgets.items()}
 
     @property
     def targets(self) -> list[str]:
@@ -72,16 +75,17 @@ def training_options(
     opt = read_yaml(options_file(budget['base']))
     opt['name'] = name
     opt['manual_seed'] = seed
-    for path, value in (budget.get('options') or {}).items():
+    setting = budget['settings'][run['setting']] if 'setting' in run else {}
+    for path, value in {**budget.get('options', {}), **setting}.items():
         _put(opt, path, copy.deepcopy(value))
-    tasks = run.get('tasks', TASKS)
-    _keep_tasks(opt, tasks)
+    _keep_tasks(opt, run.get('tasks', TASKS))
     _set_network(opt, run, budget)
     return filled(opt, data)
 
 
 def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path) -> dict[str, Any]:
     """Give options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks)."""
+    weights = 'params_ema' if training['train'].get('ema_decay', 0) > 0 else 'params'
     sets = {
         f'test_{test}': {'name': test, 'type': 'MixedDegradationDataset', 'tasks': tasks}
         for test, tasks in tests.items()
@@ -93,7 +97,7 @@ def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, che
         'manual_seed': TEST_SEED,
         'datasets': sets,
         'network_g': training['network_g'],
-        'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': 'params_ema', 'strict_load_g': True},
+        'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': weights, 'strict_load_g': True},
         'val': {'save_img': True, 'suffix': None, 'pbar': True, 'metrics': METRICS},
     }
 
@@ -114,18 +118,26 @@ def as_yaml(opt: dict[str, Any]) -> str:
 
 def flat_files(experiments: Experiments) -> dict[Path, str]:
     """Write the options files of the runs in full, path to text."""
-    budget = experiments.budgets['full']
-    header = (
-        f'# Written by `dinoir reproduce options` from options/{budget["base"]}.yml and dinoir_plugin/experiments/:\n'
-        '# change those. '
-        "The first of them says what of it is the paper's and what is our choice.\n"
-    )
     tables = [table for table in experiments.tables if experiments.allows(table, 'full')]
-    files = {}
+    files = {RECOMMENDED: (RECOMMENDED, 'dinoir')}
     for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
-        opt = training_options(experiments.runs[name], budget, folder_name('full', name, seed=0), seed=0)
-        files[options_folder() / 'dinoir' / f'train_{name}.yml'] = header + as_yaml(opt)
-    return files
+        files[name] = ('full', name)
+    return {
+        options_folder() / 'dinoir' / f'train_{file}.yml': _flat_file(experiments, *about)
+        for file, about in files.items()
+    }
+
+
+def _flat_file(experiments: Experiments, budget: str, run: str) -> str:
+    size = experiments.budgets[budget]
+    ours = 'docs/recommended.md has a reason for each difference from it' if budget == RECOMMENDED else (
+        "the first of them says what of it is the paper's and what is our choice")  # fmt: skip
+    header = (
+        f'# Written by `dinoir reproduce options` from options/{size["base"]}.yml and dinoir_plugin/experiments/:\n'
+        f'# change those; {ours}.\n'
+    )
+    opt = training_options(experiments.runs[run], size, folder_name(budget, run, seed=0), seed=0)
+    return header + as_yaml(opt)
 
 
 def folder_name(budget: str, run: str, seed: int) -> str:

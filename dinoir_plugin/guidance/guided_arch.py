@@ -122,6 +122,10 @@ class GuidedArch(nn.Module):
         """Give the method's numbers of the last forward, for the log."""
         return self.method.scalars()
 
+    def explain_misfit(self, state: Mapping[str, Tensor]) -> str:
+        """Say why weights of an earlier version do not fit; see :meth:`GuidanceMethod.explain_misfit`."""
+        return self.method.explain_misfit(state)
+
     def _guided(self, image: Tensor, condition: Condition, **others: Any) -> Any:
         if self.takes_condition:
             others['condition'] = condition
@@ -176,5 +180,8 @@ def _without_method(net: nn.Module, state: dict[str, Any], prefix: str, metadata
     _moved(state, prefix, f'{METHOD}.', '', lambda below: True)
 
 
-def _with_method(net: nn.Module, state: dict[str, Any], prefix: str, *others: Any) -> None:
+def _with_method(net: GuidedArch, state: dict[str, Any], prefix: str, *others: Any) -> None:
+    why = net.explain_misfit({key.removeprefix(prefix): value for key, value in state.items()})
+    if why:
+        raise ValueError(f'{type(net).__name__} cannot take these weights: the file {why}')
     _moved(state, prefix, '', f'{METHOD}.', lambda below: not below.startswith((f'{BACKBONE}.', f'{METHOD}.')))

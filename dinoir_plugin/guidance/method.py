@@ -53,6 +53,14 @@ class GuidanceMethod(nn.Module):
     def injector(self, channels: int) -> Injector:
         """Make the injector for a feature of that width."""
 
+    def explain_misfit(self, state: Mapping[str, Tensor]) -> str:
+        """Say why weights of an earlier version do not fit, as the end of 'the file ...'; empty where it does not know.
+
+        Args:
+            state: A state dict with the method's own names.
+        """
+        return ''
+
     def scalars(self) -> dict[str, Tensor]:
         """Give numbers of the last forward for the log, each a scalar without gradient; none by default."""
         return {}

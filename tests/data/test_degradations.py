@@ -68,6 +68,27 @@ def test_sigma_range_is_drawn_uniformly_once_a_image():
     assert abs(stds.mean() - 32.5) < 2
 
 
+@pytest.mark.parametrize(
+    ('options', 'values'),
+    [({'type': 'gaussian_noise', 'sigma': {'choices': [15, 25, 50]}}, (15, 25, 50)),
+     ({'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': {'choices': [2.0, 3.1]}}, (2.0, 3.1))],
+)  # fmt: skip
+def test_of_choices_each_is_drawn_as_often_and_nothing_else(options, values):
+    (degradation,) = build_degradations(options, 'd')
+    generator = rng()
+    drawn = [degradation.sigma(generator) for _ in range(600)]
+    assert set(drawn) == set(values)
+    assert all(abs(drawn.count(value) / 600 - 1 / len(values)) < 0.08 for value in values)
+
+
+def test_noise_of_choices_has_one_of_them(photo):
+    noise = GaussianNoise({'choices': [15, 50]}, quantise='none')
+    stds = [(noise.apply(photo, rng(seed), PLAIN) - photo).std() * 255 for seed in range(12)]
+    near = [min((15, 50), key=lambda sigma: abs(std - sigma)) for std in stds]
+    assert set(near) == {15, 50}
+    np.testing.assert_allclose(stds, near, rtol=0.02)
+
+
 @pytest.mark.parametrize(('size', 'sigma'), [(15, 2.0), (15, 3.1), (7, 1.0), (3, 0.8), (1, 1.0)])
 def test_blur_is_scipys(photo, size, sigma):
     # scipy's 'mirror' is OpenCV's reflect-101, its radius is the kernel's half.
@@ -179,6 +200,10 @@ def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind)
         ({'type': 'gaussian_noise', 'sigma': -1}, 'd.sigma', 'of at least 0, got -1'),
         ({'type': 'gaussian_noise', 'sigma': [50, 15]}, 'd.sigma', 'from <= to'),
         ({'type': 'gaussian_noise', 'sigma': [15, 25, 50]}, 'd.sigma', 'two numbers'),
+        ({'type': 'gaussian_noise', 'sigma': {'choices': []}}, 'd.sigma', 'or {choices: [...]}, got'),
+        ({'type': 'gaussian_noise', 'sigma': {'choice': [15]}}, 'd.sigma', 'or {choices: [...]}, got'),
+        ({'type': 'gaussian_noise', 'sigma': {'choices': [15, 'x']}}, 'd.sigma.choices[1]', "got 'x'"),
+        ({'type': 'gaussian_noise', 'sigma': {'choices': [15, -1]}}, 'd.sigma', 'of at least 0'),
         ({'type': 'gaussian_noise', 'sigma': '1e-3'}, 'd.sigma', 'Write 1.0e-3'),
         ({'type': 'gaussian_noise', 'sigma': True}, 'd.sigma', 'expected a number'),
         ({'type': 'gaussian_noise', 'sigma': 5, 'quantise': 'rond'}, 'd.quantise', 'round'),

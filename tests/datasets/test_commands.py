@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from dinoir_plugin.core.options import fields_of
+from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.datasets.catalogue import CATALOGUE
 from dinoir_plugin.datasets.protocols import PROTOCOLS, fragment
@@ -111,7 +112,9 @@ def test_the_old_script_says_the_same():
     assert done[0] == done[1] == fragment(PROTOCOLS['aio3'], Path('datasets'))
 
 
-@pytest.mark.parametrize('arguments', [['--workers', 0], ['--sub-images', 10, 20], ['--sub-images', 0, 0]])
+@pytest.mark.parametrize(
+    'arguments', [['--workers', 0], ['--choose', 0], ['--sub-images', 10, 20], ['--sub-images', 0, 0]]
+)
 def test_impossible_options_are_refused(arguments, tmp_path):
     done = subprocess.run(command('lol', tmp_path, *arguments), capture_output=True, text=True)
     assert done.returncode == 2
@@ -128,13 +131,20 @@ def test_an_unknown_protocol_is_refused():
 def test_protocols_are_ready_to_paste(name, tmp_path):
     text = fragment(PROTOCOLS[name], tmp_path)
     train = yaml.safe_load(text)['datasets']['train']
-    roots = {str(tmp_path / dataset.root(dataset.splits[0], role))
+    roots = {str(tmp_path / PROTOCOLS[name].root(dataset.name, role))
              for dataset in CATALOGUE.values() for role in dataset.roles}
     for block in train['tasks'].values():
         assert set(block) <= set(fields_of(TaskOptions))
         assert {value for key, value in block.items() if key.startswith('dataroot')} <= roots
     assert ('sampling' in train) == all('repeat' in block for block in train['tasks'].values())
     assert '# missing: ' in text
+
+
+def test_the_papers_protocol_takes_a_named_choice(tmp_path):
+    text = fragment(PROTOCOLS['paper_all4'], Path('datasets'))
+    tasks = yaml.safe_load(text)['datasets']['train']['tasks']
+    assert tasks == yaml.safe_load(options_file('train_dinoir_all4').read_text())['datasets']['train']['tasks']
+    assert 'ots in datasets/reside/ots_4000_seed0/hazy.lmdb (dinoir prepare ots SOURCE --choose 4000)' in text
 
 
 def test_aio3_repeats_as_the_literature(tmp_path):

@@ -1,6 +1,7 @@
 """The figures of features: their numbers against independent computations, and that the files are there."""
 
 import copy
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -139,6 +140,25 @@ def test_figures_are_files_1000_pixels_wide_and_the_same_every_time(encoder, ima
         assert image.shape[1] == 1000
         assert image.std() > 20
         assert (tmp_path / 'one' / name).read_bytes() == (tmp_path / 'two' / name).read_bytes()
+
+
+def test_stability_is_the_psnr_less_its_mean_over_the_levels_beside_the_papers_variance(probe, curves):
+    panels = [SimpleNamespace(lines=[]) for _ in range(3)]
+    for panel in panels:
+        panel.plot = lambda x, y, label, panel=panel, **how: panel.lines.append((label, y))
+        panel.set_title = panel.set_xlabel = panel.grid = panel.set_ylim = lambda *args, **how: None
+    figures._draw_curves(panels, probe, curves, SIGMAS)
+    for (label, values), (key, curve) in zip(panels[1].lines, curves.items()):
+        np.testing.assert_allclose(values, curve.psnr - sum(curve.psnr) / len(SIGMAS))
+        theirs = {'image': '36.85', 'first': '10.47'}.get(key, '0.61')
+        variance = sum(value**2 for value in values) / len(SIGMAS)
+        assert label.endswith(f'\nVar {variance:.2f} (paper {theirs})')
+    assert len(panels[1].lines) == 5
+
+
+def test_other_encoders_do_not_stand_beside_the_papers_features():
+    other = features.Probe(CONVOLUTIONAL)
+    assert [figures._printed_name(other, key) for key in ('image', 'first', 'deep')] == ['degraded_image', '', '']
 
 
 def test_stem_of_a_convolutional_network_is_called_so():

@@ -19,6 +19,7 @@ from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments import degraded, published, report, runs
 from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
 from dinoir_plugin.experiments.variants import TASKS, Experiments, flat_files, read_yaml, training_options
+from dinoir_plugin.experiments.variants import test_options as options_for_test
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
 
@@ -45,8 +46,15 @@ def test_the_paper_is_all_there(experiments):
     tables = experiments.tables
     assert [name for name in tables if name.startswith('table')] == [f'table{number}' for number in range(1, 7)]
     assert {run for table in tables for run in experiments.runs_of(table)} == set(experiments.runs)
-    not_built = {row[0] for row in tables['table1']['rows'] if row[-1] is None}
-    assert not_built == {'MPRNet', 'AirNet', 'WGWS-Net', 'DA-CLIP', 'Perceive-IR'}
+    not_built = {name: [row[0] for row in about['rows'] if row[-1] is None] for name, about in tables.items()}
+    assert not_built['table1'] == ['AirNet', 'WGWS', 'DA-CLIP']
+    assert not_built['table2'] == ['CBM3D', 'IRCNN', 'BRDNet', 'TKMANet', 'AirNet', 'DA-CLIP']
+    printed = read_yaml(published.FOLDER / 'dinoir.yml')['cells']
+    for number, count in ((1, 9), (2, 11), (3, 4), (4, 3), (5, 4)):
+        rows = list(dict.fromkeys(cell['row'] for cell in printed if cell['table'] == number))
+        assert len(rows) == len(tables[f'table{number}']['rows']) == count
+    seven = ['rain_high', 'rain_medium', 'noise15', 'noise25', 'noise50', 'blur', 'haze']
+    assert tables['table1']['tests'] == tables['table3']['tests'] == tables['mini_all4']['tests'] == seven
     for name, about in tables.items():
         assert set(about['tests']) <= set(experiments.budgets['full']['tests'])
         for budget in filter(lambda budget: experiments.allows(name, budget), experiments.budgets):
@@ -66,9 +74,9 @@ def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
     assert dpc['network_g'] == base['network_g']['backbone']
     encoder = {key: value for key, value in base['network_g']['encoder'].items() if key != 'layers'}
     assert dpc['train']['dpc_opt'] == {**base['train']['dpc_opt'], 'encoder': encoder}
-    two = training_options(experiments.runs['dinoir_2_tasks'], full, 'x', 0)
-    assert [list(options['tasks']) for options in two['datasets'].values()] == [['denoise', 'derain'], ['denoise'],
-                                                                                  ['derain']]  # fmt: skip
+    two = training_options(experiments.runs['dinoir_bn'], full, 'x', 0)
+    assert [list(options['tasks']) for options in two['datasets'].values()] == [['denoise', 'deblur'], ['denoise'],
+                                                                                  ['deblur']]  # fmt: skip
     assert set(TASKS) == set(base['datasets']['train']['tasks'])
 
 
@@ -86,6 +94,35 @@ def test_runs_of_the_small_budgets_build(experiments, budget, run):
                 imsave(Path(task[key]) / name, data.astronaut()[:80, :90], check_contrast=False)
     options['datasets']['train']['phase'] = 'train'
     check_builds(options, is_train=True)
+
+
+def test_single_tasks_have_a_setting_of_their_own(experiments):
+    noise, rain = (
+        training_options(experiments.runs[run], experiments.budgets['full'], 'x', 0)
+        for run in ('dinoir_noise', 'rain_shallow')
+    )
+    assert list(noise['datasets']) == ['train', 'val_noise'] and list(rain['datasets']) == ['train', 'val_rain']
+    assert noise['datasets']['train']['tasks']['denoise']['degradation']['sigma'] == {'choices': [15, 25, 50]}
+    assert rain['datasets']['val_rain']['tasks']['derain']['dataroot_lq'] == 'datasets/rain100l/test/rain.lmdb'
+    assert rain['network_g']['encoder']['layers'] == {'shallow': 3} and 'dpc_opt' not in rain['train']
+    for options in (noise['datasets']['train'], rain['datasets']['train']):
+        assert (options['batch_size_per_gpu'], options['gt_size'], options.get('stages')) == (4, 128, None)
+
+
+def test_weights_are_tested_that_a_training_keeps(experiments):
+    for budget, weights in (('full', 'params'), ('recommended', 'params_ema')):
+        training = training_options(experiments.runs['dinoir'], experiments.budgets[budget], 'x', 0)
+        assert options_for_test(training, {}, 'x', Path('x.pth'))['path']['param_key_g'] == weights
+
+
+def test_every_guided_row_of_mini_has_a_control_with_random_weights(experiments):
+    runs_of = {name: experiments.runs[name] for name in experiments.runs_of('mini_all4')}
+    guided = {name: run for name, run in runs_of.items() if run.get('levels') != [] and 'random_encoder' not in run}
+    for run in guided.values():
+        assert {**run, 'random_encoder': True} in runs_of.values()
+    for budget in ('mini', 'tiny'):
+        options = training_options(experiments.runs['dinoir'], experiments.budgets[budget], 'x', 0)
+        assert options['train']['dpc_opt']['loss_weight'] == 1.0
 
 
 def made_up(name, test, psnr):
@@ -109,16 +146,34 @@ def test_report_keeps_ours_and_published_apart(experiments):
     assert row == ['31.50 ± 0.71', '31.23', '+0.27', '0.3150 ± 0.0071', '0.883', '-0.568']
     assert rows_of(text, '### noise15')['DnCNN'] == ['–', '33.89', '–', '–', '0.930', '–']
     assert rows_of(text, '### noise25')['AirNet'] == ['not built here', '31.48', '–', 'not built here', '0.893', '–']
+    assert rows_of(text, '### noise25')['PromptIR'] == ['–', '31.71 (2nd)', '–', '–', '0.897 (2nd)', '–']
+    assert rows_of(text, '### urban15')['Restormer'] == ['–', '34.67 (?)', '–', '–', '0.969 (?)', '–']
     assert '- PromptIR (arXiv 2306.13090), Table 4: DnCNN, FFDNet, ' in text
-    assert '- DINO-IR (arXiv 2312.01677), Table 2: not entered in' in text
-    assert 'Each network is trained for 200000 iterations of 12 patches of 128 px, then ' in text
+    assert '- DINO-IR (arXiv 2312.01677), Table 2: CBM3D, ' in text
+    assert '- IRCNN, urban15: 27.59/0.833 is the same pair as DnCNN' in text
+    assert 'Each network is trained for 300000 iterations of 4 patches of 128 px. ' in text
     assert 'Encoder: vit_base_patch14_dinov2, ' in text
     # what lacks figures is named
     names = text.split('and so with dashes: ')[1]
     assert names.startswith('full_dncnn_noise_seed0, full_dncnn_noise_seed1, full_ffdnet_noise_seed0')
-    # one column a test, and no mean where some are missing
+    # one column a test, and none for a mean that the paper does not print
     assert rows_of(text, '## Ours')['DnCNN'][1] == '31.50 ± 0.71 / 0.3150 ± 0.0071'
-    assert rows_of(text, '## Ours')['DnCNN'][-1] == '– / –'
+    assert len(rows_of(text, '## Ours')['DnCNN']) == 6
+
+
+def test_a_mean_stands_beside_the_papers_average_and_suspect_figures_have_no_difference(experiments):
+    tests = experiments.tables['table1']['tests']
+    for test in tests:
+        made_up('full_dinoir_seed0', test, 31.0)
+    text = report.markdown(experiments, 'table1', 'full', seeds=1)
+    # of a mean that the paper has cut off, which is its remark, there is a difference
+    assert rows_of(text, '### mean')['DINO-IR'] == ['31.00', '31.13 (?)', '-0.13', '0.3100', '0.904 (?)', '-0.594']
+    assert rows_of(text, '### rain_high')['DINO-IR'][:3] == ['31.00', '30.44', '+0.56']
+    assert rows_of(text, '## Ours')['DINO-IR'] == ['31.00 / 0.3100'] * 8
+    for test in ('noise15', 'noise25', 'noise50', 'urban15', 'urban25', 'urban50'):
+        made_up('full_restormer_noise_seed0', test, 30.0)
+    text = report.markdown(experiments, 'table2', 'full', seeds=1)
+    assert rows_of(text, '### urban15')['Restormer'][:3] == ['30.00', '34.67 (?)', '–']
 
 
 def test_report_of_another_setting_takes_no_differences(experiments):
@@ -128,40 +183,58 @@ def test_report_of_another_setting_takes_no_differences(experiments):
     assert rows_of(text, '### noise25')['DnCNN'] == ['30.00', '31.23', '–', '0.3000', '0.883', '–']
     assert 'no differences are taken' in text
     assert 'Not measured, as this budget has no images for it: urban15, urban25, urban50.' in text
-    assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 4
-    assert rows_of(text, '## Ours')['degraded'] == ['– / –'] * 4
+    assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 3
+    assert rows_of(text, '## Ours')['degraded'] == ['– / –'] * 3
 
 
 def test_gains_are_those_of_pairs(experiments):
     for seed, (base, ours) in enumerate(((30.0, 30.5), (20.0, 20.7), (25.0, 25.6))):
-        for test in ('noise25', 'blur', 'rain', 'haze'):
+        for test in experiments.tables['mini_all4']['tests']:
             made_up(f'mini_restormer_seed{seed}', test, base)
             made_up(f'mini_psf_seed{seed}', test, ours)
     text = report.markdown(experiments, 'mini_all4', 'mini', seeds=3)
     gains = rows_of(text, '## Gains in PSNR (dB), between runs of one seed, which saw the same samples')
-    assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 5]
-    assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 5]
+    assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 8]
+    assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 8]
     assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
 
 
 def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, folder, monkeypatch):
-    for test, psnr in (('noise25', 30.0), ('rain', 20.0), ('blur', 22.0), ('haze', 10.0)):
-        made_up('full_dinoir_2_tasks_seed0', test, psnr)
+    experiments.tables['table6'].update(tests=['blur', 'noise25', 'haze'], mean=True)
+    for test, psnr in (('blur', 30.0), ('noise25', 20.0), ('haze', 10.0)):
+        made_up('full_dinoir_bn_seed0', test, psnr)
     entered(folder, monkeypatch, {'source': 'X', 'figures': {
-        'DINO-IR, noise + rain': {'haze': [16, 0.6], 'rain': [19, None]}}})  # fmt: skip
+        'DINO-IR, B + N': {'haze': [16, 0.6], 'noise25': [19, None]}}})  # fmt: skip
     text = report.markdown(experiments, 'table6', 'full', seeds=1)
-    row = rows_of(text, '## Ours')['DINO-IR, noise + rain']
-    assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(22.00 / 0.2200)', '(10.00 / 0.1000)', '25.00 / 0.2500']
-    row = rows_of(text, '### haze')['DINO-IR, noise + rain']
+    row = rows_of(text, '## Ours')['DINO-IR, B + N']
+    assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(10.00 / 0.1000)', '25.00 / 0.2500']
+    row = rows_of(text, '### haze')['DINO-IR, B + N']
     assert row == ['(10.00)', '16.00', '–', '(0.1000)', '0.600', '–']
-    row = rows_of(text, '### rain')['DINO-IR, noise + rain']
+    row = rows_of(text, '### noise25')['DINO-IR, B + N']
     assert row == ['20.00', '19.00', '+1.00', '0.2000', '–', '–']
 
 
 def entered(folder, monkeypatch, *sources):
     """Published figures of table 6."""
-    (folder / 'published.yml').write_text(yaml.safe_dump({'table6': list(sources)}))
+    content = {'columns': {}, 'papers': {}, 'tables': {'table6': list(sources)}}
+    (folder / 'published.yml').write_text(yaml.safe_dump(content))
     monkeypatch.setattr(published.read, '__defaults__', (folder / 'published.yml',))
+
+
+def test_every_printed_cell_stands_where_the_paper_has_it(experiments):
+    cells = read_yaml(published.FOLDER / 'dinoir.yml')['cells']
+    for number in range(1, 7):
+        about = experiments.tables[f'table{number}']
+        metrics = about.get('metrics', report.DEFAULT_METRICS)
+        source = published.read(f'table{number}', about, metrics)[0]
+        assert source.source == f'DINO-IR (arXiv 2312.01677), Table {number}'
+        printed = [cell for cell in cells if cell['table'] == number and cell['psnr'] is not None]
+        assert sum(map(len, source.figures.values())) == len(printed)
+        found = sorted(cell.values[0] for row in source.figures.values() for cell in row.values())
+        assert found == sorted(cell['psnr'] for cell in printed)
+    six = published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
+    assert published.cell(six, 'DINO-IR, B + N + R', 'blur').values == (32.13, 0.903)
+    assert published.cell(six, 'baseline, B', 'blur').values == (32.08, 0.902)
 
 
 @pytest.mark.parametrize('table', Experiments().tables)
@@ -173,15 +246,16 @@ def test_published_figures_fit_their_tables(experiments, table):
 @pytest.mark.parametrize(
     ('figures', 'said'),
     [
-        ({'DINO-IR (noise)': {'haze': [1, 2]}}, 'the table has no such row or test. Its rows are DINO-IR, four tasks'),
-        ({'DINO-IR, noise': {'fog': [1, 2]}}, 'its tests noise25, rain, blur, haze'),
-        ({'DINO-IR, noise': {'haze': [1]}}, 'expected [psnr, ssim], ~ where there is none, got [1]'),
-        ({'DINO-IR, noise': {'haze': [1, 'x']}}, "got [1, 'x']"),
-        ({'DINO-IR, noise': {'rain': [1, 2]}}, 'another source has this figure, too'),
+        ({'DINO-IR (noise)': {'blur': [1, 2]}}, 'the table has no such row or test. Its rows are DINO-IR, B, '),
+        ({'DINO-IR, B': {'fog': [1, 2]}}, 'its tests blur'),
+        ({'DINO-IR, B': {'mean': [1, 2]}}, 'its tests blur'),
+        ({'DINO-IR, B': {'blur': [1]}}, 'expected [psnr, ssim], ~ where there is none, got [1]'),
+        ({'DINO-IR, B': {'blur': [1, 'x']}}, "got [1, 'x']"),
+        ({'DINO-IR, B': {'blur': [1, 2]}}, 'another source has another figure'),
     ],
 )
 def test_published_figures_that_do_not_fit_are_refused(experiments, folder, monkeypatch, figures, said):
-    first = {'source': 'X', 'figures': {'DINO-IR, noise': {'rain': [1, None]}}}
+    first = {'source': 'X', 'figures': {'DINO-IR, B': {'blur': [1, None]}}}
     entered(folder, monkeypatch, first, {'source': 'Y', 'figures': figures})
     with pytest.raises(RunError) as caught:
         published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
@@ -276,8 +350,8 @@ def reproduce(*words):
 
 def test_commands_say_what_there_is_and_what_is_missing(folder):
     listed = reproduce('list')
-    assert listed.returncode == 0 and 'done: of 4, full 0, mini 0, tiny 0' in listed.stdout
-    assert 'fig1b      drawn from table6' in listed.stdout
+    assert listed.returncode == 0 and 'done: of 4, full 0, recommended 0, mini 0, tiny 0' in listed.stdout
+    assert 'fig1b      drawn from table6' in listed.stdout and 'fig7       not built' in listed.stdout
     drawn = reproduce('run', 'fig5', '--budget', 'tiny')
     assert drawn.returncode == 0 and drawn.stdout == 'experiments/reproduce/fig5_tiny.png\n'
     assert (folder / 'experiments' / 'reproduce' / 'fig5_tiny.png').stat().st_size > 10_000
@@ -286,7 +360,7 @@ def test_commands_say_what_there_is_and_what_is_missing(folder):
     assert 'table3: nothing has been measured with budget tiny. Run it first' in empty.stderr
     assert not list((folder / 'experiments' / 'reproduce').glob('table3*'))
     absent = reproduce('run', 'table3')
-    assert absent.returncode == 1 and 'dinoir: datasets.test_noise25.tasks.denoise.dataroot_gt: ' in absent.stderr
-    assert 'no such folder: datasets/cbsd68.lmdb' in absent.stderr
+    assert absent.returncode == 1 and 'dinoir: datasets.test_rain_high.tasks.derain.dataroot_gt: ' in absent.stderr
+    assert 'no such folder: datasets/did_mdn/test/clean.lmdb' in absent.stderr
     drawn = reproduce('report', 'fig3b', '--budget', 'tiny', '--seeds', '2')
     assert drawn.returncode == 1 and 'no --seeds, no --data' in drawn.stderr

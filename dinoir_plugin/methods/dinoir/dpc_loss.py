@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor
 
@@ -22,14 +23,17 @@ class DPCLoss(StepLoss):
 
     .. math::
         L_{DINO} = \sum_i w_i \frac{1}{B} \sum_b
-            \frac{\| f_i(out_b) - f_i(gt_b) \|_1}{\| f_i(out_b) - f_i(lq_b) \|_1 + \epsilon}
+            \frac{\| f_i(out_b) - f_i(gt_b) \|_1}{\| f_i(out_b) - f_i(lq_b) \|_1}, \qquad
+        L = L_1 + \lambda L_{DINO}, \quad \lambda = 1
 
     with f_i the features of the encoder's layer i and L1 the mean absolute difference. The output's features are drawn
     to the target's and away from the input's. The ratio is taken for each image and then averaged, so the loss
     does not depend on how a batch is shared out over ranks. Gradients flow through ``output`` only.
 
-    What the paper leaves open, and what is done here: the layers and weights (options), and ``eps``, which bounds the
-    loss where the output still equals the input, as in the first steps of a network that predicts a residual.
+    What the paper leaves open, and what is done here: the layers and weights (options), and what keeps the ratio from
+    growing without bound where the output still equals the input, as in the first steps of a network that predicts a
+    residual: the denominator never falls below ``floor`` times the distance of ``gt`` from ``lq``. There the ratio is
+    at most ``1 / floor``, and as soon as the output has gone that far it is that of the paper.
 
     Args:
         layers: The encoder's blocks or stages, from zero.
@@ -39,7 +43,9 @@ class DPCLoss(StepLoss):
             read here) or a
             :class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`. In a run, the network's where the options leave
             it out.
-        eps: Added to the denominator, in units of the features.
+        floor: Least denominator, as a share of the distance of ``gt`` from ``lq``, from 0.
+        eps: Added to the denominator, in units of the features: all that bounds the ratio without ``floor``, and of use
+            for images without degradation with it.
 
     Raises:
         OptionsError: No encoder, a layer that does not exist, weights that do not match the layers.
@@ -51,6 +57,7 @@ class DPCLoss(StepLoss):
         layer_weights: Sequence[float] | None = None,
         loss_weight: float = 1.0,
         encoder: Mapping[str, Any] | FrozenEncoder | None = None,
+        floor: float = 0.0,
         eps: float = 1e-3,
     ) -> None:
         super().__init__()
@@ -70,6 +77,9 @@ class DPCLoss(StepLoss):
             )
         self.layer_weights = [float(weight) for weight in weights]
         self.loss_weight = loss_weight
+        if not 0 <= floor <= 1:
+            raise OptionsError('floor', f'expected a number from 0 to 1, got {floor}')
+        self.floor = floor
         self.eps = eps
 
     def forward(self, output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
@@ -111,6 +121,8 @@ class DPCLoss(StepLoss):
         for layer, weight in zip(self.layers, self.layer_weights):
             positive = _distance(features[layer], gt[layer])
             negative = _distance(features[layer], lq[layer])
+            if self.floor:
+                negative = torch.maximum(negative, self.floor * _distance(gt[layer], lq[layer]))
             total = total + weight * (positive / (negative + self.eps)).mean()
         return self.loss_weight * total
 

@@ -42,16 +42,21 @@ class DRFusion(Injector, UsesStatistics):
     product live on the encoder's coarse grid. ``|Up(k)|^2`` follows from the small matrices Up^T Up of rows and
     columns, ``|W_q F|^2`` from the Gram matrix of F, and ``A F + F = (A + I) F`` is one product.
 
+    - ``zero_start`` multiplies A by a learned factor for each channel that starts at zero (not in the paper): a
+      backbone with released weights gives its own output in the first step, and guidance grows from there. Without it
+      a feature of mean 1 changes by about that mean at the start.
+
     Args:
         channels: C, the restoration feature's width.
         guide_channels: The guide's width.
         attention: ``cosine`` or ``sqrt_channels``.
+        zero_start: Whether guidance starts at nothing.
 
     Raises:
         OptionsError: ``attention`` is neither.
     """
 
-    def __init__(self, channels: int, guide_channels: int, attention: str = 'cosine') -> None:
+    def __init__(self, channels: int, guide_channels: int, attention: str = 'cosine', zero_start: bool = False) -> None:
         super().__init__()
         if attention not in ATTENTIONS:
             raise OptionsError('attention', f"there is no attention '{attention}'", nearest(str(attention), ATTENTIONS))
@@ -61,6 +66,9 @@ class DRFusion(Injector, UsesStatistics):
         self.w_q = nn.Linear(channels, channels, bias=False)
         if attention == 'cosine':
             self.temperature = nn.Parameter(torch.ones(1))
+        if zero_start:
+            self.strength = nn.Parameter(torch.zeros(channels, 1))
+        self.zero_start = zero_start
 
     def forward(self, feature: Tensor, condition: Condition | Tensor) -> Tensor:
         """Guide a feature.
@@ -77,6 +85,8 @@ class DRFusion(Injector, UsesStatistics):
 
         def guided(part: Tensor, inner: Tile | None) -> Tensor:
             matrix = self.attention_matrix(part.permute(0, 3, 1, 2), known if inner is None else known.crop(inner))
+            if self.zero_start:
+                matrix = self.strength * matrix
             matrix = (matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).to(part.dtype)
             return (part.flatten(1, 2) @ matrix.transpose(1, 2)).view_as(part)
 

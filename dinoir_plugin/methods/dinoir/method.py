@@ -13,7 +13,7 @@ from dinoir_plugin.encoders.frozen import FrozenEncoder
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.method import GuidanceMethod, ReadFeatures
 from dinoir_plugin.methods.dinoir.dr_fusion import GUIDE, DRFusion
-from dinoir_plugin.methods.dinoir.psf import PixelSemanticFusion
+from dinoir_plugin.methods.dinoir.psf import FORMS, PixelSemanticFusion
 
 ENCODER = 'encoder'  # the option's key in network_g
 
@@ -57,10 +57,15 @@ class DINOIR(GuidanceMethod):
         return {self.encoder: tuple(self.layers.values())}
 
     def encode(self, image: Tensor, read: ReadFeatures | None = None) -> dict[int, Tensor]:
-        """Give the features of the levels: layer to (B, C, h, w)."""
+        """Give the features of the levels: layer to (B, C, h, w).
+
+        For the literal PSF each goes through the encoder's own final norm: features of a transformer before it carry a
+        few very large channels, which that norm's weights make small.
+        """
         layers = tuple(self.layers.values())
         features = self.encoder(image, layers) if read is None else read(self.encoder, layers)
-        return {layer: features[layer] for layer in layers}
+        change = self.encoder.normalised if self.psf.literal else (lambda feature: feature)
+        return {layer: change(features[layer]) for layer in layers}
 
     def forward(self, encodings: Mapping[int, Tensor]) -> Condition:
         """Fuse the levels into the map ``guide``, (B, dim, h, w) on the grid of the first level."""
@@ -75,6 +80,13 @@ class DINOIR(GuidanceMethod):
             DRFusion, 'fusion', self.fusion_options, channels=channels, guide_channels=self.psf.dim
         )
         return made
+
+    def explain_misfit(self, state: Mapping[str, Tensor]) -> str:
+        """Tell the two forms of PSF apart."""
+        literal = 'psf.norms.0.weight' in state
+        if literal == self.psf.literal or not any(key.startswith('psf.') for key in state):
+            return ''
+        return f'was trained with network_g.psf.form: {FORMS[0] if literal else FORMS[1]}'
 
     def scalars(self) -> dict[str, Tensor]:
         """Give the gate's mean scores as ``psf/<level>``."""

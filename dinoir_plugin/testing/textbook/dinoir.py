@@ -19,6 +19,8 @@ def textbook_dinoir(net: Any, image: Tensor) -> Tensor:
     """Run a DINOIRArch with a Restormer on (B, 3, H, W), RGB in [0, 1], whose sides 8 divides."""
     with torch.no_grad():
         features = net.encoder(image, tuple(net.layers.values()))
+    if net.psf.literal:
+        features = {layer: net.encoder.normalised(feature) for layer, feature in features.items()}
     guide, _ = net.psf([features[layer] for layer in net.layers.values()])
 
     def fuse(level: Any, x: Tensor) -> Tensor:
@@ -36,5 +38,6 @@ def textbook_dpc(loss: Any, output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
     for layer, weight in zip(loss.layers, loss.layer_weights):
         positive = (outputs[layer] - targets[layer]).abs().mean(dim=(1, 2, 3))
         negative = (outputs[layer] - inputs[layer]).abs().mean(dim=(1, 2, 3))
+        negative = torch.maximum(negative, loss.floor * (targets[layer] - inputs[layer]).abs().mean(dim=(1, 2, 3)))
         total = total + weight * (positive / (negative + loss.eps)).mean()
     return loss.loss_weight * total

@@ -6,6 +6,7 @@ import torch
 
 from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.network_file import misfit
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
@@ -88,6 +89,30 @@ def test_released_backbone_weights_load(net, backbone_options):
     result = net.backbone.load_state_dict(released, strict=False)
     assert not result.unexpected_keys
     assert all('.guidance.' in key for key in result.missing_keys)
+
+
+def test_weights_of_the_other_form_of_psf_are_explained(net, network_options):
+    literal = DINOIRArch(**{**network_options, 'psf': {'dim': 16, 'form': 'literal'}})
+    for one, other, form in ((net, literal, 'experts'), (literal, net, 'literal')):
+        assert misfit(one.state_dict(), other) == f'was trained with network_g.psf.form: {form}'
+        with pytest.raises(ValueError, match=f'form: {form}'):
+            other.load_state_dict(one.state_dict())
+        other.backbone.load_state_dict(one.backbone.state_dict())
+
+
+def test_the_literal_guide_is_made_of_features_behind_the_encoders_final_norm(network_options):
+    """Blocks give a few very large channels, which the weights of the final norm make small."""
+    net = DINOIRArch(**{**network_options, 'psf': {'dim': 16, 'form': 'literal'}})
+    x = torch.rand(1, 3, 32, 32)
+    norm = net.encoder._net.model.norm
+    before = net.condition(x).maps['guide']
+    try:
+        with torch.no_grad():
+            norm.weight[7] = 60.0
+            assert not torch.allclose(net.condition(x).maps['guide'], before)
+    finally:
+        norm.weight.data[7] = 1.0
+    torch.testing.assert_close(net.condition(x).maps['guide'], before)
 
 
 @pytest.mark.parametrize(

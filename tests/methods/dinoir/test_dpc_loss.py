@@ -10,7 +10,7 @@ from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
 @pytest.fixture
 def loss(encoder_options):
     encoder_options.pop('layers')
-    return DPCLoss([1, 3], [0.25, 0.75], loss_weight=2.0, encoder=encoder_options)
+    return DPCLoss([1, 3], [0.25, 0.75], loss_weight=2.0, encoder=encoder_options, floor=0.5, eps=1e-6)
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_follows_the_equation(loss, batch, encoder_options):
     expected = 0.0
     for layer, weight in ((1, 0.25), (3, 0.75)):
         ratios = [
-            (output[layer][b] - gt[layer][b]).abs().mean() / ((output[layer][b] - lq[layer][b]).abs().mean() + loss.eps)
+            (output[layer][b] - gt[layer][b]).abs().mean() / (output[layer][b] - lq[layer][b]).abs().mean()
             for b in range(3)
         ]
         expected += weight * sum(ratios) / 3
@@ -53,12 +53,20 @@ def test_prefers_the_target_to_the_input(loss, batch):
     assert loss(0.9 * gt + 0.1 * lq, gt, lq) < loss(0.1 * gt + 0.9 * lq, gt, lq)
 
 
-def test_is_finite_where_the_output_still_is_the_input(loss, batch):
+def test_is_bounded_where_the_output_still_is_the_input(loss, batch):
     lq = batch[2].requires_grad_()
     value = loss(lq, batch[1], lq.detach())
     value.backward()
-    assert torch.isfinite(value)
+    assert value.item() == pytest.approx(loss.loss_weight / loss.floor, rel=1e-4)
     assert torch.isfinite(lq.grad).all()
+
+
+def test_is_finite_for_an_image_without_degradation(loss, batch):
+    clean = batch[1]
+    output = clean.clone().requires_grad_()
+    value = loss(output, clean, clean)
+    value.backward()
+    assert value.item() == 0 and torch.isfinite(output.grad).all()
 
 
 def test_shares_the_networks_encoder(network_options):
@@ -69,7 +77,8 @@ def test_shares_the_networks_encoder(network_options):
 
 @pytest.mark.parametrize(
     ('change', 'path'),
-    [({'encoder': None}, 'encoder'), ({'layers': [4]}, 'layers'), ({'layer_weights': [1, 2]}, 'layer_weights')],
+    [({'encoder': None}, 'encoder'), ({'layers': [4]}, 'layers'), ({'layer_weights': [1, 2]}, 'layer_weights'),
+     ({'floor': 1.5}, 'floor')],
 )
 def test_errors_name_the_option(change, path, encoder_options):
     encoder_options.pop('layers')

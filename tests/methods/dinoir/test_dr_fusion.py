@@ -85,6 +85,18 @@ def test_layout_does_not_matter():
 
 
 
+@pytest.mark.parametrize('attention', ['cosine', 'sqrt_channels'])
+def test_guidance_that_starts_at_zero_lets_the_feature_through_and_learns(attention):
+    torch.manual_seed(0)
+    fusion = DRFusion(12, 10, attention, zero_start=True).double()
+    feature, guide = torch.randn(2, 12, 16, 24).double(), torch.randn(2, 10, 5, 7).double()
+    torch.testing.assert_close(fusion(feature, guide), feature, rtol=0, atol=0)
+    fusion(feature, guide).square().sum().backward()
+    assert fusion.strength.grad.abs().min() > 0
+    fusion.strength.data.fill_(0.5)
+    torch.testing.assert_close(fusion(feature, guide), direct_dr_fusion(fusion, feature, guide))
+
+
 def test_unknown_attention_names_the_valid_ones():
     with pytest.raises(OptionsError, match='sqrt_channels'):
         DRFusion(8, 8, 'sqrt_chanels')
