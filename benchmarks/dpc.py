@@ -101,12 +101,13 @@ def report(results: dict[str, dict[str, float]], iters: int) -> str:
         runs = [value for key, value in results.items() if key.rpartition('/')[0] == name]
         if runs:
             means = [statistics.mean(run.values()) for run in runs]
-            spread = statistics.stdev(means) if len(means) > 1 else float('nan')
+            spread = f' +- {statistics.stdev(means):.2f}' if len(means) > 1 else ''
             cells = [f'{statistics.mean(run[test] for run in runs):.2f}' for test in TESTS]
-            rows.append([name, *cells, f'{statistics.mean(means):.2f} +- {spread:.2f}', len(runs)])
+            rows.append([name, *cells, f'{statistics.mean(means):.2f}{spread}', len(runs)])
     heads = ['DPC at lambda = 1', *(f'{test}, dB' for test in TESTS), 'mean +- deviation over seeds', 'seeds']
     text = table(heads, rows)
-    return f'# The bound of the DPC ratio\n\n`python -m benchmarks.dpc`, {iters} iterations. {machine()}\n\n{text}'
+    where = ', '.join(f'{key} {value}' for key, value in machine().items())
+    return f'# The bound of the DPC ratio\n\n`python -m benchmarks.dpc FOLDER --iters {iters}`. {where}.\n\n{text}'
 
 
 def main() -> int:
