@@ -42,6 +42,13 @@ def test_encoder_is_out_of_reach_of_the_trainer(net):
     assert all(torch.equal(twin(x), net(x)) for twin in twins)
 
 
+def test_a_copy_without_numbers_leaves_the_shared_encoder_where_it_is(net):
+    x = torch.rand(1, 3, 32, 32)
+    before = net(x)
+    copy.deepcopy(net).to('meta')
+    assert torch.equal(net(x), before)
+
+
 def test_every_parameter_gets_a_gradient_and_the_encoder_none(net):
     net(torch.rand(1, 3, 32, 32)).square().sum().backward()
     assert not [name for name, p in net.named_parameters() if p.grad is None]

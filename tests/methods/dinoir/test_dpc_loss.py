@@ -33,6 +33,12 @@ def test_follows_the_equation(loss, batch, encoder_options):
     torch.testing.assert_close(loss(*batch), 2.0 * expected)
 
 
+def test_layers_without_weights_count_the_same(loss, batch):
+    even = DPCLoss([1, 3], encoder=loss.encoder)
+    parts = [DPCLoss([layer], encoder=loss.encoder)(*batch) for layer in (1, 3)]
+    torch.testing.assert_close(even(*batch), sum(parts) / 2)
+
+
 def test_does_not_depend_on_how_the_batch_is_split(loss, batch):
     parts = [loss(*(x[i : i + 1] for x in batch)) for i in range(3)]
     torch.testing.assert_close(torch.stack(parts).mean(), loss(*batch))
