@@ -7,6 +7,10 @@ from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, USAGE
 from dinoir_plugin.core.options_files import CHECKOUT, options_file, options_names
 
 
+def test_statuses_are_those_of_other_programs():
+    assert (GOOD, BAD, USAGE, INTERRUPTED) == (0, 1, 2, 130)
+
+
 def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit) as ended:
         main(['--help'])

@@ -33,6 +33,11 @@ def test_is_guided_by_options_alone(encoder_options):
     assert all(p.grad is not None for p in net.parameters())
 
 
+def test_what_is_left_out_is_as_the_authors_have_it():
+    net = NAFNet()
+    assert (net.intro.out_channels, len(net.middle_blks), len(net.encoders), len(net.decoders)) == (16, 1, 0, 0)
+
+
 def test_levels_have_to_match():
     with pytest.raises(OptionsError, match='dec_blk_nums: expected 2 numbers'):
         NAFNet(enc_blk_nums=[1, 1], dec_blk_nums=[1])

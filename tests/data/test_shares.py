@@ -9,6 +9,7 @@ import pytest
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
+from dinoir_plugin.data.sampling import TaskCycle
 
 
 def test_proportional_sampling_follows_images_and_repeats(options):
@@ -43,3 +44,10 @@ def test_a_repeat_without_effect_is_refused(options):
         MixedDegradationDataset(options(tasks=tasks))
     with pytest.raises(OptionsError, match="did you mean 'proportional'"):
         MixedDegradationDataset(options(sampling='proportionate'))
+
+
+@pytest.mark.parametrize(('weights', 'length'), [([2, 1], 3), ([0.5, 1, 1], 5), ([7, 3], 10)])
+def test_shares_that_a_short_row_holds_are_exact(weights, length):
+    cycle = TaskCycle(weights)
+    assert len(cycle.row) == length
+    assert cycle.shares == pytest.approx([weight / sum(weights) for weight in weights], abs=1e-12)

@@ -42,6 +42,15 @@ def test_encoder_is_out_of_reach_of_the_trainer(net):
     assert all(torch.equal(twin(x), net(x)) for twin in twins)
 
 
+def test_a_change_of_type_reaches_all_parts_but_the_encoder(net):
+    image = torch.rand(1, 3, 16, 16)
+    expected = net(image)
+    twin = copy.deepcopy(net).double()
+    assert {p.dtype for p in twin.parameters()} == {torch.float64}
+    assert {p.dtype for p in net.encoder._net.parameters()} == {torch.float32}
+    torch.testing.assert_close(twin(image.double()).float(), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_copy_without_numbers_leaves_the_shared_encoder_where_it_is(net):
     x = torch.rand(1, 3, 32, 32)
     before = net(x)
