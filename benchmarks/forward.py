@@ -29,7 +29,7 @@ def image(side: int, batch: int = 1) -> Tensor:
 
 
 def guided_restormer() -> DINOIRArch:
-    """Build DINO-IR as in train_dinoir_all4.yml, with ViT-S and random weights."""
+    """Build DINO-IR with what options files leave out at its defaults, ViT-S and random weights."""
     return DINOIRArch({'type': 'Restormer'}, VIT_S, GUIDE_AT).eval()
 
 
