@@ -254,15 +254,17 @@ def main() -> None:
     known = {tuple(mutant): verdict for mutant, verdict in map(json.loads, state.open())} if state.exists() else {}
     for library in LIBRARIES:
         importlib.import_module(library)
+    # looked up at once: the tree may change meanwhile
+    same = {mutant for mutant in sample if is_equivalent(mutant, equivalent)}
     rows: list[tuple[Mutant, str]] = []
     with tempfile.TemporaryDirectory() as folder, state.open('a', buffering=1) as keep:
         copy = Path(folder).resolve()
         copy_tree(copy)
-        left = [mutant.file for mutant in sample if mutant not in known and not is_equivalent(mutant, equivalent)]
+        left = [mutant.file for mutant in sample if mutant not in known and mutant not in same]
         every_test = tuple(dict.fromkeys(test for file in left for test in tests_of(file, table, copy)))
         limit = time_limit(copy, every_test) if left else 0
         for mutant in sample:
-            verdict = 'equivalent' if is_equivalent(mutant, equivalent) else known.get(mutant)
+            verdict = 'equivalent' if mutant in same else known.get(mutant)
             if verdict is None:
                 verdict = verdict_of(copy, mutant, tests_of(mutant.file, table, copy), limit)
                 keep.write(json.dumps([mutant, verdict]) + '\n')

@@ -88,3 +88,10 @@ def test_slurm_environment(tmp_path, monkeypatch):
     dist_launch._slurm_environment(None)
     found = [os.environ[name] for name in ('MASTER_ADDR', 'MASTER_PORT', 'WORLD_SIZE', 'RANK', 'LOCAL_RANK')]
     assert found == ['node7', '29500', '4', '3', '1']
+
+
+@pytest.mark.parametrize(('path', 'installed'), [
+    ('/x/lib/python3.11/site-packages/basicsr', True), ('/usr/lib/python3/dist-packages', True), ('/home/x/BasicSR', False),
+])  # fmt: skip
+def test_where_pip_installs_packages_is_known(path, installed):
+    assert output_root.is_installed(path) is installed
