@@ -12,9 +12,10 @@ from dinoir_plugin.data.weather import Haze, RainStreaks, streak_kernel
 
 def test_what_is_drawn_where_nothing_is_said():
     rain, haze = RainStreaks(), Haze()
-    assert (rain.angle, rain.length, rain.density) == ((-30, 30), (10, 30), (0.001, 0.005))
-    assert (rain.strength, rain.width, rain.blend, rain.quantise) == ((0.2, 0.6), (0.6, 1.0), 'screen', 'round')
-    assert (haze.beta, haze.airlight, haze.quantise) == ((0.6, 1.8), (0.7, 1.0), 'round')
+    drawn = (rain.angle, rain.length, rain.density, rain.strength, rain.width, haze.beta, haze.airlight)
+    limits = ((-30, 30), (10, 30), (0.001, 0.005), (0.2, 0.6), (0.6, 1.0), (0.6, 1.8), (0.7, 1.0))
+    assert tuple(tuple(draw.numbers) for draw in drawn) == limits and not any(draw.of_choices for draw in drawn)
+    assert (rain.blend, rain.quantise, haze.quantise) == ('screen', 'round', 'round')
 
 
 def test_streaks_are_drops_in_motion_on_a_frame_that_reaches_into_the_image():

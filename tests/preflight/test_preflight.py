@@ -262,6 +262,8 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
             # folders in the place of LMDBs
             task.update((key, root.removesuffix('.lmdb')) for key, root in task.items() if key.startswith('dataroot'))
             write(Path(task['dataroot_gt']), '1.png', photo)
+            if 'meta_info_file' in task:
+                Path(task['meta_info_file']).write_text('1.png\n')
             if 'dataroot_lq' in task:
                 write(Path(task['dataroot_lq']), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)
     if not is_train:
