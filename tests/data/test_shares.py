@@ -46,7 +46,7 @@ def test_a_repeat_without_effect_is_refused(options):
         MixedDegradationDataset(options(sampling='proportionate'))
 
 
-@pytest.mark.parametrize(('weights', 'length'), [([2, 1], 3), ([0.5, 1, 1], 5), ([7, 3], 10)])
+@pytest.mark.parametrize(('weights', 'length'), [([2, 1], 3), ([0.5, 1, 1], 5), ([7, 3], 10), ([6, 1], 7)])
 def test_shares_that_a_short_row_holds_are_exact(weights, length):
     cycle = TaskCycle(weights)
     assert len(cycle.row) == length

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from dinoir_plugin.imaging.encoding import encode_image
 from dinoir_plugin.imaging.image_file import DecodedImage, read_image
 from dinoir_plugin.restore import job
 from dinoir_plugin.restore.files import find
+from dinoir_plugin.restore.job import reason
 from tests.imaging.test_image_file import make_bad
 from tests.restore.conftest import dinoir
 
@@ -214,3 +216,11 @@ def test_info_says_what_a_checkpoint_is(checkpoint, tmp_path):
         assert part in done.stdout
     done = dinoir('info', tmp_path)
     assert done.returncode == 2 and 'this is a folder' in done.stderr
+
+
+@pytest.mark.parametrize(('error', 'said'), [
+    (ValueError('x.png: not an image'), 'not an image'), (KeyError('exif'), "KeyError: 'exif'"), (OSError(), 'OSError'),
+    (MemoryError(), 'more memory was asked for than there is. Try --tile 256'),
+])  # fmt: skip
+def test_errors_become_one_line_without_the_files_name(error, said):
+    assert reason(error, Path('x.png')) == said

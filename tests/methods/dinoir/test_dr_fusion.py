@@ -75,6 +75,17 @@ def test_a_black_feature_gives_finite_gradients():
     assert all(torch.isfinite(p.grad).all() for p in fusion.parameters())
 
 
+def test_statistics_of_windows_are_those_of_parts_of_the_image():
+    fusion = make('cosine')
+    feature, guide = torch.randn(1, 12, 16, 24).double(), torch.randn(1, 10, 8, 12).double()
+    whole = fusion(feature, guide)
+    fusion.window_share = (1.0, 1.0)
+    torch.testing.assert_close(fusion(feature, guide), whole)
+    fusion.window_share = (0.5, 0.5)
+    parts = fusion(feature, guide)
+    assert parts.shape == whole.shape and not torch.allclose(parts, whole)
+
+
 def test_layout_does_not_matter():
     fusion = make('cosine')
     feature, guide = torch.randn(2, 12, 16, 24).double(), torch.randn(2, 10, 5, 7).double()
