@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def world_size() -> int:
@@ -46,7 +47,9 @@ def share_statistics(network: nn.Module) -> None:
     All ranks call this together. Each took them over its own samples, so without this they would validate different
     networks.
     """
-    if world_size() > 1:
-        from timm.utils import distribute_bn  # here: most programs that import BasicSR have no use for timm
-
-        distribute_bn(network, world_size())
+    if world_size() == 1:
+        return
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            for statistics in module.buffers(recurse=False):
+                distributed.broadcast(statistics, 0)
