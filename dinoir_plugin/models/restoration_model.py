@@ -24,7 +24,7 @@ from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.checkpoints import Checkpoints
 from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
 from dinoir_plugin.models.optimizer import make_optimizer
-from dinoir_plugin.models.options import RunOptions
+from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases, set_learning_rate
 from dinoir_plugin.models.step_checks import REQUEUE, Finite, StopRequest, describe
@@ -57,6 +57,9 @@ class RestorationModel(Checkpoints, SRModel):
 
     # the averages and what is averaged: lists kept, because walking the modules costs as much as the arithmetic
     _averages: list[Tensor] | None = None
+
+    # the phase whose part of the network learns; none before the first iteration, of a resumed run too
+    _entered: PhaseOptions | None = None
 
     def __init__(self, opt: dict[str, Any]) -> None:
         val = opt.get('val') or {}
@@ -187,7 +190,10 @@ class RestorationModel(Checkpoints, SRModel):
         raise SystemExit(REQUEUE)
 
     def _enter_phase(self, iteration: int) -> None:
-        self._phase = self.phases.at(iteration)
+        phase = self.phases.at(iteration)
+        if phase is self._entered:
+            return
+        self._phase = self._entered = phase
         net = self.get_bare_model(self.net_g)
         changed = self.phases.choose_learning(net, self._phase)
         if changed and (self.opt['dist'] or self.opt['train'].get('compile')):
