@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -39,6 +39,16 @@ def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
     tensor = torch.tensor(flags, dtype=torch.uint8, device=device)
     distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
     return [bool(flag) for flag in tensor.tolist()]
+
+
+def largest(values: Tensor) -> Tensor:
+    """Give the largest of all ranks' values, element by element; all ranks call this together.
+
+    Nothing waits for the device.
+    """
+    if world_size() > 1:
+        distributed.all_reduce(values, op=distributed.ReduceOp.MAX)
+    return values
 
 
 def share_statistics(network: nn.Module) -> None:

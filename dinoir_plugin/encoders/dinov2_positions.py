@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+KEPT = 8  # sizes whose positions are kept
+
 
 def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
     """Add position embeddings and prefix tokens as Meta's DINOv2 does, in place of timm's ``_pos_embed``.
@@ -27,20 +29,38 @@ def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
     registers = model.reg_token is not None
     prefix = 0 if model.no_embed_class else model.num_prefix_tokens
     positions = model.pos_embed
-    grid = positions[:, prefix:]
-    side = math.isqrt(grid.shape[1])
-    grid = grid.reshape(side, side, channels)
-    if registers:
-        rows, columns = (_antialiased(side, size, grid) for size in (height, width))
-    else:
-        rows, columns = _meta_bicubic(side, height, width, grid)
-    grid = torch.einsum('hy,yxc,wx->hwc', rows, grid, columns)
-    tokens = patches.reshape(batch, height * width, channels) + grid.reshape(1, height * width, channels)
+    tokens = patches.reshape(batch, height * width, channels) + _kept_grid(model, prefix, height, width)
     leading = model.cls_token + positions[:, :prefix] if prefix else model.cls_token
     parts = [leading.expand(batch, -1, -1), tokens]
     if registers:
         parts.insert(1, model.reg_token.expand(batch, -1, -1))
     return torch.cat(parts, dim=1)
+
+
+def _kept_grid(model: Any, prefix: int, height: int, width: int) -> Tensor:
+    """Resize the learned grid to (1, h * w, C), once for each of the last sizes while the model does not learn."""
+    positions = model.pos_embed
+    if positions.requires_grad or torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return _resized_grid(model, prefix, height, width)
+    kept = model.__dict__.setdefault('_resized_grids', {})
+    key = (height, width, positions.device, positions.dtype, positions._version)
+    if key not in kept:
+        if len(kept) >= KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = _resized_grid(model, prefix, height, width)
+    found: Tensor = kept[key]
+    return found
+
+
+def _resized_grid(model: Any, prefix: int, height: int, width: int) -> Tensor:
+    grid = model.pos_embed[:, prefix:]
+    side = math.isqrt(grid.shape[1])
+    grid = grid.reshape(side, side, -1)
+    if model.reg_token is not None:
+        rows, columns = (_antialiased(side, size, grid) for size in (height, width))
+    else:
+        rows, columns = _meta_bicubic(side, height, width, grid)
+    return torch.einsum('hy,yxc,wx->hwc', rows, grid, columns).reshape(1, height * width, -1)
 
 
 def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:

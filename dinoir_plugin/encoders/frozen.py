@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +10,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dinoir_plugin.encoders.encoder import Encoder
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
+from dinoir_plugin.nn.precision import full, no_autocast
 
 
 class FrozenEncoder:
@@ -24,6 +24,9 @@ class FrozenEncoder:
     dict, optimizer, EMA copy or DDP bucket, and ``train()`` does not reach them. A deep copy is the same object, a
     pickle holds how to build it. Made by :func:`frozen_encoder`, which gives everyone in the process who asks for the
     same encoder the same object.
+
+    Attributes:
+        fingerprint: Tells the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`.
     """
 
     def __init__(self, name: str, weights: str, model_args: Mapping[str, Any]) -> None:
@@ -31,17 +34,14 @@ class FrozenEncoder:
         self.weights = weights
         self.model_args = dict(model_args)
         self._net = Encoder(name, weights, layers=(0,), model_args=model_args)
+        self.fingerprint = fingerprint(self._net.model.state_dict())
+        _fold_scales(self._net.model)
         self._elsewhere: dict[torch.device, Encoder] = {}
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Give the width of each layer's features."""
         return self._net.widths
-
-    @functools.cached_property
-    def fingerprint(self) -> list[float]:
-        """Tell the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`."""
-        return fingerprint(self._net.model.state_dict())
 
     def check_layers(self, layers: Sequence[int], path: str = 'layers') -> tuple[int, ...]:
         """Give ``layers`` as a tuple, or raise an OptionsError that says the valid range."""
@@ -70,16 +70,20 @@ class FrozenEncoder:
             layers: Indices of blocks or stages, from zero.
 
         Returns:
-            Index to feature map (B, its width, h, w), in the type of ``image``.
+            Index to feature map (B, its width, h, w), computed in the encoder's own type, float32, whatever autocast
+            says: features differ by factors of thousands between channels, and losses take small differences of them.
+            In the type of ``image``, for one in half precision in float32.
         """
         net = self._on(image.device)
-        features = net(image.to(net.mean.dtype), layers)
-        return {layer: feature.to(image.dtype) for layer, feature in features.items()}
+        with no_autocast(image):
+            features = net(image.to(net.mean.dtype), layers)
+        return {layer: feature.to(full(image[:0]).dtype) for layer, feature in features.items()}
 
     def normalised(self, feature: Tensor) -> Tensor:
-        """Apply :meth:`Encoder.normalised` on any device, in the type of ``feature``."""
+        """Apply :meth:`Encoder.normalised` on any device, in the encoder's own type; the type stays."""
         net = self._on(feature.device)
-        return net.normalised(feature.to(net.mean.dtype)).to(feature.dtype)
+        with no_autocast(feature):
+            return net.normalised(feature.to(net.mean.dtype)).to(feature.dtype)
 
     def _on(self, device: torch.device) -> Encoder:
         """Give the encoder on a device: its own, or a copy that is kept there (replicas of DataParallel)."""
@@ -94,6 +98,21 @@ class FrozenEncoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return frozen_encoder, (self.name, self.weights, self.model_args)
+
+
+@torch.no_grad()
+def _fold_scales(model: Any) -> None:
+    """Multiply the scales of a transformer's branches into the layers before them, which saves a pass over each."""
+    for block in getattr(model, 'blocks', ()):
+        for name, layer in (('ls1', ('attn', 'proj')), ('ls2', ('mlp', 'fc2'))):
+            gamma = getattr(getattr(block, name, None), 'gamma', None)
+            if gamma is None:
+                continue
+            last = getattr(getattr(block, layer[0]), layer[1])
+            last.weight.mul_(gamma[:, None])
+            if last.bias is not None:
+                last.bias.mul_(gamma)
+            setattr(block, name, nn.Identity())
 
 
 _POOL: WeakValueDictionary[str, FrozenEncoder] = WeakValueDictionary()

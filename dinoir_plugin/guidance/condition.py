@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -73,13 +74,23 @@ class Upsampling(NamedTuple):
 
 
 def _matrix(coarse: int, fine: int, like: Tensor) -> Tensor:
-    """Write bilinear resizing of one axis as a (fine, coarse) matrix: ``F.interpolate`` of the unit vectors.
-
-    Made anew at each call: it is a few kilobytes, and a cache would have to know of devices, types and export.
-    """
+    """Write bilinear resizing of one axis as a (fine, coarse) matrix, float32 at least."""
     exact = torch.promote_types(like.dtype, torch.float32)
-    unit = torch.eye(coarse, dtype=exact, device=like.device)
-    return F.interpolate(unit[None], size=fine, mode='linear', align_corners=False)[0].T
+    # a traced graph makes its own, and what is made while a CUDA graph is recorded has no numbers yet
+    traced = torch.compiler.is_compiling() or torch.compiler.is_exporting() or type(like) is not Tensor
+    if traced or (like.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return _made_matrix(coarse, fine, exact, like.device)
+    return _kept_matrix(coarse, fine, exact, like.device)
+
+
+def _made_matrix(coarse: int, fine: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Resize the unit vectors by ``F.interpolate``."""
+    with torch.inference_mode(False), torch.no_grad():
+        unit = torch.eye(coarse, dtype=dtype, device=device)
+        return F.interpolate(unit[None], size=fine, mode='linear', align_corners=False)[0].T
+
+
+_kept_matrix = lru_cache(maxsize=64)(_made_matrix)
 
 
 def _part(coarse: int, start: int, size: int, whole: int, like: Tensor) -> tuple[int, Tensor]:

@@ -47,22 +47,36 @@ class Precision:
         """Open the context of the forward pass and the losses."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.dtype is not None)
 
-    def backward(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, params: Iterable[Tensor], max_norm: float
-    ) -> Tensor:
-        """Run the backward pass and clip all gradients together (not where ``max_norm`` is 0).
+    def backward(self, loss: Tensor) -> None:
+        """Run the backward pass."""
+        self.scaler.scale(loss).backward()
+
+    def clip(self, optimizer: torch.optim.Optimizer, params: Iterable[Tensor], max_norm: float) -> Tensor:
+        """Clip all gradients together; not where ``max_norm`` is 0.
 
         Returns:
-            The norm of all gradients before clipping, a scalar.
+            Their norm before, a scalar.
         """
-        self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimizer)
         return nn.utils.clip_grad_norm_(params, max_norm or math.inf)
 
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make the optimizer's step; with fp16 it is left out where a gradient is not finite, and the scale lowered."""
-        self.scaler.step(optimizer)
-        self.scaler.update()
+    def step(self, optimizer: torch.optim.Optimizer, bad: Tensor | None = None) -> None:
+        """Make the optimizer's step; with fp16 it is left out where a gradient is not finite, and the scale lowered.
+
+        Args:
+            optimizer: Its gradients are those of :meth:`backward`.
+            bad: Not 0 where the step is to be left out, a float32 scalar; of an optimizer that decides on the device.
+        """
+        if bad is None or self.scaler.is_enabled():
+            self.scaler.step(optimizer)
+            self.scaler.update()
+            return
+        fused: Any = optimizer
+        fused.found_inf, fused.grad_scale = bad, None
+        try:
+            optimizer.step()
+        finally:
+            del fused.found_inf, fused.grad_scale
 
     def leave_out(self) -> None:
         """Leave a step out, in the place of :meth:`step`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -70,6 +70,8 @@ class Batch:
         tasks: Task of each sample, where the loader gives them.
         files: File of each sample, where the loader gives them.
         others: What else the data set provides, tensors on the device.
+        task_numbers: Place of each sample's task among the training set's, (B,), on the device; None where the loader
+            gives no tasks.
         pad: Pads an image as the network is going to, for losses that compare features.
         features: Of ``lq`` and ``gt``, padded.
     """
@@ -79,6 +81,7 @@ class Batch:
     tasks: Sequence[str] = ()
     files: Sequence[str] = ()
     others: dict[str, Any] = field(default_factory=dict)
+    task_numbers: Tensor | None = None
     pad: Callable[[Tensor], Tensor] = lambda image: image
     features: FeatureCache = field(default_factory=lambda: FeatureCache({}))
 
@@ -93,15 +96,39 @@ class Batch:
             raise ValueError('expected a batch with a target (gt), got one without')
         return self.gt
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Give what is on the device: by the attribute's name, or by its key among ``others``."""
+        own = {'lq': self.lq, 'gt': self.gt, 'task_numbers': self.task_numbers}
+        found = {**self.others, **own}
+        return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Batch:
+        """Make a batch with other tensors, named as :meth:`tensors` names them."""
+        others = {key: tensors.get(key, value) for key, value in self.others.items()}
+        return replace(
+            self, lq=tensors['lq'], gt=tensors.get('gt'), task_numbers=tensors.get('task_numbers'), others=others
+        )
+
     @classmethod
-    def of(cls, data: Mapping[str, Any], device: torch.device) -> Batch:
-        """Take what a loader gives to a device."""
+    def of(cls, data: Mapping[str, Any], device: torch.device, numbers: Mapping[str, int] | None = None) -> Batch:
+        """Take what a loader gives to a device.
+
+        Args:
+            data: Of the loader.
+            device: Where to.
+            numbers: Place of each task among the training set's.
+        """
         moved = {
             key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
             for key, value in data.items()
         }
         others = {key: value for key, value in moved.items() if key not in OWN}
-        return cls(moved['lq'], moved.get('gt'), data.get('task', ()), data.get('lq_path', ()), others)
+        tasks = data.get('task', ())
+        places = None
+        if numbers and len(tasks) == len(moved['lq']):
+            places = torch.tensor([numbers[name] for name in tasks], pin_memory=device.type == 'cuda')
+            places = places.to(device, non_blocking=True)
+        return cls(moved['lq'], moved.get('gt'), tasks, data.get('lq_path', ()), others, places)
 
     def encoded_for(self, pad: Callable[[Tensor], Tensor], wants: Iterable[tuple[str, Wants]]) -> Batch:
         """Prepare for a training step: how the network pads, and what will be asked of encoders."""

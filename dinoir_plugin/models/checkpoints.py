@@ -36,7 +36,7 @@ class Checkpoints(BaseModel):
     stands in ``models/best.json``.
     """
 
-    _per_task: PerTask
+    per_task: PerTask
     _of_ranks: Sequence[dict[str, Any]] = ()
 
     def save(self, epoch: int, current_iter: int) -> None:
@@ -49,7 +49,7 @@ class Checkpoints(BaseModel):
         Raises:
             FileError: A file could not be written; those of earlier checkpoints are as they were.
         """
-        own = {'random': random_state.capture(), 'per_task': self._per_task.state()}
+        own = {'random': random_state.capture(), 'per_task': self.per_task.state()}
         self._of_ranks = ranks.gather(own)
         super().save(epoch, current_iter)
         self._delete_old()
@@ -111,7 +111,7 @@ class Checkpoints(BaseModel):
         if len(of_ranks) == ranks.world_size():
             own = of_ranks[ranks.rank()]
             random_state.restore(own['random'])
-            self._per_task.load(own['per_task'])
+            self.per_task.load(own['per_task'])
         else:
             logger.warning(
                 f'The training state was written by {len(of_ranks) or "an unknown number of"} processes, and this run '

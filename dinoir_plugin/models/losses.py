@@ -29,9 +29,12 @@ class StepLoss(nn.Module):
 
     Attributes:
         needs: Keys of an item beside ``lq`` and ``gt`` that the training set has to provide.
+        capturable: Whether it looks at tensors alone and keeps nothing between steps, so that a CUDA graph may repeat
+            it.
     """
 
     needs: frozenset[str] = frozenset()
+    capturable = False
 
     def wants(self) -> Wants:
         """Name the layers of encoders that are read of both ``lq`` and ``gt``; none by default."""

@@ -12,15 +12,17 @@ from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError, nearest
 
 PATH = 'train.optim_g'
+# those whose step is one kernel on a GPU; it can leave a step out by itself
+FUSED = ('Adam', 'AdamW', 'SGD')
 
 
 def make_optimizer(kind: str, params: Iterable[Tensor], **arguments: Any) -> torch.optim.Optimizer:
-    """Make an optimizer of ``torch.optim``.
+    """Make an optimizer of ``torch.optim``, on a GPU in its fused form where it has one.
 
     Args:
         kind: Its name there, e.g. ``AdamW``.
         params: What it optimizes.
-        **arguments: Its other arguments, e.g. ``lr``.
+        **arguments: Its other arguments, e.g. ``lr``. ``fused`` and ``foreach`` choose the form.
 
     Raises:
         OptionsError: There is none of that name, or it does not take the arguments (path ``train.optim_g``).
@@ -32,4 +34,21 @@ def make_optimizer(kind: str, params: Iterable[Tensor], **arguments: Any) -> tor
     }
     if kind not in kinds:
         raise OptionsError(f'{PATH}.type', f"torch.optim has no '{kind}'", nearest(str(kind), kinds))
-    return construct(kinds[kind], PATH, arguments, params=params)
+    params = list(params)
+    on_gpu = all(isinstance(param, Tensor) and param.is_cuda for param in params)
+    if on_gpu and kind in FUSED and not arguments.keys() & {'fused', 'foreach'}:
+        arguments['fused'] = True
+    optimizer: torch.optim.Optimizer = construct(kinds[kind], PATH, arguments, params=params)
+    optimizer.register_load_state_dict_pre_hook(_keep_form)
+    return optimizer
+
+
+def decides_on_device(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether the optimizer can leave a step out without asking the host."""
+    return bool(optimizer.defaults.get('fused')) and getattr(optimizer, '_step_supports_amp_scaling', False)
+
+
+def _keep_form(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Keep the form that this run chose where a training state was written by another."""
+    forms = {key: optimizer.defaults[key] for key in ('fused', 'foreach', 'capturable') if key in optimizer.defaults}
+    return {**state, 'param_groups': [{**group, **forms} for group in state['param_groups']]}

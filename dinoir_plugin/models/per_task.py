@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
+
+from dinoir_plugin.models.batch import Batch
 
 
 class PerTask:
@@ -21,20 +23,26 @@ class PerTask:
         # errors and samples, on the device so that a step waits for nothing
         self._sums = torch.zeros(2, len(self._numbers), device=device)
 
-    def add(self, tasks: Sequence[str], output: Tensor, target: Tensor) -> None:
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Give the place of each task."""
+        return self._numbers
+
+    def add(self, batch: Batch, output: Tensor, made: Tensor | None) -> None:
         """Count a batch.
 
         Args:
-            tasks: Name of each sample's task; nothing is counted where the loader gives none.
+            batch: Nothing is counted where it does not say its samples' tasks.
             output: (B, C, H, W).
-            target: The same shape.
+            made: 1 where the step was made and 0 where it was left out, a scalar on the device; None: it was made.
         """
-        if not self._numbers or len(tasks) != len(output):
+        if batch.task_numbers is None:
             return
-        numbers = torch.tensor([self._numbers[name] for name in tasks], device=self._sums.device)
-        errors = (output.detach().float() - target).abs().mean(dim=(1, 2, 3))
-        self._sums[0].index_add_(0, numbers, errors)
-        self._sums[1].index_add_(0, numbers, torch.ones_like(errors))
+        errors = (output.detach().float() - batch.target).abs().mean(dim=(1, 2, 3))
+        values = torch.stack([errors, torch.ones_like(errors)])
+        if made is not None:
+            values = torch.where(made > 0, values, 0.0)
+        self._sums.index_add_(1, batch.task_numbers, values)
 
     def state(self) -> Tensor:
         """Give the sums so far, for a checkpoint."""
@@ -43,7 +51,7 @@ class PerTask:
     def load(self, state: Tensor) -> None:
         """Go on from what :meth:`state` gave, unless that was with other tasks."""
         if state.shape == self._sums.shape:
-            self._sums = state.to(self._sums.device)
+            self._sums.copy_(state)
 
     def means(self, reduce: Callable[[Mapping[str, Tensor]], Mapping[str, float]]) -> dict[str, float]:
         """Give ``l1/<task>`` of the tasks that had samples since the last call, and start anew.
@@ -53,11 +61,11 @@ class PerTask:
         """
         if not self._numbers:
             return {}
-        errors, samples = self._sums
+        errors, samples = self._sums.clone()
+        self._sums.zero_()  # in place: a recorded step adds to this very tensor
         named = {f'0/{name}': errors[number] for name, number in self._numbers.items()}
         named.update((f'1/{name}', samples[number]) for name, number in self._numbers.items())
         averages = reduce(named)
-        self._sums = torch.zeros_like(self._sums)
         return {
             f'l1/{name}': averages[f'0/{name}'] / averages[f'1/{name}']
             for name in self._numbers

@@ -19,7 +19,7 @@ from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.inference.sampler import build_sampler
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
-from dinoir_plugin.models.acceleration import Precision, compiled, prepare
+from dinoir_plugin.models.acceleration import compiled, prepare
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.checkpoints import Checkpoints
 from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
@@ -27,7 +27,8 @@ from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases, set_learning_rate
-from dinoir_plugin.models.step_checks import REQUEUE, Finite, StopRequest, describe
+from dinoir_plugin.models.step_checks import REQUEUE, StopRequest
+from dinoir_plugin.models.training_step import TrainingStep
 from dinoir_plugin.models.validation import Validation
 
 
@@ -56,7 +57,7 @@ class RestorationModel(Checkpoints, SRModel):
     _stops = False
 
     # the averages and what is averaged: lists kept, because walking the modules costs as much as the arithmetic
-    _averages: list[Tensor] | None = None
+    _averages: list[Tensor] = []
 
     # the phase whose part of the network learns; none before the first iteration, of a resumed run too
     _entered: PhaseOptions | None = None
@@ -117,14 +118,12 @@ class RestorationModel(Checkpoints, SRModel):
         self.setup_optimizers()
         self.setup_schedulers()
         self._log: dict[str, Tensor] = {}
-        self._per_task = PerTask(self.opt['datasets']['train'].get('tasks') or {}, self.device)
-        self.precision = Precision(train.get('amp'), self.device)
-        self.precision.remember_in(self.optimizer_g)
+        self.per_task = PerTask(self.opt['datasets']['train'].get('tasks') or {}, self.device)
         self.phases = Phases(train.get('phases'))
         self.phases.check(self.get_bare_model(self.net_g), self.criteria)
         self._phase = self.phases.at(1)
         self._run_net = compiled(self.net_g, train)
-        self.finite = Finite(train.get('on_nonfinite', 'stop'))
+        self.step = TrainingStep(self, train)
         self.stop_request.listen()
 
     def _make_ema(self, decay: float) -> None:
@@ -148,22 +147,44 @@ class RestorationModel(Checkpoints, SRModel):
         return make_optimizer(optim_type, params, lr=lr, **kwargs)
 
     def model_ema(self, decay: float = 0.999) -> None:
-        """Average all parameters in one call; most of the host's loop over them is spent between the numbers.
-
-        Buffers, the running statistics of batch norms, are taken over as they are: averages already.
-        """
-        if self._averages is None:
-            net = self.get_bare_model(self.net_g)
-            self._averages = [p.detach() for p in self.net_g_ema.parameters()]
-            self._averaged = [p.detach() for p in net.parameters()]
-            self._buffers = list(zip(self.net_g_ema.buffers(), net.buffers()))
+        """Average all parameters, as BasicSR's models do."""
+        self._lists_of_averages()
         torch._foreach_lerp_(self._averages, self._averaged, 1 - decay)
         for taken, buffer in self._buffers:
             taken.copy_(buffer)
 
+    def average(self, made: Tensor | None) -> None:
+        """Average all parameters after a step in one call, where EMA weights are kept.
+
+        Most of the host's loop over them is spent between the numbers. Buffers, the running statistics of batch norms,
+        are taken over as they are: averages already.
+
+        Args:
+            made: 1 where the step was made and 0 where it was left out, a scalar on the device; None: it was made.
+        """
+        if self.ema_decay <= 0:
+            return
+        if made is None:
+            self.model_ema(self.ema_decay)
+            return
+        self._lists_of_averages()
+        differences = torch._foreach_sub(self._averaged, self._averages)
+        torch._foreach_mul_(differences, made * (1 - self.ema_decay))
+        torch._foreach_add_(self._averages, differences)
+        for taken, buffer in self._buffers:
+            taken.copy_(buffer)
+
+    def _lists_of_averages(self) -> None:
+        if not self._averages:
+            net = self.get_bare_model(self.net_g)
+            self._averages = [p.detach() for p in self.net_g_ema.parameters()]
+            self._averaged = [p.detach() for p in net.parameters()]
+            self._buffers = list(zip(self.net_g_ema.buffers(), net.buffers()))
+
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
-        self.batch = Batch.of(data, self.device)
+        numbers = self.per_task.numbers if self.is_train else None
+        self.batch = Batch.of(data, self.device, numbers)
         # what BasicSR's own methods read
         self.lq = self.batch.lq
         if self.batch.gt is not None:
@@ -199,6 +220,8 @@ class RestorationModel(Checkpoints, SRModel):
         if changed and (self.opt['dist'] or self.opt['train'].get('compile')):
             self.net_g = self.model_to_device(net)
             self._run_net = compiled(self.net_g, self.opt['train'])
+        if changed:
+            self.step.prepare()
         if self._phase.lr is not None and self.phases.begins(iteration):
             set_learning_rate(self.optimizers, self.schedulers, self._phase.lr)
 
@@ -208,40 +231,21 @@ class RestorationModel(Checkpoints, SRModel):
         Raises:
             TrainingError: A loss or gradient is not finite; the weights were not touched.
         """
-        batch = self._prepared()
-        self.optimizer_g.zero_grad()
-        with self.precision.autocast():
-            outputs = self.predict(batch)
-            losses = self.losses(outputs, batch)
-        self.output = outputs.image
-        total = torch.stack(list(losses.values())).sum()
-        max_norm = self.opt['train'].get('grad_clip_norm') or 0
-        norm = self.precision.backward(total, self.optimizer_g, self.net_g.parameters(), max_norm)
-        # in fp16 gradients overflow as a matter of course, and the scale takes care of them
-        watched = {**losses} if self.precision.scaler.is_enabled() else {**losses, 'the norm of the gradients': norm}
-        bad, what = describe(watched, batch.tasks, batch.files)
-        bad, self._stops = ranks.on_any([bad, self.stop_request.came], self.device)
-        if self.finite.allows(bad, current_iter, what):
-            self.precision.step(self.optimizer_g)
-            if self.ema_decay > 0:
-                self.model_ema(decay=self.ema_decay)
-            self._per_task.add(batch.tasks, outputs.image, batch.target)
-        else:
-            self.precision.leave_out()
-        net = self.get_bare_model(self.net_g)
-        self._log = {name: loss.detach() for name, loss in losses.items()}
-        if isinstance(net, GuidedArch):
-            self._log.update(net.scalars())
+        self._stops = self.step.make(self.batch, current_iter, self.stop_request.came)
 
-    def _prepared(self) -> Batch:
-        """Tell the batch how images are padded, and what the network and the losses will ask of encoders."""
+    def log_step(self, log: dict[str, Tensor]) -> None:
+        """Keep a step's numbers for the log."""
+        self._log = log
+
+    def prepared(self, batch: Batch) -> Batch:
+        """Tell a batch how images are padded, and what the network and the losses will ask of encoders."""
         net = self.get_bare_model(self.net_g)
         guided = isinstance(net, GuidedArch)
         wants = [('lq', net.method.wants())] if guided else []
         for loss in self.criteria.values():
             if isinstance(loss, StepLoss):
                 wants += [('lq', loss.wants()), ('gt', loss.wants())]
-        return self.batch.encoded_for(net.padded if guided else lambda image: image, wants)
+        return batch.encoded_for(net.padded if guided else lambda image: image, wants)
 
     def test(self) -> None:
         """Restore the batch of :meth:`feed_data` into ``self.output``."""
@@ -252,7 +256,7 @@ class RestorationModel(Checkpoints, SRModel):
 
         Reduced here and not in each step: the numbers are asked for every ``print_freq`` steps only, on all ranks.
         """
-        return {**self.reduce_loss_dict(self._log), **self._per_task.means(self.reduce_loss_dict)}
+        return {**self.reduce_loss_dict(self._log), **self.per_task.means(self.reduce_loss_dict)}
 
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Report metrics of each task and their average, in the log and TensorBoard; see :class:`Validation`."""

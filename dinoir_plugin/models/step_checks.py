@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
 
 import torch
@@ -82,17 +83,61 @@ class Finite:
         return False
 
 
-def describe(values: dict[str, Tensor], tasks: Sequence[str], files: Sequence[str]) -> tuple[bool, str]:
-    """Tell whether one of this rank's numbers is not finite, and what they and the batch are.
+def numbers_of(values: Mapping[str, Tensor], told_to_stop: bool) -> Tensor:
+    """Collect what the host has to know of a step, without waiting for the device.
+
+    All ranks call this together.
 
     Args:
-        values: Name to scalar.
+        values: Name to scalar, of this rank.
+        told_to_stop: Whether this rank has been.
+
+    Returns:
+        (2 + values,), float32, on the device: 1 where a number of any rank is not finite, else 0; the same for being
+        told to stop; and this rank's numbers.
+    """
+    own = torch.stack([value.detach().float() for value in values.values()])
+    flags = own.new_zeros(2)
+    flags[0] = own.isfinite().all().logical_not()
+    flags[1].fill_(told_to_stop)
+    return torch.cat([ranks.largest(flags), own])
+
+
+class StepReport:
+    """Carry a step's numbers to the host, which reads them when it needs them.
+
+    Args:
+        numbers: As :func:`numbers_of` gives them.
+        names: Of the values behind the flags.
         tasks: Task of each sample, where the loader gives them.
         files: File of each sample, where the loader gives them.
+        iteration: The step's.
     """
-    numbers = torch.stack([value.detach().float() for value in values.values()])
-    if bool(torch.isfinite(numbers).all()):
-        return False, 'another rank met a number that is not finite (see its message)'
-    words = ', '.join(f'{name} is {number:g}' for name, number in zip(values, numbers.tolist()))
-    samples = [f'{task}: {file}' for task, file in zip(tasks or [''] * len(files), files)]
-    return True, f'{words}; the batch of rank {ranks.rank()}: {"; ".join(samples) or "without names"}'
+
+    def __init__(
+        self, numbers: Tensor, names: Iterable[str], tasks: Sequence[str], files: Sequence[str], iteration: int
+    ) -> None:
+        self.iteration = iteration
+        self._names, self._tasks, self._files = list(names), tasks, files
+        self._arrived: torch.cuda.Event | None = None
+        if numbers.is_cuda:
+            self._numbers = torch.empty(numbers.shape, pin_memory=True)
+            self._numbers.copy_(numbers, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+        else:
+            self._numbers = numbers
+
+    def read(self) -> tuple[bool, bool, str]:
+        """Tell whether a number of any rank is not finite, whether a rank was told to stop, and the step in words."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        bad, stops, *values = self._numbers.tolist()
+        if not bad:
+            return False, bool(stops), ''
+        if all(math.isfinite(value) for value in values):
+            return True, bool(stops), 'another rank met a number that is not finite (see its message)'
+        words = ', '.join(f'{name} is {value:g}' for name, value in zip(self._names, values))
+        samples = [f'{task}: {file}' for task, file in zip(self._tasks or [''] * len(self._files), self._files)]
+        batch = '; '.join(samples) or 'without names'
+        return True, bool(stops), f'{words}; the batch of rank {ranks.rank()}: {batch}'

@@ -1,11 +1,14 @@
 """Attention between channels (Restormer's MDTA), with everything but the pixels kept small.
 
-With Q, K, V of shape (N, c) a head, t a temperature and W_o the output projection, the attention is
+With q_i, k_j, v_j the channels of a head over N pixels, t its temperature and W_o the output projection, the attention
+is
 
-    P = softmax(t * cos),  cos_ij = q_i . k_j / (|q_i| |k_j|),  out = W_o (P V^T)
+    P_ij = softmax_j(t cos_ij),  cos_ij = q_i . k_j / (|q_i| |k_j|),  out = x + W_o (P V)
 
-Neither Q nor K is normalised at full size: the norms divide the (c, c) matrix. W_o meets P before the pixels:
-``out = V M^T`` with ``M = W_o blockdiag(P_1, ..., P_heads)``, so V is read once.
+Neither queries nor keys are normalised at full size: the norms divide the small matrix. W_o meets P before the pixels:
+``out = x + V^T M`` with ``M = blockdiag(P_1, ..., P_heads)^T W_o^T``, so V is read once. The products of all channels
+are taken together, those across heads for nothing: one product of whole features is faster than copies of each
+head's share.
 """
 
 from __future__ import annotations
@@ -16,122 +19,160 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dinoir_plugin.nn.precision import full
+from dinoir_plugin.nn.precision import full, share
 
 NORM_EPS = 1e-12
 
 
 class Products(NamedTuple):
-    """Hold sums over the pixels; those of parts of an image add up to the image's.
+    """Hold sums over pixels.
 
     Attributes:
-        dots: q_i . k_j, (B, heads, c, c).
-        q_squares: |q_i|^2, (B, heads, c).
-        k_squares: |k_j|^2, (B, heads, c).
+        dots: k_j . q_i times ``share``, (B, C, C), in the features' type. Those of parts of an image add up to the
+            image's.
+        norms: |q_i| and |k_j| side by side, (B, 2 * C), in float32 at least. Those of parts of an image are the
+            components of the image's.
     """
 
     dots: Tensor
-    q_squares: Tensor
-    k_squares: Tensor
+    norms: Tensor
 
 
 class Weights(NamedTuple):
-    """Hold the attention of each head.
+    """Hold the attention of all heads, one index a head: (B, c, c, heads), keys before queries.
 
     Attributes:
-        cosines: (B, heads, c, c).
-        softmax: P, (B, heads, c, c).
-        q_scale: 1 / |q_i|, (B, heads, c).
-        k_scale: 1 / |k_j|, (B, heads, c).
+        softmax: P, transposed, summing to 1 over the keys.
+        logits: What the softmax was taken of.
+        slopes: d logits / d dots.
+        norms: |q_i| and |k_j|, (B, 2, heads, c), none of them zero.
     """
 
-    cosines: Tensor
     softmax: Tensor
-    q_scale: Tensor
-    k_scale: Tensor
+    logits: Tensor
+    slopes: Tensor
+    norms: Tensor
 
 
-def channel_attention(qkv: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
-    """Attend and project.
+def channel_attention(qkv: Tensor, temperature: Tensor, projection: Tensor, residual: Tensor) -> Tensor:
+    """Attend, project, and add to the residual.
 
     Args:
         qkv: (B, N, 3 * C), queries, keys and values side by side.
         temperature: (heads, 1, 1).
         projection: W_o, (D, C).
+        residual: x, (B, N, D).
 
     Returns:
         (B, N, D). For gradients only ``qkv`` and small matrices are kept.
     """
-    out: Tensor = _ChannelAttention.apply(qkv, temperature, projection.to(qkv.dtype))
+    projection = projection.to(qkv.dtype)
+    if torch.compiler.is_compiling():
+        return _plain(qkv, temperature, projection, residual)
+    out: Tensor = _ChannelAttention.apply(qkv, temperature, projection, residual.to(qkv.dtype))
     return out
 
 
-def products(queries: Tensor, keys: Tensor, heads: int) -> Products:
-    """Sum over space, in float32 at least, from (B, N, C) each."""
-    q, k = (split_heads(feature, heads) for feature in (queries, keys))
-    return Products(full(q.mT @ k), full(q).square().sum(dim=-2), full(k).square().sum(dim=-2))
+def products(queries_keys: Tensor, pixels: int) -> Products:
+    """Sum over space.
+
+    Args:
+        queries_keys: (B, n, 2 * C), side by side.
+        pixels: Of the whole image, of which these n are a part.
+    """
+    queries, keys = queries_keys.chunk(2, dim=-1)
+    dots = torch.baddbmm(_nothing(keys), keys.mT, queries, beta=0, alpha=share(keys, pixels))
+    return Products(dots, torch.linalg.vector_norm(queries_keys, dim=1, dtype=full(keys[:0]).dtype))
 
 
-def attention(sums: Products, temperature: Tensor) -> Weights:
-    """Compute the attention matrices from the sums."""
-    scales = [squares.clamp_min(NORM_EPS**2).rsqrt() for squares in sums[1:]]
-    cosines = sums.dots * scales[0][..., :, None] * scales[1][..., None, :]
-    return Weights(cosines, (cosines * full(temperature)).softmax(dim=-1), *scales)
+def attention(sums: Products, temperature: Tensor, pixels: int) -> Weights:
+    """Compute the attention of all heads from the sums over all pixels."""
+    heads = len(temperature)
+    norms = sums.norms.clamp_min(NORM_EPS).unflatten(1, (2, heads, -1))
+    of_queries, of_keys = norms.mT.unbind(dim=1)
+    factor = share(sums.dots, pixels)
+    rate = full(temperature).view(heads) if factor == 1 else full(temperature).view(heads) / factor
+    slopes = rate / (of_keys.unsqueeze(2) * of_queries.unsqueeze(1))
+    logits = _blocks(sums.dots, heads) * slopes
+    return Weights(logits.softmax(dim=1), logits, slopes, norms)
 
 
-def mixing_matrix(softmax: Tensor, projection: Tensor) -> Tensor:
-    """Compute M, (B, D, C), from P, (B, heads, c, c), and W_o, (D, C)."""
-    batch, heads, width, _ = softmax.shape
-    blocks = projection.view(-1, heads, width)
-    return torch.einsum('ohc,bhcd->bohd', blocks, softmax.to(projection.dtype)).reshape(batch, -1, heads * width)
+def mixing_matrix(softmax: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute M, (B, C, D), from P of all heads and W_o, (D, C); and the block-diagonal P^T, (B, C, C)."""
+    batch, heads = softmax.shape[0], softmax.shape[-1]
+    width = projection.shape[1]
+    if heads == 1:
+        mixed = softmax.squeeze(-1).to(projection.dtype)
+    else:
+        mixed = projection.new_zeros(batch, width, width)
+        _blocks(mixed, heads).copy_(softmax)
+    return (mixed.flatten(0, 1) @ projection.T).view(batch, width, -1), mixed
 
 
-def split_heads(feature: Tensor, heads: int) -> Tensor:
-    """Reshape (B, N, C) to (B, heads, N, c)."""
-    return feature.unflatten(-1, (heads, -1)).transpose(1, 2)
+def _blocks(matrix: Tensor, heads: int) -> Tensor:
+    """View the blocks on the diagonal of (B, C, C), one a head, as (B, c, c, heads)."""
+    split = matrix.unflatten(2, (heads, -1)).unflatten(1, (heads, -1))
+    return split.diagonal(dim1=1, dim2=3)
+
+
+def _nothing(like: Tensor) -> Tensor:
+    """Make the summand of a product that adds to nothing, which lets a factor go into the product's own sums."""
+    return like.new_empty(1, 1, 1)
+
+
+def _plain(qkv: Tensor, temperature: Tensor, projection: Tensor, residual: Tensor) -> Tensor:
+    """Compute the same by operations that a compiler sees through, gradients by autograd."""
+    heads, pixels = len(temperature), qkv.shape[1]
+    queries_keys, values = qkv.split([2 * qkv.shape[2] // 3, qkv.shape[2] // 3], dim=-1)
+    weights = attention(products(queries_keys, pixels), temperature, pixels)
+    per_head = torch.einsum('bjih,ohi->bhjo', weights.softmax.to(qkv.dtype), projection.unflatten(1, (heads, -1)))
+    return torch.baddbmm(residual.to(qkv.dtype), values, per_head.flatten(1, 2))
 
 
 class _ChannelAttention(torch.autograd.Function):
-    """Write the backward pass out: gradients of queries, keys and values are made in place, no product is kept."""
+    """Write the backward pass out.
+
+    With L the logits, D their gradient brought to ``k_j . q_i``, and r the sums of ``dL * L`` over the other side, the
+    norms give ``-r / |q|^2 q`` and ``-r / |k|^2 k``. Both parts are one product of queries and keys side by side:
+
+        (dq, dk) = (q, k) G,  G = ((-diag(r_q / |q|^2), D^T), (D, -diag(r_k / |k|^2)))
+    """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
-        queries, keys, values = qkv.chunk(3, dim=-1)
-        weights = attention(products(queries, keys, len(temperature)), temperature)
-        ctx.save_for_backward(qkv, temperature, projection, *weights)
-        return values @ mixing_matrix(weights.softmax, projection).mT
+    def forward(ctx: Any, qkv: Tensor, temperature: Tensor, projection: Tensor, residual: Tensor) -> Tensor:
+        pixels, width = qkv.shape[1], qkv.shape[2] // 3
+        weights = attention(products(qkv[..., : 2 * width], pixels), temperature, pixels)
+        matrix, mixed = mixing_matrix(weights.softmax, projection)
+        ctx.save_for_backward(qkv, temperature, projection, matrix, mixed, *weights)
+        return torch.baddbmm(residual, qkv[..., 2 * width :], matrix)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        qkv, temperature, projection, *saved = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        qkv, temperature, projection, matrix, mixed, *saved = ctx.saved_tensors
         weights = Weights(*saved)
-        heads = len(temperature)
-        queries, keys, values = qkv.chunk(3, dim=-1)
+        heads, pixels, width = len(temperature), qkv.shape[1], qkv.shape[2] // 3
         grad_qkv = torch.empty_like(qkv)
-        grad_queries, grad_keys, grad_values = grad_qkv.chunk(3, dim=-1)
+        torch.bmm(grad, matrix.mT, out=grad_qkv[..., 2 * width :])
 
-        grad_values.copy_(grad @ mixing_matrix(weights.softmax, projection))
-        grad_matrix = full(grad.mT @ values).unflatten(-1, (heads, -1))
-        blocks = full(projection).view(len(projection), heads, -1)
-        grad_projection = torch.einsum('bohd,bhcd->ohc', grad_matrix, weights.softmax).flatten(1)
-        grad_softmax = torch.einsum('ohc,bohd->bhcd', blocks, grad_matrix)
+        grad_matrix = (qkv[..., 2 * width :].mT @ grad).flatten(0, 1)
+        grad_projection = grad_matrix.T @ mixed.flatten(0, 1)
+        grad_softmax = full(_blocks((grad_matrix @ projection).view_as(mixed), heads))
+        grad_logits = torch._softmax_backward_data(grad_softmax, weights.softmax, 1, grad_softmax.dtype)
 
-        softmax = weights.softmax
-        grad_logits = softmax * (grad_softmax - (grad_softmax * softmax).sum(dim=-1, keepdim=True))
-        grad_temperature = (grad_logits * weights.cosines).sum(dim=(0, 2, 3)).view_as(temperature)
-        grad_cosines = grad_logits * full(temperature)
-        grad_dots = (grad_cosines * weights.q_scale[..., :, None] * weights.k_scale[..., None, :]).to(qkv.dtype)
-        # d cos / d q_i = k_j / (|q_i| |k_j|) - cos q_i / |q_i|^2, and the same for k_j
-        along = grad_cosines * weights.cosines
-        q_along = _unless_tiny(-along.sum(dim=-1), weights.q_scale)
-        k_along = _unless_tiny(-along.sum(dim=-2), weights.k_scale)
-        q, k = split_heads(queries, heads), split_heads(keys, heads)
-        torch.addcmul(k @ grad_dots.mT, q, q_along.to(qkv.dtype), out=split_heads(grad_queries, heads))
-        torch.addcmul(q @ grad_dots, k, k_along.to(qkv.dtype), out=split_heads(grad_keys, heads))
-        return grad_qkv, grad_temperature.to(temperature.dtype), grad_projection.to(projection.dtype)
+        factor = share(qkv, pixels)
+        steering = qkv.new_zeros(len(qkv), 2 * width, 2 * width)
+        across = steering[:, width:, :width]
+        torch.mul(grad_logits, weights.slopes, out=_blocks(across, heads))
+        steering[:, :width, width:].copy_(across.mT)
+        along = grad_logits * weights.logits
+        sums = along.new_empty(len(along), 2, *along.shape[2:])
+        torch.sum(along, dim=1, out=sums[:, 0])
+        torch.sum(along, dim=2, out=sums[:, 1])
+        own = steering.diagonal(dim1=1, dim2=2).view(weights.norms.shape)
+        own.addcdiv_(sums.mT, weights.norms.square(), value=-1 / factor)
+        queries_keys, grad_queries_keys = qkv[..., : 2 * width], grad_qkv[..., : 2 * width]
+        torch.baddbmm(_nothing(qkv), queries_keys, steering, beta=0, alpha=factor, out=grad_queries_keys)
 
-
-def _unless_tiny(along: Tensor, scale: Tensor) -> Tensor:
-    """Give ``along * scale^2`` as (B, heads, 1, c), zero where the norm was held at its least."""
-    return torch.where(scale < 1 / NORM_EPS, along * scale.square(), 0.0).unsqueeze(-2)
+        grad_temperature = (sums[:, 0].sum(dim=(0, 1)) / full(temperature).view(heads)).view_as(temperature)
+        return grad_qkv, grad_temperature.to(temperature.dtype), grad_projection, grad

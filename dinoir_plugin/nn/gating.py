@@ -10,22 +10,27 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
-def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Compute ``linear(gelu(gate) * value)`` with gate and value the two halves of the hidden feature.
+def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor) -> Tensor:
+    """Compute ``residual + linear(gelu(gate) * value)`` with gate and value the two halves of the hidden feature.
 
-    For gradients only ``hidden`` is kept. Written as three operations, the activation and the product would be kept as
+    For gradients only ``hidden`` is kept. Written as single operations, the activation and the product would be kept as
     well, each half as large; they are computed again instead.
 
     Args:
         hidden: (..., 2 * C).
         weight: (D, C).
         bias: (D,) or None.
+        residual: (..., D).
 
     Returns:
         (..., D).
     """
-    weight = weight.to(hidden.dtype)
-    out: Tensor = _GatedProjection.apply(hidden, weight)
+    weight, residual = weight.to(hidden.dtype), residual.to(hidden.dtype)
+    if torch.compiler.is_compiling():
+        gates, values = hidden.chunk(2, dim=-1)
+        out = residual + (F.gelu(gates) * values) @ weight.T
+    else:
+        out = _GatedProjection.apply(hidden, weight, residual)
     return out if bias is None else out + bias.to(hidden.dtype)
 
 
@@ -37,13 +42,13 @@ def gate(hidden: Tensor) -> Tensor:
 
 class _GatedProjection(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         ctx.save_for_backward(hidden, weight)
-        return gate(hidden) @ weight.T
+        return torch.addmm(residual.flatten(0, -2), gate(hidden).flatten(0, -2), weight.T).view(residual.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hidden, weight = ctx.saved_tensors
         gates, values = hidden.chunk(2, dim=-1)
         activated = F.gelu(gates)
@@ -53,4 +58,4 @@ class _GatedProjection(torch.autograd.Function):
         grad_gates, grad_values = grad_hidden.chunk(2, dim=-1)
         torch.mul(activated, grad_gated, out=grad_values)
         torch.ops.aten.gelu_backward.grad_input(grad_gated.mul_(values), gates, grad_input=grad_gates)
-        return grad_hidden, grad_weight
+        return grad_hidden, grad_weight, grad

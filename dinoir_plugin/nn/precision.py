@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,12 @@ def full(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def no_autocast(x: Tensor) -> torch.autocast:
+def no_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Open a context in which autocast leaves the arithmetic on the device of ``x`` alone."""
-    return torch.autocast(x.device.type, enabled=False)
+    # the meta device, on which widths are found, knows no autocast
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
+def share(x: Tensor, pixels: int) -> float:
+    """Give the factor that goes into sums over ``pixels`` of products: fp16 cannot hold them, but their mean."""
+    return 1 / pixels if x.dtype == torch.float16 else 1.0

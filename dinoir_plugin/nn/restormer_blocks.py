@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError, nearest
-from dinoir_plugin.core.tiles import Tile
+from dinoir_plugin.core.tiles import Tile, slices
 from dinoir_plugin.nn.channel_attention import (
     Products,
     attention,
@@ -27,7 +27,7 @@ from dinoir_plugin.nn.channel_attention import (
 from dinoir_plugin.nn.gating import gate, gated_projection
 from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.nn.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
-from dinoir_plugin.nn.precision import full
+from dinoir_plugin.nn.precision import full, no_autocast
 
 LAYER_NORMS = ('WithBias', 'BiasFree')
 
@@ -39,6 +39,8 @@ class _NormBody(nn.Module):
     variance about the mean.
     """
 
+    half_weights = True  # under autocast: its sums are float32 in any type, copies of features would cost time only
+
     def __init__(self, dim: int, with_bias: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(dim))
@@ -48,9 +50,10 @@ class _NormBody(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.with_bias:
-            return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, 1e-5)
+            with no_autocast(x):
+                return F.layer_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.bias.to(x.dtype), 1e-5)
         variance = full(x).var(dim=-1, keepdim=True, unbiased=False)
-        return x * torch.rsqrt(variance + 1e-5).to(x.dtype) * self.weight
+        return x * torch.rsqrt(variance + 1e-5).to(x.dtype) * self.weight.to(x.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -84,27 +87,33 @@ class Attention(UsesStatistics):
         projection = self.project_out.weight.flatten(1)
 
         def attend(part: Tensor, window: Tile | None) -> Tensor:
-            mixed = channel_attention(part.flatten(1, 2), self.temperature, projection)
-            return mixed.unflatten(1, part.shape[1:3])
+            # the weights of windows that are faded into each other add up to 1, so the residual may go along
+            residual = x if window is None else x[(slice(None), *slices(window))]
+            out = channel_attention(part.flatten(1, 2), self.temperature, projection, residual.flatten(1, 2))
+            return out.view_as(residual)
 
         out = self.over_windows(qkv, x.shape[-1], attend)
-        return x + out if self.project_out.bias is None else x + (out + self.project_out.bias)
+        return out if self.project_out.bias is None else out + self.project_out.bias.to(out.dtype)
 
     @torch.compiler.disable
     def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
         values = torch.empty_like(x)
         parts: list[list[Products]] = [[] for _ in x]
+        pixels, width = x.shape[1] * x.shape[2], x.shape[3]
 
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.qkv, norm(pixels), out)
+        def project(part: Tensor, out: Tensor) -> None:
+            project_into(self.qkv, norm(part), out)
 
         for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
-            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
-            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
-        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
-        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
-        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
-        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
+            queries_keys, values[number, rows] = qkv.split([2 * width, width], dim=-1)
+            parts[number].append(products(queries_keys.flatten(0, 1)[None], pixels))
+        sums = [
+            Products(torch.stack(dots).sum(dim=0), torch.linalg.vector_norm(torch.stack(norms), dim=0))
+            for dots, norms in (zip(*image) for image in parts)
+        ]
+        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature, pixels)
+        matrix, _ = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
+        out = torch.baddbmm(x.flatten(1, 2), values.flatten(1, 2), matrix).view_as(x)
         return out if self.project_out.bias is None else out.add_(self.project_out.bias)
 
 
@@ -123,7 +132,7 @@ class FeedForward(nn.Module):
         if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
             return self._in_strips(x, norm)
         hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
-        return x + gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias)
+        return gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias, x)
 
     @torch.compiler.disable
     def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:

@@ -83,7 +83,7 @@ def test_the_loss_scale_is_in_the_training_state(options, batch, tmp_path):  # n
     options['train']['amp'] = 'fp16'
     model = build_model(copy.deepcopy(options))
     step(model, batch)
-    model.precision.scaler.update(512.0)
+    model.step.precision.scaler.update(512.0)
     model.save_training_state(0, 7)
     state = torch.load(tmp_path / '7.state', weights_only=False)
     resumed = build_model(copy.deepcopy(options))

@@ -38,11 +38,11 @@ def test_a_skipped_step_changes_nothing_and_the_next_one_is_made(options, batch,
     model.feed_data(bad(batch))
     model.optimize_parameters(2)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(model)))
-    assert model.finite.skipped == 1
+    assert model.step.finite.skipped == 1
     model.feed_data(batch)
     model.optimize_parameters(3)
     assert not all(torch.equal(a, b) for a, b in zip(before, weights(model)))
-    assert (model.finite.skipped, model.finite.in_a_row) == (1, 0)
+    assert (model.step.finite.skipped, model.step.finite.in_a_row) == (1, 0)
 
 
 def test_skipping_has_an_end(options, batch):  # noqa: F811

@@ -13,10 +13,11 @@ def test_values_and_gradients_are_those_of_the_plain_form(biased):
     hidden = torch.randn(2, 3, 5, 12, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True) if biased else None
-    inputs = [hidden, weight, *([bias] if biased else [])]
+    residual = torch.randn(2, 3, 5, 4, dtype=torch.float64, requires_grad=True)
+    inputs = [hidden, weight, residual, *([bias] if biased else [])]
     gates, values = hidden.chunk(2, dim=-1)
-    expected = F.linear(F.gelu(gates) * values, weight, bias)
-    out = gated_projection(hidden, weight, bias)
+    expected = residual + F.linear(F.gelu(gates) * values, weight, bias)
+    out = gated_projection(hidden, weight, bias, residual)
     torch.testing.assert_close(out, expected)
     direction = torch.randn_like(expected)
     gradients = (torch.autograd.grad(result, inputs, direction) for result in (out, expected))
@@ -26,5 +27,5 @@ def test_values_and_gradients_are_those_of_the_plain_form(biased):
 
 
 def test_weights_follow_the_type_of_the_feature():
-    out = gated_projection(torch.randn(2, 8).bfloat16(), torch.randn(3, 4), torch.randn(3))
+    out = gated_projection(torch.randn(2, 8).bfloat16(), torch.randn(3, 4), torch.randn(3), torch.randn(2, 3))
     assert out.dtype == torch.bfloat16 and out.shape == (2, 3)

@@ -51,6 +51,8 @@ class DPCLoss(StepLoss):
         OptionsError: No encoder, a layer that does not exist, weights that do not match the layers.
     """
 
+    capturable = True
+
     def __init__(
         self,
         layers: Sequence[int],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -10,10 +12,10 @@ from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.injector import Injector
 from dinoir_plugin.nn.local_statistics import UsesStatistics
-from dinoir_plugin.nn.precision import full, no_autocast
+from dinoir_plugin.methods.dinoir.steering import Steps, attention, steer
+from dinoir_plugin.nn.precision import no_autocast
 
 ATTENTIONS = ('cosine', 'sqrt_channels')
-NORM_EPS = 1e-12
 GUIDE = 'guide'  # the map's name in a condition
 
 
@@ -38,9 +40,9 @@ class DRFusion(Injector, UsesStatistics):
       a network trained on patches meets other logits on whole images.
 
     The full-size guide is never made. Upsampling is linear, so with Up^T its adjoint
-    ``sum_n Up(k)(n) q(n) = sum_m k(m) Up^T(q)(m)``, and ``Up^T(W_q F) = W_q Up^T(F)``: keys, queries and their
-    product live on the encoder's coarse grid. ``|Up(k)|^2`` follows from the small matrices Up^T Up of rows and
-    columns, ``|W_q F|^2`` from the Gram matrix of F, and ``A F + F = (A + I) F`` is one product.
+    ``sum_n Up(k)(n) q(n) = sum_m k(m) Up^T(q)(m)``: keys, and their product with the queries, live on the encoder's
+    coarse grid. ``|Up(k)|^2`` follows from the small matrices Up^T Up of rows and columns. See
+    :mod:`~dinoir_plugin.methods.dinoir.steering`.
 
     - ``zero_start`` multiplies A by a learned factor for each channel that starts at zero (not in the paper): a
       backbone with released weights gives its own output in the first step, and guidance grows from there. Without it
@@ -64,11 +66,8 @@ class DRFusion(Injector, UsesStatistics):
         self.adapt = nn.Conv2d(guide_channels, channels, 1)
         self.w_k = nn.Conv2d(channels, channels, 1, bias=False)
         self.w_q = nn.Linear(channels, channels, bias=False)
-        if attention == 'cosine':
-            self.temperature = nn.Parameter(torch.ones(1))
-        if zero_start:
-            self.strength = nn.Parameter(torch.zeros(channels, 1))
-        self.zero_start = zero_start
+        self.temperature = nn.Parameter(torch.ones(1)) if attention == 'cosine' else None
+        self.strength = nn.Parameter(torch.zeros(channels, 1)) if zero_start else None
 
     def forward(self, feature: Tensor, condition: Condition | Tensor) -> Tensor:
         """Guide a feature.
@@ -84,41 +83,16 @@ class DRFusion(Injector, UsesStatistics):
         pixels = feature.permute(0, 2, 3, 1)
 
         def guided(part: Tensor, inner: Tile | None) -> Tensor:
-            matrix = self.attention_matrix(part.permute(0, 3, 1, 2), known if inner is None else known.crop(inner))
-            if self.zero_start:
-                matrix = self.strength * matrix
-            matrix = (matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)).to(part.dtype)
-            return (part.flatten(1, 2) @ matrix.transpose(1, 2)).view_as(part)
+            return self._steered(steer, part, known if inner is None else known.crop(inner))
 
         return self.over_windows(pixels, pixels.shape[-1], guided).permute(0, 3, 1, 2)
 
     def attention_matrix(self, feature: Tensor, condition: Condition) -> Tensor:
         """Compute A of eq. 5, (B, C, C), rows summing to 1, in float32 at least; arguments as :meth:`forward`."""
-        batch, channels, height, width = feature.shape
-        guide, rows, columns = condition.upsampling(GUIDE, height, width)
-        rows, columns = rows.to(feature), columns.to(feature)
-        keys = self.w_k(self.adapt(guide))
-        # Up^T F, rows first: in channels_last this is one matrix product that reads the feature once
-        coarse = rows.T @ feature.permute(0, 2, 3, 1).reshape(batch, height, width * channels)
-        coarse = torch.einsum('byxc,xu->byuc', coarse.view(batch, -1, width, channels), columns)
-        queries = self.w_q(coarse).flatten(1, 2)
-        logits = full(keys.flatten(2) @ queries)
-        if self.attention == 'sqrt_channels':
-            return (logits / channels**0.5).softmax(dim=-1)
-        with no_autocast(feature):
-            key_scale = _key_squares(full(keys), full(rows), full(columns)).clamp_min(NORM_EPS**2).rsqrt()
-            query_scale = self._query_squares(full(feature)).clamp_min(NORM_EPS**2).rsqrt()
-            logits = logits * key_scale[:, :, None] * query_scale[:, None, :]
-            return (logits * self.temperature).softmax(dim=-1)
+        return self._steered(attention, feature.permute(0, 2, 3, 1), condition)
 
-    def _query_squares(self, feature: Tensor) -> Tensor:
-        """Compute ``|W_q F|^2`` of each query channel over space, (B, C), from the Gram matrix of F."""
-        pixels = feature.permute(0, 2, 3, 1).flatten(1, 2)
-        gram = pixels.transpose(1, 2) @ pixels
-        weight = full(self.w_q.weight)
-        return ((weight @ gram) * weight).sum(dim=-1)
-
-
-def _key_squares(keys: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Compute ``|Up(k)|^2`` of each key channel over space, (B, C), from the coarse (B, C, h, w)."""
-    return (keys * ((rows.T @ rows) @ keys @ (columns.T @ columns))).sum(dim=(-2, -1))
+    def _steered(self, compute: Callable[..., Tensor], pixels: Tensor, condition: Condition) -> Tensor:
+        guide, rows, columns = condition.upsampling(GUIDE, *pixels.shape[1:3])
+        keys = self.w_k(self.adapt(guide)).to(pixels.dtype)
+        with no_autocast(pixels):
+            return compute(pixels, keys, self.w_q.weight, Steps(rows, columns), self.temperature, self.strength)

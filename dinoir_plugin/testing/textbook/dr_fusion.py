@@ -27,6 +27,6 @@ def direct_dr_fusion(fusion: Any, feature: Tensor, guide: Tensor) -> Tensor:
     """Compute eq. 5 with the parameters of a DRFusion: feature (B, C, H, W), guide (B, D, h, w), result as feature."""
     attention = direct_attention(fusion, feature, guide)
     mixed = torch.bmm(attention, feature.flatten(2)).view_as(feature)
-    if fusion.zero_start:
+    if fusion.strength is not None:
         mixed = fusion.strength[:, :, None] * mixed
     return mixed + feature

@@ -1,0 +1,134 @@
+"""A training step as a CUDA graph: its kernels are recorded once and launched together from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from basicsr.utils import get_root_logger
+from torch import Tensor
+
+from dinoir_plugin.models.batch import Batch
+from dinoir_plugin.models.losses import StepLoss
+
+if TYPE_CHECKING:
+    from dinoir_plugin.models.restoration_model import RestorationModel
+    from dinoir_plugin.models.training_step import Made
+
+# steps of a size that are made as usual first: they tune, allocate and fill what is kept between steps
+WARM_UP = 3
+
+
+class StepGraph:
+    """Make steps, as a graph where the options ask for one and the model allows it.
+
+    The kernels of a step take a third of the time that launching them one by one takes. A graph repeats the very same
+    kernels on the same memory, so nothing in a step may depend on values that the host knows: the learning rate is a
+    tensor, a step that is left out is left out on the device. A new size of the batch, and a phase, record anew.
+
+    Args:
+        model: Whose steps are made.
+        train: The block ``train``; ``cuda_graph`` is read.
+        compute: Makes a step as usual, from a batch and whether this rank was told to stop.
+    """
+
+    def __init__(
+        self, model: RestorationModel, train: Mapping[str, Any], compute: Callable[[Batch, bool], Made]
+    ) -> None:
+        self._model = model
+        self._compute = compute
+        why_not = reason_against(model)
+        wanted = train.get('cuda_graph', 'auto')
+        self._records = wanted is not False and not why_not
+        if wanted is True and why_not:
+            get_root_logger().warning(f'train.cuda_graph: the training step is made as usual: {why_not}.')
+        self._rates = [torch.zeros((), device=model.device) for _ in model.optimizer_g.param_groups]
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the recorded step."""
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._batch: Batch | None = None
+        self._made: Made | None = None
+        self._sizes: object = None
+        self._seen = 0
+
+    def step(self, batch: Batch, told_to_stop: bool) -> Made:
+        """Make the step of a batch."""
+        if not self._records:
+            return self._compute(batch, told_to_stop)
+        sizes = {name: value.shape for name, value in batch.tensors().items()}
+        if sizes != self._sizes:
+            self.forget()
+            self._sizes = sizes
+        self._seen += 1
+        if self._seen <= WARM_UP:
+            return self._beside(batch)
+        try:
+            if self._graph is None:
+                self._record(batch)
+        # whatever cannot be recorded raises this
+        except RuntimeError as error:
+            self.forget()
+            self._records = False
+            get_root_logger().warning(f'The training step cannot be a CUDA graph and is made as usual: {error}')
+            return self._compute(batch, told_to_stop)
+        return self._replayed(batch)
+
+    def _beside(self, batch: Batch) -> Made:
+        """Make a step as usual on a stream of its own, as a recorded one will be."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            made = self._compute(batch, False)
+        torch.cuda.current_stream().wait_stream(stream)
+        return made
+
+    def _record(self, batch: Batch) -> None:
+        kept = {name: value.clone() for name, value in batch.tensors().items()}
+        self._batch = batch.with_tensors(kept)
+        optimizer = self._model.optimizer_g
+        rates = [group['lr'] for group in optimizer.param_groups]
+        optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            for group, rate in zip(optimizer.param_groups, self._rates):
+                group['lr'], group['capturable'] = rate, True
+            # the loader's thread, which pins memory, may go on beside
+            with torch.cuda.graph(graph, capture_error_mode='thread_local'):
+                self._made = self._compute(self._batch, False)
+        finally:
+            for group, value in zip(optimizer.param_groups, rates):
+                group['lr'], group['capturable'] = value, False
+        self._graph = graph
+        sizes = 'x'.join(str(side) for side in batch.lq.shape)
+        get_root_logger().info(f'The training step of batches of {sizes} is a CUDA graph from here on.')
+
+    def _replayed(self, batch: Batch) -> Made:
+        assert self._graph is not None and self._batch is not None and self._made is not None
+        kept = self._batch.tensors()
+        for name, value in batch.tensors().items():
+            kept[name].copy_(value, non_blocking=True)
+        for group, rate in zip(self._model.optimizer_g.param_groups, self._rates):
+            rate.fill_(group['lr'])
+        self._graph.replay()
+        return self._made
+
+
+def reason_against(model: RestorationModel) -> str:
+    """Say why a model's steps cannot be recorded; empty where they can."""
+    from dinoir_plugin.models.restoration_model import RestorationModel
+
+    if model.device.type != 'cuda':
+        return f'the network is on {model.device.type}'
+    if model.opt['dist'] or model.opt['num_gpu'] > 1:
+        return 'several GPUs exchange gradients in it'
+    kind = type(model)
+    if kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses:
+        return f'{kind.__name__} computes it in its own way'
+    for name, loss in model.criteria.items():
+        if isinstance(loss, StepLoss) and not loss.capturable:
+            return f'train.{name}_opt may look at more than tensors'
+    return ''
