@@ -13,7 +13,9 @@ from collections.abc import Sequence
 # Before BasicSR's own code runs: what it cannot be imported without.
 BEFORE_IMPORT = ('torchvision_import',)
 # After all of BasicSR is imported.
-AFTER_IMPORT = ('output_root', 'dist_launch', 'ddp_device', 'prefetch_errors', 'resume_device', 'runpy_warning')
+AFTER_IMPORT = (
+    'output_root', 'dist_launch', 'ddp_device', 'prefetch_errors', 'prefetch_stream', 'resume_device', 'runpy_warning'
+)  # fmt: skip
 
 
 def before_import() -> list[tuple[str, Exception]]:

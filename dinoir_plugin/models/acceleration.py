@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
+from dinoir_plugin.guidance.attach import Guidance
 from dinoir_plugin.guidance.guided_arch import backbone_of
 from dinoir_plugin.guidance.recompute import recompute_modules
 
@@ -122,12 +125,45 @@ def prepare(net: nn.Module, options: Mapping[str, Any]) -> nn.Module:
 
 
 def compiled(net: nn.Module, options: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """Give what a training step calls: ``net``, or its compiled form where ``train.compile`` asks for it.
+    """Give what a training step calls: ``net``, compiled where ``train.compile`` asks for it.
 
-    Compiled for fixed sizes, so each stage of patch sizes compiles once; validation, whose images have many sizes,
-    uses the network as it is.
+    Blocks that occur several times are compiled, each kind once for each size that it meets, and the network around
+    them stays as it is; so compiling takes seconds, and the network logs what it always logs. A network without such
+    blocks is compiled as a whole. Sizes are fixed: validation, whose images have many, runs uncompiled.
     """
     if not options.get('compile'):
         return net
-    get_root_logger().info('The network is compiled in the first iteration, which takes some minutes.')
-    return torch.compile(net, dynamic=False)
+    blocks = repeated_blocks(net)
+    if not blocks:
+        get_root_logger().info('The network is compiled in the first iteration, which may take some minutes.')
+        return torch.compile(net, dynamic=False)
+    kinds = {kind: torch.compile(kind.forward, dynamic=False) for kind in {type(block) for block in blocks}}
+    for block in blocks:
+        # the attribute that nn.Module.compile() sets, which copies and pickles leave out
+        block._compiled_call_impl = functools.partial(_call, block, kinds[type(block)])
+    # one entry for each size and kind of call; the limit is meant for code that never settles
+    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)
+    get_root_logger().info(f'{len(blocks)} blocks of {len(kinds)} kinds are compiled in the first iteration.')
+    return net
+
+
+def repeated_blocks(net: nn.Module) -> list[nn.Module]:
+    """Find the outermost modules in lists and sequences whose class, none of torch's own, occurs more than once."""
+    lists = [module for module in net.modules() if isinstance(module, (nn.Sequential, nn.ModuleList))]
+    found = [child for each in lists for child in each]
+    own = [
+        block
+        for block in dict.fromkeys(found)
+        if not type(block).__module__.startswith('torch.')
+        and not isinstance(block, Guidance)
+        and not block._forward_hooks
+        and not block._forward_pre_hooks
+    ]
+    counts = Counter(type(block) for block in own)
+    chosen = [block for block in own if counts[type(block)] > 1]
+    inside = {part for block in chosen for part in block.modules() if part is not block}
+    return [block for block in chosen if block not in inside]
+
+
+def _call(block: nn.Module, forward: Callable[..., Any], *inputs: Any, **others: Any) -> Any:
+    return forward(block, *inputs, **others) if block.training else block._call_impl(*inputs, **others)

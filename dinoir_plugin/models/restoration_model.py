@@ -13,7 +13,7 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.core import random_state, ranks
+from dinoir_plugin.core import random_state
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.guidance.guided_arch import GuidedArch
@@ -57,13 +57,16 @@ class RestorationModel(Checkpoints, SRModel):
     _stops = False
 
     # the averages and what is averaged: lists kept, because walking the modules costs as much as the arithmetic
-    _averages: list[Tensor] = []
+    _averages: list[Tensor] | None = None
 
     # the phase whose part of the network learns; none before the first iteration, of a resumed run too
     _entered: PhaseOptions | None = None
 
     def __init__(self, opt: dict[str, Any]) -> None:
         val = opt.get('val') or {}
+        # the host turns it on: a search for the fastest convolution, which takes a minute before the first step and
+        # seconds for each new size of an image
+        torch.backends.cudnn.benchmark = False
         self.sampler = build_sampler(val.get('sampler'), 'val.sampler')
         super().__init__(opt)
 
@@ -175,7 +178,7 @@ class RestorationModel(Checkpoints, SRModel):
             taken.copy_(buffer)
 
     def _lists_of_averages(self) -> None:
-        if not self._averages:
+        if self._averages is None:
             net = self.get_bare_model(self.net_g)
             self._averages = [p.detach() for p in self.net_g_ema.parameters()]
             self._averaged = [p.detach() for p in net.parameters()]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.utils import get_root_logger
-from torch import Tensor
 
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss

@@ -6,7 +6,6 @@ from os import path as osp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader, Subset
@@ -19,6 +18,8 @@ from dinoir_plugin.models.results import Measured
 
 if TYPE_CHECKING:
     import numpy as np
+
+READERS = 2  # processes that read images while a GPU restores
 
 
 class Validation:
@@ -82,7 +83,10 @@ class Validation:
         dataset = self.dataloader.dataset
         numbers = range(ranks.rank(), len(dataset), ranks.world_size())
         # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
-        loader = DataLoader(Subset(dataset, list(numbers)), batch_size=1)
+        on_gpu = self.model.device.type == 'cuda'
+        loader = DataLoader(
+            Subset(dataset, list(numbers)), batch_size=1, num_workers=READERS if on_gpu else 0, pin_memory=on_gpu
+        )
         hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
         measured = []
         for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
@@ -115,8 +119,6 @@ class Validation:
         if 'gt' in visuals:
             del model.gt
         del model.lq, model.output
-        if model.device.type == 'cuda':
-            torch.cuda.empty_cache()
         return images, floats
 
     def _save_path(self, filename: str, task: str) -> str:

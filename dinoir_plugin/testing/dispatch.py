@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ALLOCATIONS = ('empty', 'empty_like', 'new_empty', 'empty_strided', 'new_empty_strided', 'detach', 'alias')

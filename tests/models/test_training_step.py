@@ -65,7 +65,7 @@ def test_the_device_leaves_a_step_out_and_the_host_learns_of_it_at_the_next(opti
     model.feed_data(bad(batch))
     model.optimize_parameters(1)
     model.feed_data(batch)
-    with pytest.raises(TrainingError, match='iteration 1: .*derain: a/first.png'):
+    with pytest.raises(TrainingError, match=r'iteration 1: .*derain: a/first\.png'):
         model.optimize_parameters(2)
 
 

@@ -11,8 +11,8 @@ from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.injector import Injector
-from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.methods.dinoir.steering import Steps, attention, steer
+from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.nn.precision import no_autocast
 
 ATTENTIONS = ('cosine', 'sqrt_channels')
