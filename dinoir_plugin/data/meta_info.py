@@ -41,7 +41,7 @@ def read_lines(path: str | Path) -> list[str]:
     """
     data = Path(path).read_bytes()
     text = data.decode('utf-16') if data.startswith(_WIDE) else data.decode('utf-8-sig', 'surrogateescape')
-    return [line.strip() for line in re.split(r'[\r\n]+', text) if line.strip()]
+    return [line.strip() for line in re.split(r'[\r\n]+', text.lstrip('\ufeff')) if line.strip()]
 
 
 def read_meta_info(value: object, option: str) -> list[Listed]:

@@ -104,7 +104,7 @@ class FolderSource(Source):
 def _image_names(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     with os.scandir(root) as entries:
         for entry in entries:
-            if has_ending(entry.name, suffixes) and (entry.is_file() or is_dead(entry)):
+            if has_ending(entry.name, suffixes) and (is_dead(entry) or entry.is_file()):
                 yield entry.name
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from dinoir_plugin.imaging.decoding import BMP_MARK, BROKEN, PNG_MARK, Array, ImageFileError
-from dinoir_plugin.imaging.formats import PLUGINS, READABLE, register_plugins
+from dinoir_plugin.imaging.formats import FORMATS, PLUGINS, READABLE, register_plugins
 from dinoir_plugin.imaging.pillow_reader import PillowReader, PngReader
 from dinoir_plugin.imaging.plain_readers import BmpReader, PnmReader, bmp_profile, is_plain_bmp, is_pnm
 from dinoir_plugin.imaging.reader import Header, ImageReader, Stream
@@ -105,7 +105,7 @@ def _register(start: bytes, name: str) -> None:
 
 
 def _known() -> str:
-    return ', '.join(READABLE)
+    return ', '.join(FORMATS)
 
 
 def check_single(header: Header, name: str) -> None:
