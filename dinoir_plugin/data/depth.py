@@ -8,23 +8,35 @@ import math
 import cv2
 import numpy as np
 
-from dinoir_plugin.data.sources import IMAGE_SUFFIXES, FolderSource
+from dinoir_plugin.data.sources import FolderSource
 from dinoir_plugin.imaging.decoding import Array, FloatArray
+from dinoir_plugin.imaging.formats import ENDINGS
+from dinoir_plugin.imaging.reader import Header
+from dinoir_plugin.imaging.reading import check_single, open_image
 
-DEPTH_SUFFIXES = ('.npy', *IMAGE_SUFFIXES)
+DEPTH_SUFFIXES = ('.npy', *ENDINGS)
 
 # Disparities near zero would put one pixel at infinity and, after scaling, everything else at the camera.
 _FAR_PERCENTILE = 1.0
 
 
+def check_depth_map(header: Header, name: str) -> None:
+    """Refuse an image that is no depth map."""
+    check_single(header, name)
+    if header.channels != 1:
+        raise ValueError(f'{name}: expected a depth map of one channel, got {header.channels} channels')
+
+
 class DepthSource(FolderSource):
-    """Read a folder of depth maps: one-channel images of 8 or 16 bits, or .npy arrays of shape (H, W).
+    """Read a folder of depth maps: images of one channel, of any depth, or .npy arrays of shape (H, W).
 
     Args:
         root: The folder.
         option: Path of the option that names it, for errors.
         kind: ``depth`` (larger is farther) or ``disparity`` (larger is nearer, depth is one over it).
     """
+
+    check = staticmethod(check_depth_map)
 
     def __init__(self, root: str, option: str, kind: str) -> None:
         super().__init__(root, option, DEPTH_SUFFIXES)
@@ -37,7 +49,7 @@ class DepthSource(FolderSource):
             return super().size(number)
         shape = np.load(path, mmap_mode='r', allow_pickle=False).shape
         if len(shape) != 2:
-            raise ValueError(f'{path}: expected an array of shape (height, width), got {shape}')
+            raise ValueError(f'{path}: expected an array (H, W) of one channel, got one of shape {shape}')
         return shape[0], shape[1]
 
     def depth(self, number: int) -> FloatArray:
@@ -58,15 +70,13 @@ def decode_depth(data: bytes, name: str) -> Array:
     Raises:
         ValueError: It cannot be decoded or has more than one channel.
     """
-    values: Array | None
-    if name.lower().endswith('.npy'):
-        values = np.load(io.BytesIO(data), allow_pickle=False)
-    else:
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if values is None:
-        raise ValueError(f'{name}: expected a depth map, but {len(data)} bytes could not be decoded')
+    if not name.lower().endswith('.npy'):
+        with open_image(data, name) as reader:
+            check_depth_map(reader.header, name)
+            return reader.values()
+    values: Array = np.load(io.BytesIO(data), allow_pickle=False)
     if values.ndim != 2:
-        raise ValueError(f'{name}: expected a depth map of shape (height, width), got {values.shape}')
+        raise ValueError(f'{name}: expected an array (H, W) of one channel, got one of shape {values.shape}')
     return values
 
 

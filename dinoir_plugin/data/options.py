@@ -50,7 +50,7 @@ class TaskOptions:
     degradation: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = option(
         'What is done to clean images: type and parameters, or a list of such blocks, applied in order.'
     )
-    meta_info_file: str | None = option('File whose lines name the images to take in their first word.')
+    meta_info_file: str | None = option('File whose lines name the images to take, or pairs: clean, degraded.')
     pairing: Literal['name', 'reside'] | None = option(
         'How pairs are found: by name (default), or as in RESIDE, where several degraded images have one clean image.'
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.data.meta_info import Listed
 from dinoir_plugin.data.sources import Source
+from dinoir_plugin.imaging.formats import split_name
 
 
 class Pair(NamedTuple):
@@ -23,22 +26,24 @@ class Pair(NamedTuple):
     depth: int | None = None
 
 
-def clean_only(gt: Source, listed: Sequence[str] | None, task: str) -> list[Pair]:
+def clean_only(gt: Source, listed: Sequence[Listed] | None, task: str) -> list[Pair]:
     """Take every clean image, or those of a meta info file."""
     return [Pair(number) for number in _chosen(gt, listed, task, 'dataroot_gt')]
 
 
-def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[str] | None, task: str) -> list[Pair]:
+def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[Listed] | None, task: str) -> list[Pair]:
     """Pair one degraded image with each clean one; its key is the clean key put into ``template``.
+
+    A meta info file of pairs names the degraded images itself.
 
     Degraded images without a clean one are an error too, unless a meta info file picks the images.
     """
     if '{}' not in template:
         raise OptionsError(f'{task}.filename_tmpl', f"expected a text with {{}} for the clean name, got {template!r}")
     pairs, missing = [], []
-    for number in _chosen(gt, listed, task, 'dataroot_gt'):
-        expected = template.format(gt.keys[number])
-        partner = lq.find(expected)
+    for number, own in _chosen(gt, listed, task, 'dataroot_gt').items():
+        expected = template.format(gt.keys[number]) if own is None else own
+        partner = lq.find(expected) if own is None else _find_listed(lq, own)
         if partner is None:
             missing.append(f'{gt.keys[number]} (expected {expected})')
         else:
@@ -52,7 +57,7 @@ def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[str] | 
     return pairs
 
 
-def pair_many_to_one(gt: Source, lq: Source, listed: Sequence[str] | None, task: str) -> list[Pair]:
+def pair_many_to_one(gt: Source, lq: Source, listed: Sequence[Listed] | None, task: str) -> list[Pair]:
     """Pair by RESIDE's naming: ``1400_4.png`` and ``0001_0.8_0.2.jpg`` are hazy forms of ``1400`` and ``0001``.
 
     The clean key is what stands before the first underscore. Items, and the names of a meta info file, are the hazy
@@ -79,15 +84,37 @@ def add_depth(pairs: Sequence[Pair], gt: Source, depth: Source, task: str) -> li
     return [pair._replace(depth=depth.find(gt.keys[pair.gt])) for pair in pairs]
 
 
-def _chosen(source: Source, listed: Sequence[str] | None, task: str, root_key: str) -> list[int]:
+def _chosen(source: Source, listed: Sequence[Listed] | None, task: str, root_key: str) -> dict[int, str | None]:
+    """Give the numbers of the images that are taken, and for each the partner that a list of pairs names."""
     if listed is None:
-        return list(range(len(source)))
-    missing = [key for key in listed if source.find(key) is None]
+        return dict.fromkeys(range(len(source)))
+    wanted: dict[int, str | None] = {}
+    missing = []
+    for entry in listed:
+        found = ((_find_listed(source, name), partner) for name, partner in entry.readings)
+        number, partner = next(((number, partner) for number, partner in found if number is not None), (None, None))
+        if number is None:
+            missing.append(entry.line)
+        else:
+            wanted[number] = partner
     if missing:
         raise _unmatched(f'{task}.meta_info_file', missing, f'listed names are not in {root_key} {source.root}')
     # In the source's order, not the list's: the order must not depend on how a list was written.
-    wanted = set(listed)
-    return [number for number, key in enumerate(source.keys) if key in wanted]
+    return {number: wanted[number] for number in sorted(wanted)}
+
+
+def _find_listed(source: Source, name: str) -> int | None:
+    """Find the image that a list calls ``name``, with or without the folders that the source lies in."""
+    for text in dict.fromkeys((name, name.replace('\\', '/'))):
+        path = PurePosixPath(text)
+        root = PurePosixPath(Path(source.root).absolute().as_posix()).parts
+        folders = path.parent.parts
+        found = source.find(split_name(text)[0])
+        if found is None and folders and root[-len(folders) :] == folders:
+            found = source.find(split_name(path.name)[0])
+        if found is not None:
+            return found
+    return None
 
 
 def _unmatched(option: str, names: Sequence[str], what: str) -> OptionsError:

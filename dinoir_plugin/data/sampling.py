@@ -47,7 +47,7 @@ def shuffled_order(seed: int, task: str, turn: int, count: int) -> np.ndarray:
 
 def _digest(text: str) -> int:
     # Python's own hash() of a text differs from process to process.
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'big')
+    return int.from_bytes(hashlib.blake2b(text.encode(errors='surrogateescape'), digest_size=8).digest(), 'big')
 
 
 class Draw(NamedTuple):

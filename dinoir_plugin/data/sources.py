@@ -7,27 +7,17 @@ made from it hold the same images under the same numbers.
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import lmdb
 from basicsr.utils.file_client import FileClient
-from PIL import Image, UnidentifiedImageError
 
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.imaging.decoding import SWAPS_SIDES, jpeg_orientation
-
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
-
-ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
-_META_LINE = re.compile(r'(?P<name>.+?)\s+\((?P<h>\d+),\s*(?P<w>\d+)(?:,\s*\d+)?\)(?:\s.*)?')
-
-
-def stem(name: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> str:
-    """Take the extension off a name; a dot that starts no known extension stays (``0001_0.8_0.2``)."""
-    root, suffix = os.path.splitext(name)
-    return root if suffix.lower() in suffixes else name
+from dinoir_plugin.data.meta_info import SHAPE, read_lines
+from dinoir_plugin.imaging.formats import ENDINGS, composed, has_ending, split_name
+from dinoir_plugin.imaging.paths import is_dead, written_path
+from dinoir_plugin.imaging.reading import Check, check_trainable, image_size
 
 
 class Source(ABC):
@@ -35,7 +25,7 @@ class Source(ABC):
 
     Args:
         root: The folder.
-        keys: Names without extension, in order.
+        keys: Names without extension, in order, their letters composed.
     """
 
     def __init__(self, root: str, keys: list[str]) -> None:
@@ -48,7 +38,7 @@ class Source(ABC):
 
     def find(self, key: str) -> int | None:
         """Find the number of the image called ``key``, None where there is none."""
-        return self._numbers.get(key)
+        return self._numbers.get(composed(key))
 
     @abstractmethod
     def read(self, number: int) -> bytes:
@@ -66,16 +56,20 @@ class Source(ABC):
 class FolderSource(Source):
     """Read the images of one folder; sub-folders, hidden files and files that are no images are passed over.
 
+    Links are followed. One that leads nowhere is an image that cannot be read.
+
     Args:
         root: The folder.
         option: Path of the option that names the folder, for errors.
         suffixes: Extensions to look for, in small letters with the dot.
     """
 
-    def __init__(self, root: str, option: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> None:
+    check: Check = staticmethod(check_trainable)
+
+    def __init__(self, root: str, option: str, suffixes: tuple[str, ...] = ENDINGS) -> None:
         by_key: dict[str, str] = {}
         for name in sorted(_image_names(root, suffixes)):
-            key = stem(name, suffixes)
+            key = composed(split_name(name, suffixes)[0])
             if key in by_key:
                 raise OptionsError(option, f'{by_key[key]} and {name} in {root} share the name {key}',
                                    'Images are matched by name without extension: keep one of them')
@@ -92,7 +86,10 @@ class FolderSource(Source):
 
     def read(self, number: int) -> bytes:
         """Read the file's bytes."""
-        with open(self.path(number), 'rb') as file:
+        path = self.path(number)
+        if not os.path.exists(path) and os.path.islink(path):
+            raise ValueError(f'{path}: the link leads nowhere')
+        with open(path, 'rb') as file:
             return file.read()
 
     def size(self, number: int) -> tuple[int, int]:
@@ -101,25 +98,14 @@ class FolderSource(Source):
         Raises:
             ValueError: The header is no image's, or says what decoding would refuse.
         """
-        try:
-            with Image.open(self.path(number)) as image:
-                if image.mode in ALPHA_MODES:
-                    raise ValueError(f'{self.path(number)} has an alpha channel. Save it without one')
-                turned = jpeg_orientation(image) in SWAPS_SIDES
-                return (image.width, image.height) if turned else (image.height, image.width)
-        except UnidentifiedImageError as error:
-            raise ValueError(f'{self.path(number)}: expected an image, but its header is none') from error
-        except Image.DecompressionBombError as error:
-            raise ValueError(f'{self.path(number)}: {error}') from error
+        return image_size(self.path(number), check=self.check)
 
 
 def _image_names(root: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     with os.scandir(root) as entries:
         for entry in entries:
-            # splitext('.png') has no suffix, but '.hidden.png' has one.
-            if os.path.splitext(entry.name)[1].lower() in suffixes and not entry.name.startswith('.'):
-                if entry.is_file():
-                    yield entry.name
+            if has_ending(entry.name, suffixes) and (is_dead(entry) or entry.is_file()):
+                yield entry.name
 
 
 class LmdbSource(Source):
@@ -138,20 +124,19 @@ class LmdbSource(Source):
         if not os.path.isfile(meta) or not os.path.isfile(os.path.join(root, 'data.mdb')):
             raise OptionsError(option, f'expected data.mdb and meta_info.txt in {root}',
                                "Make the LMDB with BasicSR's make_lmdb_from_imgs")
-        entries: dict[str, tuple[str, tuple[int, int]]] = {}
-        with open(meta, encoding='utf-8') as file:
-            for count, line in enumerate(filter(str.strip, file), start=1):
-                match = _META_LINE.fullmatch(line.strip())
-                if match is None:
-                    raise OptionsError(option, f'{meta}, entry {count}: expected a name and (h,w,c), got '
-                                               f'{line.strip()!r}')
-                entries[stem(match['name'])] = match['name'], (int(match['h']), int(match['w']))
+        entries: dict[str, tuple[str, tuple[int, int, int]]] = {}
+        for count, line in enumerate(read_lines(meta), start=1):
+            match = SHAPE.fullmatch(line)
+            if match is None:
+                raise OptionsError(option, f'{meta}, entry {count}: expected a name and (h,w,c), got {line!r}')
+            shape = int(match['h']), int(match['w']), int(match['c'] or 1)
+            entries[composed(split_name(match['name'])[0])] = match['name'], shape
         if not entries:
             raise OptionsError(option, f'no entry in {meta}')
         keys = sorted(entries)
         super().__init__(root, keys)
         self._names = [entries[key][0] for key in keys]
-        self._sizes = [entries[key][1] for key in keys]
+        self._shapes = [entries[key][1] for key in keys]
 
     def path(self, number: int) -> str:
         """Give folder and name; with the extension, because validation cuts one off to name its results."""
@@ -164,7 +149,7 @@ class LmdbSource(Source):
             ValueError: The LMDB cannot be opened, or does not hold a key that meta_info.txt lists.
         """
         try:
-            data = _CLIENTS.get(self.root).get(self.keys[number], 'images')
+            data = _CLIENTS.get(self.root).get(split_name(self._names[number])[0], 'images')
         except lmdb.Error as error:
             raise ValueError(f'{self.root}: data.mdb cannot be read as an LMDB ({error}). Make it again.') from error
         if data is None:
@@ -173,8 +158,16 @@ class LmdbSource(Source):
         return bytes(data)
 
     def size(self, number: int) -> tuple[int, int]:
-        """Give height and width from meta_info.txt."""
-        return self._sizes[number]
+        """Give height and width from meta_info.txt.
+
+        Raises:
+            ValueError: It has another number of channels than one or three.
+        """
+        height, width, channels = self._shapes[number]
+        if channels not in (1, 3):
+            raise ValueError(f'{self.path(number)}: expected grey or colour, got {channels} channels (transparency). '
+                             'Save it without an alpha channel.')
+        return height, width
 
 
 class _LmdbClients:
@@ -206,7 +199,7 @@ def folder_path(value: object, option: str) -> str:
     """Give an existing folder from an options file, with ~ expanded."""
     if not isinstance(value, str) or not value:
         raise OptionsError(option, f'expected a folder, got {value!r}')
-    root = os.path.expanduser(value)
+    root = str(written_path(value))
     if not os.path.exists(root):
         place = '' if os.path.isabs(root) else f'; the path is relative to {os.getcwd()}'
         raise OptionsError(option, f'no such folder: {root}{place}')
@@ -219,14 +212,3 @@ def open_source(value: object, option: str) -> Source:
     """Open the images that a ``dataroot_*`` option names: an LMDB where the path ends in .lmdb, else a folder."""
     root = folder_path(value, option)
     return LmdbSource(root, option) if root.rstrip(os.sep).endswith('.lmdb') else FolderSource(root, option)
-
-
-def read_meta_info(value: object, option: str) -> list[str]:
-    """Read the names of a BasicSR meta info file: first word of every line, without its extension."""
-    if not isinstance(value, str) or not os.path.isfile(os.path.expanduser(value)):
-        raise OptionsError(option, f'no such file: {value}')
-    with open(os.path.expanduser(value), encoding='utf-8') as file:
-        keys = [stem(line.split()[0]) for line in file if line.strip()]
-    if not keys:
-        raise OptionsError(option, f'{value} lists no image')
-    return keys

@@ -11,11 +11,13 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.degradation_base import Context, Degradation
 from dinoir_plugin.data.degradations import build_degradations
 from dinoir_plugin.data.depth import DepthSource, made_up_depth
+from dinoir_plugin.data.meta_info import read_meta_info
 from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.pairing import Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
 from dinoir_plugin.data.patches import Crop, Turn, cut, draw_crop, draw_turn, trim, turn_image
-from dinoir_plugin.data.sources import Source, folder_path, open_source, read_meta_info
-from dinoir_plugin.imaging.decoding import Array, FloatArray, decode_image, to_rgb_float
+from dinoir_plugin.data.sources import Source, folder_path, open_source
+from dinoir_plugin.imaging.decoding import Array, FloatArray, to_rgb_float
+from dinoir_plugin.imaging.reading import decode_image
 
 AVERAGE = 'average'  # of figures over all tasks; none is called so
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import threading
@@ -12,11 +11,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from dinoir_plugin.datasets.planning import File, FilePart, Scene
 from dinoir_plugin.datasets.recipe import LEVELS, Recipe
-from dinoir_plugin.imaging.decoding import BROKEN, Array, decode_image
+from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.imaging.reading import decode_image
 
 
 class Task(NamedTuple):
@@ -63,7 +62,7 @@ def encode_scene(task: Task) -> Encoded:
     for part in task.scene.parts:
         try:
             if part.file not in decoded:
-                decoded[part.file] = decode_strictly(Path(part.file.path).read_bytes(), part.file.name)
+                decoded[part.file] = decode_strictly(_bytes(part.file), part.file.name)
             images.append(_half(decoded[part.file], part))
         except (OSError, ValueError) as error:
             problems.append(str(error))
@@ -83,6 +82,12 @@ def encode_scene(task: Task) -> Encoded:
     return Encoded(records, [])
 
 
+def _bytes(file: File) -> bytes:
+    if not os.path.exists(file.path) and os.path.islink(file.path):
+        raise ValueError(f'{file.name}: the link leads nowhere')
+    return Path(file.path).read_bytes()
+
+
 def _half(image: Array, part: FilePart) -> Array:
     if part.half is None:
         return image
@@ -93,7 +98,7 @@ def _half(image: Array, part: FilePart) -> Array:
 
 
 def decode_strictly(data: bytes, name: str) -> Array:
-    """Decode an image file upright and in colour, and refuse one of which a part is missing.
+    """Decode an image file upright and in colour.
 
     Args:
         data: The file's bytes.
@@ -105,12 +110,6 @@ def decode_strictly(data: bytes, name: str) -> Array:
     Raises:
         ValueError: It is truncated or no image, or one that `decode_image` refuses.
     """
-    # Pillow first: OpenCV fills what is missing of some truncated files and only warns.
-    try:
-        with Image.open(io.BytesIO(data)) as decoded:
-            decoded.load()
-    except (*BROKEN, Image.DecompressionBombError) as error:
-        raise ValueError(f'{name}: {error}') from error
     image = decode_image(data, name)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
 
@@ -177,5 +176,5 @@ def _encode(image: Array, encoding: str) -> bytes:
     options = [cv2.IMWRITE_PNG_COMPRESSION, LEVELS['png']] if encoding == 'png' else []
     done, data = cv2.imencode(f'.{encoding}', image, options)
     if not done:
-        raise ValueError(f'OpenCV cannot encode an image of shape {image.shape} as {encoding}')
+        raise ValueError(f'OpenCV cannot encode an image of {image.shape[1]}x{image.shape[0]} pixels as {encoding}')
     return data.tobytes()

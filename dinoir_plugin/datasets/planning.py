@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,10 +12,11 @@ from typing import NamedTuple
 
 from dinoir_plugin.datasets.catalogue import DataSet, Layout, Split
 from dinoir_plugin.datasets.errors import PreparationError, shortened
+from dinoir_plugin.imaging.formats import ENDINGS, has_ending
+from dinoir_plugin.imaging.paths import LOOP, walk
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = ('png', 'jpg', 'jpeg', 'bmp', 'tif', 'tiff', 'webp', 'ppm')
 # LMDB takes 511 bytes; the rest is for the number of a sub-image.
 LONGEST_KEY = 480
 
@@ -71,23 +71,34 @@ class SplitPlan(NamedTuple):
 
 
 def list_images(sources: Sequence[Path]) -> list[File]:
-    """List all image files below the sources, in order of their names; hidden ones and ``__MACOSX`` are passed over."""
+    """List all image files below the sources, in order of their names; hidden ones and ``__MACOSX`` are passed over.
+
+    Links that lead nowhere are listed: they are images that cannot be read. Where a program of Windows wrote an
+    archive, a file's name may hold its folders, with backslashes between them.
+
+    Raises:
+        PreparationError: A folder cannot be read.
+    """
     files = []
     for source in sources:
         base = source.resolve()
-        for folder, folders, names in os.walk(base, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith('.') and name != '__MACOSX']
-            for name in names:
-                if not name.startswith('.') and name.lower().rpartition('.')[2] in SUFFIXES:
-                    path = Path(folder, name)
-                    files.append(File(str(path), path.relative_to(base.parent).as_posix()))
+        for path, problem in walk(base, lambda folder: folder.name != '__MACOSX', _refuse):
+            if problem == LOOP:
+                logger.warning('%s: %s', path, problem)
+            elif has_ending(path.name.rpartition('\\')[2]):
+                files.append(File(str(path), path.relative_to(base.parent).as_posix().replace('\\', '/')))
     return sorted(files, key=lambda file: (file.name, file.path))
+
+
+def _refuse(error: OSError) -> None:
+    raise PreparationError(f'the folder {error.filename} cannot be read ({error.strerror})') from error
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Turn a catalogue's pattern into a regular expression for whole names with extension."""
     body = ''.join(_regex(token) for token in _TOKEN.split(pattern))
-    return re.compile(rf'(?:.*/)?{body}\.(?:{"|".join(SUFFIXES)})', re.IGNORECASE)
+    endings = '|'.join(map(re.escape, ENDINGS))
+    return re.compile(rf'(?:.*/)?{body}(?:{endings})', re.IGNORECASE)
 
 
 def _regex(token: str) -> str:

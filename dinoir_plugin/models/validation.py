@@ -142,6 +142,10 @@ class Validation:
 
 
 def _result_name(path: str) -> str:
-    """Name a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name."""
+    """Name a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name.
+
+    Bytes that are no UTF-8 become escapes, since OpenCV writes no such names.
+    """
     _, root, below = path.rpartition('.lmdb/')
-    return below.replace('/', '_') if root else osp.basename(path)
+    name = below.replace('/', '_') if root else osp.basename(path)
+    return name.encode(errors='surrogateescape').decode(errors='backslashreplace')

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, say
+
+if TYPE_CHECKING:
+    from dinoir_plugin.restore.files import Job
 
 
 def add_restore(commands: Any) -> None:
@@ -19,7 +22,7 @@ def add_restore(commands: Any) -> None:
         'end), 2 wrong use.',
     )
     parser.add_argument('sources', nargs='+', metavar='IN', help="a file, a folder or a pattern: 'in/**/*.jpg'")
-    parser.add_argument('out', metavar='OUT', help='a file for a single file, else a folder')
+    parser.add_argument('out', metavar='OUT', help='a file for a single file, else a folder, as is what ends in /')
     _add_network(parser)
     parser.add_argument('--tile', type=_tile, default='auto', metavar='auto|N',
                         help='side of the tiles in pixels; auto: as the free memory allows (default)')
@@ -32,8 +35,12 @@ def add_restore(commands: Any) -> None:
     parser.add_argument('--compare', action='store_true', help='write NAME_compare.jpg too, before and after')
     parser.add_argument('--format', metavar='png|jpg|tif|webp', help="of what is written (default: the image's own)")
     parser.add_argument('--quality', type=int, default=95, metavar='1-100', help='of JPEG and WebP (default: 95)')
+    parser.add_argument('--pages', choices=['one', 'all'], default='one',
+                        help='all: restore each page or frame of a file to a file of its own, NAME_1, NAME_2, ...; '
+                             'one (default): refuse files of several')
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument('--resume', action='store_true', help='leave out what has been restored already')
+    existing.add_argument('--resume', action='store_true',
+                          help='leave out what has been restored already; several processes share the rest')
     existing.add_argument('--overwrite', action='store_true', help='restore it again')
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     parser.set_defaults(run=_restore)
@@ -98,39 +105,49 @@ def _network(args: argparse.Namespace) -> Any:
     return None if args.options is None else network_options(args.options)
 
 
-def _restore(args: argparse.Namespace) -> int:
+def _find_job(args: argparse.Namespace) -> Job:
     from dinoir_plugin.imaging.encoding import check_format
     from dinoir_plugin.restore.files import find
+    from dinoir_plugin.restore.places import without_unwritable
 
     ending = None if args.format is None else check_format(args.format)
-    job = find(args.sources, args.out, ending, args.compare)
+    job = find(args.sources, args.out, ending, args.compare, args.pages == 'all')
     if not 1 <= args.quality <= 100:
         raise ValueError(f'--quality: expected 1 to 100, got {args.quality}')
     there = [target for item in job.items for target in item.targets(args.compare) if target.exists()]
     if there and not (args.resume or args.overwrite):
         raise ValueError(f'{len(there)} results are there already, such as {there[0]}: '
                          '--resume leaves them out, --overwrite restores them again')
+    return without_unwritable(job, args.compare, args.resume)
+
+
+def _restore(args: argparse.Namespace) -> int:
+    job = _find_job(args)
+    for path, problem in job.refused:
+        complain(f'{path}: {problem}')
     from dinoir_plugin.restore.job import Outcome, Writing, run
     from dinoir_plugin.restore.restorer import Restorer
 
-    _shorten_warnings()
-    restorer = Restorer.from_checkpoint(
-        args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
-        tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
-        local_statistics=args.local_statistics,
-    )  # fmt: skip
     outcome = Outcome()
+    _shorten_warnings()
     try:
-        run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
+        if job.items:
+            restorer = Restorer.from_checkpoint(
+                args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
+                tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
+                local_statistics=args.local_statistics,
+            )  # fmt: skip
+            run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
     except KeyboardInterrupt:
         complain(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
         return INTERRUPTED
     others = f', {job.other_files} other files left alone' if job.other_files else ''
     skipped = f', {outcome.skipped} there already' if outcome.skipped else ''
-    say(f'{outcome.restored} restored{skipped}, {len(outcome.failed)} failed{others}')
+    failed = len(outcome.failed) + len(job.refused)
+    say(f'{outcome.restored} restored{skipped}, {failed} failed{others}')
     for path, reason in outcome.failed:
         complain(f'{path}: {reason}')
-    return BAD if outcome.failed else GOOD
+    return BAD if failed else GOOD
 
 
 def _info(args: argparse.Namespace) -> int:

@@ -14,7 +14,8 @@ from PIL import Image
 
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.imaging.encoding import encode_image, ending_for
-from dinoir_plugin.imaging.image_file import ENDINGS, DecodedImage, read_image
+from dinoir_plugin.imaging.formats import ENDINGS, split_name
+from dinoir_plugin.imaging.image_file import DecodedImage, read_image
 from dinoir_plugin.restore.comparison import eight_bits
 from dinoir_plugin.restore.job import reason
 from dinoir_plugin.restore.restorer import Restorer
@@ -98,8 +99,8 @@ def build_page(
 
 def _download(restored: DecodedImage, upload: Path, folder: Path) -> Path:
     """Write the result with all pixels, under the image's name."""
-    ending = ending_for(upload, None)
-    path = folder / f'{upload.stem}_restored.{ending}'
+    ending = ending_for(upload, None, restored.format)
+    path = folder / f'{split_name(upload.name)[0]}_restored.{ending}'
     write_atomic(path, encode_image(restored, ending))
     return path
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dinoir_plugin.core.atomic_files import write_atomic
-from dinoir_plugin.imaging.encoding import DEFAULT_QUALITY, encode_image
+from dinoir_plugin.imaging.encoding import DEFAULT_QUALITY, check_writable, encode_image
 from dinoir_plugin.imaging.image_file import read_image
+from dinoir_plugin.restore.claims import Claims
 from dinoir_plugin.restore.comparison import comparison
 from dinoir_plugin.restore.files import Item, Job
 from dinoir_plugin.restore.restorer import Restorer
@@ -37,7 +38,7 @@ class Writing:
     Attributes:
         quality: Of JPEG and WebP, 1 to 100.
         compare: Whether a side-by-side image goes beside each.
-        resume: Whether images whose result is there are left out.
+        resume: Whether images whose result is there, or that another process is at, are left out.
     """
 
     quality: int = DEFAULT_QUALITY
@@ -46,7 +47,7 @@ class Writing:
 
 
 def run(job: Job, restorer: Restorer, writing: Writing, outcome: Outcome, show_progress: bool = True) -> None:
-    """Restore all images of a job.
+    """Restore all images of a job; with ``writing.resume`` several processes share them.
 
     Args:
         job: Sources and targets; a target that is there is replaced, unless ``writing.resume``.
@@ -57,19 +58,44 @@ def run(job: Job, restorer: Restorer, writing: Writing, outcome: Outcome, show_p
     """
     waiting = [item for item in job.items if not (writing.resume and item.target.exists())]
     outcome.skipped = len(job.items) - len(waiting)
+    if not waiting:
+        return
     with tqdm(total=len(waiting), unit='image', disable=not show_progress, dynamic_ncols=True) as bar:
-        for item in waiting:
+
+        def attempt(item: Item) -> None:
             bar.set_description(item.source.name[:30])
-            try:
-                _restore(item, restorer, writing, show_progress)
-                outcome.restored += 1
-            except Exception as error:  # noqa: BLE001 - one odd file must not end the others, whatever is met in it
-                outcome.failed.append((item.source, reason(error, item.source)))
+            if writing.resume and item.target.exists():
+                outcome.skipped += 1
+            else:
+                try:
+                    _restore(item, restorer, writing, show_progress)
+                    outcome.restored += 1
+                except Exception as error:  # noqa: BLE001 - one odd file must not end the others, whatever is met
+                    outcome.failed.append((item.source, reason(error, item.source)))
             bar.update()
+
+        if not writing.resume:
+            for item in waiting:
+                attempt(item)
+            return
+        with Claims(job.folder) as claims:
+            taken = []
+            for item in waiting:
+                with claims.on(item.target, wait=False) as is_ours:
+                    if is_ours:
+                        attempt(item)
+                    else:
+                        taken.append(item)
+            # what others were at: done by now, or theirs no more
+            for item in taken:
+                with claims.on(item.target, wait=True):
+                    attempt(item)
 
 
 def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bool) -> None:
-    image = read_image(item.source)
+    image = read_image(item.source, item.number)
+    ending = item.target.suffix[1:]
+    check_writable(image, ending)
     with tqdm(unit='tile', leave=False, disable=not show_progress, dynamic_ncols=True, delay=1, position=1) as tiles:
 
         def on_tile(done: int, count: int) -> None:
@@ -77,7 +103,7 @@ def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bo
             tiles.update(done - tiles.n)
 
         restored = restorer.restore_decoded(image, on_tile)
-    data = encode_image(restored, item.target.suffix[1:], writing.quality)
+    data = encode_image(restored, ending, writing.quality)
     item.target.parent.mkdir(parents=True, exist_ok=True)
     if writing.compare:
         # before the image itself, whose presence says that all is done

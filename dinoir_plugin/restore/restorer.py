@@ -16,10 +16,9 @@ from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.network_file import Description
 from dinoir_plugin.core.tiles import check_tile
 from dinoir_plugin.guidance.guided_arch import backbone_of
-from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.imaging.decoding import Array, ImageFileError
 from dinoir_plugin.imaging.image_file import (
     DecodedImage,
-    ImageFileError,
     check_values,
     from_pillow,
     join_alpha,

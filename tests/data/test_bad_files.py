@@ -11,7 +11,7 @@ from PIL import Image
 
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.data.sources import FolderSource, LmdbSource
-from dinoir_plugin.imaging.decoding import decode_image
+from dinoir_plugin.imaging.reading import decode_image
 
 NOISE = {'type': 'gaussian_noise', 'sigma': 25}
 

@@ -153,7 +153,7 @@ def test_check_images_finds_unequal_pairs_and_broken_files(options, tmp_path, mo
     assert 'checking images' not in capsys.readouterr().err
     monkeypatch.setattr(image_check, 'SHOW_PROGRESS_ABOVE', 2)
     (tmp_path / 'lq' / 'b.png').write_bytes(b'nonsense')
-    assert 'lq/b.png: expected an image, but its header is none' in check_fails(pairs)
+    assert 'lq/b.png: expected an image (JPEG, PNG, TIFF, WEBP, BMP, GIF, PPM), but it is none' in check_fails(pairs)
     assert 'checking images' in capsys.readouterr().err
 
 

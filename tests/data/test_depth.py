@@ -21,10 +21,10 @@ def test_maps_are_read_from_images_and_arrays_with_their_sizes(tmp_path):
     np.testing.assert_array_equal(decode_depth((tmp_path / 'a.png').read_bytes(), 'a.PNG'), values)
     np.testing.assert_array_equal(decode_depth((tmp_path / 'b.npy').read_bytes(), 'b.NPY'), values)
     for look in (source.size, source.depth):
-        with pytest.raises(ValueError, match=r'c\.npy: expected .* of shape \(height, width\), got \(3, 4, 1\)'):
+        with pytest.raises(ValueError, match=r'c\.npy: expected .* of one channel, got one of shape \(3, 4, 1\)'):
             look(2)
     for data in (b'', b'nonsense'):
-        with pytest.raises(ValueError, match=f'{len(data)} bytes could not be decoded'):
+        with pytest.raises(ValueError, match='expected an image'):
             decode_depth(data, 'x.png')
 
 

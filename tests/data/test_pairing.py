@@ -3,6 +3,7 @@
 import pytest
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.data.meta_info import Listed
 from dinoir_plugin.data.pairing import Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
 
 
@@ -19,6 +20,10 @@ class Names:
         return self.keys.index(key) if key in self.keys else None
 
 
+def listed(*names):
+    return [Listed(name, ((name, None),)) for name in names]
+
+
 def refusal(call, *arguments):
     with pytest.raises(OptionsError) as caught:
         call(*arguments)
@@ -28,8 +33,8 @@ def refusal(call, *arguments):
 def test_names_are_paired_by_the_template_in_the_order_of_the_clean_images():
     gt, lq = Names('gt', 'a', 'b', 'c'), Names('lq', 'cx2', 'bx2', 'ax2')
     assert pair_by_name(gt, lq, '{}x2', None, 't') == [Pair(0, 2), Pair(1, 1), Pair(2, 0)]
-    assert pair_by_name(gt, lq, '{}x2', ['c', 'a'], 't') == [Pair(0, 2), Pair(2, 0)]
-    assert clean_only(gt, None, 't') == [Pair(0), Pair(1), Pair(2)] and clean_only(gt, ['b'], 't') == [Pair(1)]
+    assert pair_by_name(gt, lq, '{}x2', listed('c', 'a'), 't') == [Pair(0, 2), Pair(2, 0)]
+    assert clean_only(gt, None, 't') == [Pair(0), Pair(1), Pair(2)] and clean_only(gt, listed('b'), 't') == [Pair(1)]
     assert refusal(pair_by_name, gt, lq, 'x2', None, 't').startswith('t.filename_tmpl: expected a text with {}')
 
 
@@ -42,13 +47,15 @@ def test_images_without_partner_are_counted_and_the_first_three_named():
     assert refusal(pair_by_name, Names('gt', 'a'), lq, '{}', None, 't') == (
         't.dataroot_gt: 3 degraded images of lq have no partner in gt: x, y, z.'
     )
-    assert refusal(clean_only, gt, ['a', 'q'], 't') == "t.meta_info_file: 1 listed names are not in dataroot_gt gt: q."
+    assert refusal(clean_only, gt, listed('a', 'q'), 't') == (
+        't.meta_info_file: 1 listed names are not in dataroot_gt gt: q.'
+    )
 
 
 def test_several_hazy_images_share_a_clean_one():
     gt, lq = Names('gt', '1400', '1401', '1402'), Names('lq', '1401_1', '1400_0.8_0.2', '1401_2', '1402')
     assert pair_many_to_one(gt, lq, None, 't') == [Pair(1, 0), Pair(0, 1), Pair(1, 2), Pair(2, 3)]
-    assert pair_many_to_one(gt, lq, ['1401_2'], 't') == [Pair(1, 2)]
+    assert pair_many_to_one(gt, lq, listed('1401_2'), 't') == [Pair(1, 2)]
     assert refusal(pair_many_to_one, Names('gt', '1401'), lq, None, 't') == (
         't.dataroot_gt: 2 hazy images of lq have no partner in gt: 1400_0.8_0.2 (expected 1400), 1402 (expected 1402).'
     )

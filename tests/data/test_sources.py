@@ -12,8 +12,11 @@ from conftest_data import HEIGHT, WIDTH, write
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.depth import DepthSource
-from dinoir_plugin.data.sources import FolderSource, LmdbSource, open_source, read_meta_info, stem
-from dinoir_plugin.imaging.decoding import decode_image, to_rgb_float
+from dinoir_plugin.data.meta_info import read_meta_info
+from dinoir_plugin.data.sources import FolderSource, LmdbSource, open_source
+from dinoir_plugin.imaging.decoding import to_rgb_float
+from dinoir_plugin.imaging.formats import split_name
+from dinoir_plugin.imaging.reading import decode_image
 
 
 def encode(image, suffix='.png'):
@@ -60,8 +63,8 @@ def test_a_folder_scan_takes_images_only(tmp_path):
 
 
 def test_names_keep_dots_that_start_no_extension():
-    assert [stem(name) for name in ('0001_0.8_0.2.jpg', '0001_0.8_0.2', 'a.b.TIFF')] == ['0001_0.8_0.2', '0001_0.8_0.2',
-                                                                                        'a.b']
+    names = ('0001_0.8_0.2.jpg', '0001_0.8_0.2', 'a.b.TIFF')
+    assert [split_name(name)[0] for name in names] == ['0001_0.8_0.2', '0001_0.8_0.2', 'a.b']
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
@@ -70,9 +73,10 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     assert open_source('~/set', 'x').path(0) == str(tmp_path / 'set' / 'a.png')
 
 
-def test_meta_info_takes_the_first_word(tmp_path):
+def test_meta_info_takes_the_names(tmp_path):
     (tmp_path / 'meta.txt').write_text('b.png (480,480,3)\n\na.jpg\n')
-    assert read_meta_info(str(tmp_path / 'meta.txt'), 'x') == ['b', 'a']
+    listed = read_meta_info(str(tmp_path / 'meta.txt'), 'x')
+    assert [entry.readings[0] for entry in listed] == [('b.png', None), ('a.jpg', None)]
 
 
 def test_decoding_is_rgb_between_0_and_1():

@@ -17,7 +17,7 @@ from skimage import data
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.yaml_options import read_options
-from dinoir_plugin.imaging.decoding import decode_image
+from dinoir_plugin.imaging.reading import decode_image
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.reading import parse_as_host
 from dinoir_plugin.preflight.schema import check_schema

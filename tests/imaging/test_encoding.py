@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
+from dinoir_plugin.imaging.decoding import ImageFileError
 from dinoir_plugin.imaging.encoding import check_format, encode_image, ending_for
-from dinoir_plugin.imaging.image_file import DecodedImage, ImageFileError
+from dinoir_plugin.imaging.image_file import DecodedImage
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
 

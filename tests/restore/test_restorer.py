@@ -5,7 +5,7 @@ from PIL import Image
 
 from dinoir_plugin import Restorer
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.imaging.image_file import ImageFileError
+from dinoir_plugin.imaging.decoding import ImageFileError
 
 
 @pytest.fixture(scope='module')
