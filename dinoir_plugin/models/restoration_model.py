@@ -26,7 +26,7 @@ from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.models.phases import Phases, set_learning_rate
+from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.models.step_checks import REQUEUE, Finite, StopRequest, describe
 from dinoir_plugin.models.validation import Validation
 
@@ -164,8 +164,9 @@ class RestorationModel(Checkpoints, SRModel):
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
         self.batch = Batch.of(data, self.device)
-        # what BasicSR's own methods read
+        # what BasicSR's own methods read; the target of an earlier batch is none of this one
         self.lq = self.batch.lq
+        vars(self).pop('gt', None)
         if self.batch.gt is not None:
             self.gt = self.batch.gt
 
@@ -199,8 +200,7 @@ class RestorationModel(Checkpoints, SRModel):
         if changed and (self.opt['dist'] or self.opt['train'].get('compile')):
             self.net_g = self.model_to_device(net)
             self._run_net = compiled(self.net_g, self.opt['train'])
-        if self._phase.lr is not None and self.phases.begins(iteration):
-            set_learning_rate(self.optimizers, self.schedulers, self._phase.lr)
+        self.phases.set_learning_rate(iteration, self.optimizers, self.schedulers)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Make one training step on the batch of :meth:`feed_data`.
@@ -209,6 +209,7 @@ class RestorationModel(Checkpoints, SRModel):
             TrainingError: A loss or gradient is not finite; the weights were not touched.
         """
         batch = self._prepared()
+        self._samples += len(batch.lq) * ranks.world_size()
         self.optimizer_g.zero_grad()
         with self.precision.autocast():
             outputs = self.predict(batch)
