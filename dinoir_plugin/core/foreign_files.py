@@ -33,13 +33,18 @@ class Unknown:
     """Stand for an object that is not read; whatever a pickle does to it has no effect but to keep its state."""
 
     dump_patches = False  # torch asks classes of pickled networks
+    state: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Unknown:
         """Take any arguments."""
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.state: Any = None
+        """Take any arguments."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Unknown:
+        """Stand for a function, too."""
+        return Unknown()
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -72,7 +77,7 @@ def load_foreign(path: Path) -> Any:
             raise FileError(f'{path} holds no weights: {words}')
     if zipfile.is_zipfile(path):
         _check_archive(path)
-    reader = types.SimpleNamespace(__name__='pickle', Unpickler=_Reader, load=lambda file, **kw: _Reader(file, **kw).load())
+    reader = types.SimpleNamespace(__name__='pickle', Unpickler=_Reader, load=_load)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -111,6 +116,10 @@ def _check_archive(path: Path) -> None:
         raise FileError(f'{path} is an archive of other things than tensors: unpack it, and give the file inside')
 
 
+def _load(file: Any, **options: Any) -> Any:
+    return _Reader(file, **options).load()
+
+
 class _Reader(pickle.Unpickler):
     """Build tensors and plain values, and an Unknown in the place of all else."""
 
@@ -127,8 +136,7 @@ class _Reader(pickle.Unpickler):
 
 
 PLAIN: dict[tuple[str, str], Any] = {
-    ('collections', 'OrderedDict'): OrderedDict, ('collections', 'Counter'): Counter,
-    ('collections', 'defaultdict'): defaultdict,
+    **{('collections', kind.__name__): kind for kind in (OrderedDict, Counter, defaultdict)},
     **{(module, name): kind for module in ('builtins', '__builtin__')
        for name, kind in (('dict', dict), ('set', set), ('list', list), ('int', int), ('float', float))},
 }  # fmt: skip

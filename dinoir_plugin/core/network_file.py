@@ -190,7 +190,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:
             text = (file.metadata() or {}).get(KEY)
             for key in file.keys():
                 kind, _, name = key.partition('.')
-                kind, name = (kind, name) if kind in STATES else ('params', key)
+                kind, name = (kind, name) if kind in STATES else ('', key)
                 states.setdefault(kind, {})[name] = file.get_tensor(key)
     except (SafetensorError, OSError) as error:
         raise FileError(f'{path} is not a whole .safetensors file ({error})') from error

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from dinoir_plugin.metrics.measures import better_value, find_metric
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases
-from dinoir_plugin.models.resuming import check_optimizer, load_optimizer, replay, schedule_changes
+from dinoir_plugin.models.resuming import changed, check_optimizer, load_optimizer, replay, schedule_changes
 
 ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
 BEST = 'best.json'
@@ -124,6 +125,7 @@ class Checkpoints(BaseModel):
             'optimizer_types': [type(optimizer).__name__ for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'samples': self._samples,
+            'pace': self._pace(),
             'ranks': list(self._of_ranks),
         }
         save_atomic(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
@@ -175,12 +177,18 @@ class Checkpoints(BaseModel):
         for saved, scheduler, rates in zip(state['schedulers'], self.schedulers, first, strict=True):
             lr = self.phases.lr_at(done) or rates[0]
             changes += schedule_changes(saved, scheduler, lr, scheduler.optimizer.param_groups[0]['initial_lr'])
+        pace, before = self._pace(), state.get('pace', self._pace())
+        changes += [changed(f'train.{key}', pace[key], before.get(key)) for key in pace if pace[key] != before.get(key)]
         if changes:
             replay(self.optimizers, first, done, self._begin_schedules)
         else:
             for saved, scheduler in zip(state['schedulers'], self.schedulers):
                 scheduler.load_state_dict(saved)
         return messages + changes
+
+    def _pace(self) -> dict[str, Any]:
+        """Give the options that set learning rates beside the schedule."""
+        return {key: deepcopy(self.opt['train'].get(key)) for key in ('warmup_iter', 'phases')}
 
     def _begin_schedules(self, iteration: int) -> None:
         """Set the learning rates of an iteration, by schedule, warm-up and phase."""
