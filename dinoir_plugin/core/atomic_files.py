@@ -92,8 +92,8 @@ def load_verified(path: str | Path) -> Any:
     except OSError as error:
         raise FileError(f'{path} cannot be read: {error.strerror}') from error
     except DAMAGE as error:
-        raise FileError(f'{path} is not a whole file of tensors written by torch.save. Files with code in them, and '
-                        'those from before torch 1.6, are not read') from error
+        raise FileError(f'{path} is not a whole file of tensors written by torch.save. Files with code in them are '
+                        'not read') from error
 
 
 def _keep_name(folder: Path) -> None:

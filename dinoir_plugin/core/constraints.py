@@ -45,13 +45,9 @@ class AtLeast(Constraint):
 
 @dataclass(frozen=True)
 class From(AtLeast):
-    """Allow whole numbers from ``low`` up that may be written as floats: BasicSR's files have ``!!float 5e3``."""
+    """Allow whole numbers from ``low`` up, or any, with the shorter words for it."""
 
     low: float = -math.inf
-
-    def converted(self, value: Any) -> Any:
-        """Give 5000 for 5000.0."""
-        return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def words(self, kind: str) -> str:
         """Say the bound, where there is one."""

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dinoir_plugin.core.arguments import argument_problems, argument_values
 from dinoir_plugin.core.errors import OptionsError, missing_option, nearest, reject_unknown
-from dinoir_plugin.core.options import argument_problems
 
 # BasicSR registers some of its classes with a suffix and finds them without it
 SUFFIX = '_basicsr'
@@ -36,12 +36,17 @@ def look_up(registry: Any, kind: Any, path: str) -> Any:
     return registry.get(name)
 
 
-def registered_class(registry: Any, kind: Any) -> type | None:
-    """Find the class called ``kind``; None where there is none, which others complain about."""
+def find(registry: Any, kind: Any) -> Any:
+    """Find the class or function called ``kind``; None where there is none, which others complain about."""
     try:
-        found = look_up(registry, kind, 'type')
+        return look_up(registry, kind, 'type')
     except OptionsError:
         return None
+
+
+def registered_class(registry: Any, kind: Any) -> type | None:
+    """Find the class called ``kind``, as :func:`find` does."""
+    found = find(registry, kind)
     return found if isinstance(found, type) else None
 
 
@@ -77,6 +82,11 @@ def check_arguments(
             raise problem
 
 
+def values_for(build: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give options as the values that ``build`` takes for its arguments (6 for 6.0, text for a name)."""
+    return argument_values(build, arguments, own=build.__module__.startswith(OWN))
+
+
 def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any], **given: Any) -> Any:
     """Call ``build`` with options as arguments; parameters as :func:`check_arguments`.
 
@@ -88,7 +98,7 @@ def construct(build: Callable[..., Any], path: str, arguments: Mapping[str, Any]
     """
     check_arguments(build, path, arguments, **given)
     try:
-        return build(**arguments, **given)
+        return build(**values_for(build, arguments), **given)
     except OptionsError as error:
         raise error.under(path) from error
     # whatever a foreign constructor raises, it was the values under this path that it could not use

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.atomic_files import FileError, load_verified, save_atomic, write_atomic
+from dinoir_plugin.core.fitting import Fit, fit
+from dinoir_plugin.core.foreign_files import Unknown, load_foreign, state_of
 from dinoir_plugin.core.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 # Where in the file the description stands: a key beside `params`, or one of the metadata of safetensors.
 KEY = 'dinoir_plugin'
 STATES = ('params', 'params_ema')
+NESTED = 3  # how deep in a file a state dict may lie
+NOT_WEIGHTS = ('optim', 'sched')  # in the names of what stands beside it
 # of the description's values
 KINDS: dict[str, tuple[type, ...]] = {
     'network': (dict,),
@@ -67,12 +71,31 @@ class NetworkFile:
     """Hold what is in the file.
 
     Attributes:
-        states: State dicts under ``params`` (as trained) and ``params_ema`` (averaged), one of them at least.
+        states: State dicts by name, one at least: ``params`` (as trained) and ``params_ema`` (averaged); the only one
+            in a file of others is ``params``, too, and where there are several they have the names of that file.
         description: None in files of others.
+        where: Where ``params`` stands in a file of others; empty for the file itself.
     """
 
     states: dict[str, State]
     description: Description | None
+    where: str = 'params'
+
+    def choose(self, wanted: str | None, network: nn.Module) -> tuple[str, Fit]:
+        """Find the state dict for a network.
+
+        Args:
+            wanted: Its name, taken where there is one of it; otherwise ``params`` is, or what fits best.
+            network: What is to be filled; not changed.
+
+        Returns:
+            Its name, and how it fits.
+        """
+        own = next((name for name in (wanted, 'params') if name in self.states), None)
+        names = list(self.states) if own is None else [own]
+        fits = {name: fit(self.states[name], network) for name in names}
+        best = max(names, key=lambda name: len(fits[name].state))
+        return best, fits[best]
 
 
 def pack(states: Mapping[str, State], description: Description) -> dict[str, Any]:
@@ -84,8 +107,8 @@ def read(path: str | Path) -> NetworkFile:
     """Read a network, onto the CPU, without running code from the file.
 
     Args:
-        path: A ``.safetensors`` of :func:`write`, or anything else as ``.pth``: of this plugin, of BasicSR, or a plain
-            state dict.
+        path: A ``.safetensors``, or what ``torch.save`` wrote: of this plugin, of BasicSR, of Lightning, a plain state
+            dict, a pickled network, also by a torch from before 1.6.
 
     Raises:
         FileError: It is missing, not whole, or no network.
@@ -93,10 +116,16 @@ def read(path: str | Path) -> NetworkFile:
     path = Path(path).expanduser()
     if path.is_dir():
         raise FileError(f'{path}: expected a file with a trained network, but this is a folder')
-    states, text = _read_safetensors(path) if path.suffix == '.safetensors' else _read_pth(path)
+    if not path.is_file():
+        raise FileError(f'{path} is missing')
+    states, text = _read_safetensors(path) if _is_safetensors(path) else _read_pth(path)
     if not states:
         raise FileError(f'{path}: expected a trained network, but there is no state dict in it')
-    return NetworkFile(states, None if text is None else _description(text, path))
+    where = 'params'
+    if len(states) == 1 and not set(states).intersection(STATES):
+        where, state = next(iter(states.items()))
+        states = {'params': state}
+    return NetworkFile(states, None if text is None else _description(text, path), where)
 
 
 def write(path: str | Path, content: NetworkFile) -> None:
@@ -119,46 +148,49 @@ def write(path: str | Path, content: NetworkFile) -> None:
         raise ValueError(f"{path}: expected an ending .pth or .safetensors, got '{path.suffix}'")
 
 
-def misfit(state: Mapping[str, Any], network: nn.Module) -> str:
-    """Say how a state dict differs from a network's in names and shapes, for an error; empty where it fits."""
-    explain: Any = getattr(network, 'explain_misfit', None)
-    if explain is not None and (why := explain(state)):
-        return str(why)
-    wanted = network.state_dict()
-    problems = [f"lacks '{key}'" for key in wanted if key not in state]
-    problems += [f"has an unknown '{key}'" for key in state if key not in wanted]
-    problems += [
-        f"has '{key}' as {tuple(state[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    more = f' and {len(problems) - 2} more' if len(problems) > 2 else ''
-    return ', '.join(problems[:2]) + more
+def _is_safetensors(path: Path) -> bool:
+    """Tell it by the content: eight bytes with the length of a header in JSON, then the header."""
+    with path.open('rb') as stream:
+        return path.suffix == '.safetensors' or stream.read(9)[8:] == b'{'
 
 
 def _read_pth(path: Path) -> tuple[dict[str, State], Any]:
-    content = load_verified(path)
-    if not isinstance(content, dict):
-        return {}, None
-    found = {key: content[key] for key in STATES if key in content}
-    if not found:
-        found = {'params': content.get('state_dict', content)}
-    states = {key: tensors_of(value) for key, value in found.items()}
-    return {key: state for key, state in states.items() if state}, content.get(KEY)
+    try:
+        content = load_verified(path)
+    except FileError as error:
+        content = load_foreign(path)
+        states = states_in(content)
+        # in a file of ours nothing else stands, unless somebody put it there
+        if not states or (isinstance(content, dict) and KEY in content):
+            raise error
+        return states, None
+    return states_in(content), content.get(KEY) if isinstance(content, dict) else None
+
+
+def states_in(content: Any, name: str = '', depth: int = 0) -> dict[str, State]:
+    """Find the state dicts in what a file holds, by the keys that lead to them, joined by dots."""
+    if isinstance(content, Unknown):
+        content = state_of(content)
+    if not isinstance(content, Mapping):
+        return {}
+    found: dict[str, State] = {}
+    own = [key for key in STATES if key in content] if depth == 0 else []
+    for key in own or content:
+        if depth < NESTED and not any(word in str(key) for word in NOT_WEIGHTS):
+            found.update(states_in(content[key], f'{name}.{key}' if name else str(key), depth + 1))
+    return found or ({name: tensors_of(content)} if tensors_of(content) else {})
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise FileError(f'{path} is missing')
     states: dict[str, State] = {}
     try:
         with safe_open(path, framework='pt') as file:
             text = (file.metadata() or {}).get(KEY)
             for key in file.keys():
                 kind, _, name = key.partition('.')
-                kind, name = (kind, name) if kind in STATES else ('params', key)
+                kind, name = (kind, name) if kind in STATES else ('', key)
                 states.setdefault(kind, {})[name] = file.get_tensor(key)
     except (SafetensorError, OSError) as error:
         raise FileError(f'{path} is not a whole .safetensors file ({error})') from error
@@ -166,14 +198,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:
 
 
 def tensors_of(value: Any) -> State:
-    """Give a state dict without the prefix that DDP leaves; empty where ``value`` is none."""
+    """Give a state dict's tensors; empty where ``value`` is none."""
     import torch
     from torch import Tensor
 
     if not isinstance(value, Mapping):
         return {}
-    dense = {str(k): v for k, v in value.items() if isinstance(v, Tensor) and v.layout == torch.strided}
-    return {name.removeprefix('module.'): tensor for name, tensor in dense.items()}
+    return {str(k): v for k, v in value.items() if isinstance(v, Tensor) and v.layout == torch.strided}
 
 
 def _description(text: Any, path: Path) -> Description:

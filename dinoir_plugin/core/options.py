@@ -4,6 +4,9 @@ A block of options is a frozen dataclass whose fields are made by :func:`option`
 declared by its constructor. Understood are ``int``, ``float``, ``bool``, ``str``, ``Literal``, ``X | None`` (an empty
 value, ``~``), ``Sequence`` and ``list``, ``Mapping`` (a free block), dataclasses, and any of these in
 ``Annotated[...]`` with a :class:`Constraint`.
+
+Here, and nowhere else, options become values: 6.0 is the whole number 6, 1e-4 a number also where it came as text, and
+a name that YAML took for a number is the text that was written.
 """
 
 from __future__ import annotations
@@ -11,17 +14,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 from dinoir_plugin.core.constraints import Constraint
 from dinoir_plugin.core.errors import OptionsError, close_to, missing_option, unknown_option
+from dinoir_plugin.core.written import EXPONENT, as_written, plain
 
 T = TypeVar('T')
-NUMBER_TEXT = re.compile(r'[+-]?\d+(\.\d*)?[eE][+-]?\d+')
 LEAVES = {str: 'text', int: 'a whole number', float: 'a number', bool: 'true or false'}
 SEVERAL = {str: 'names', int: 'whole numbers', float: 'numbers'}
 
@@ -79,21 +81,17 @@ def problems(kind: Any, value: object, path: str = '', phase: str = 'train') -> 
     return iter(reading.faults)
 
 
-def argument_problems(build: Callable[..., Any], path: str, values: Mapping[str, Any]) -> Iterator[OptionsError]:
-    """Hold arguments against the annotations of a class or function; those of other kinds are passed over."""
-    signed = build.__init__ if isinstance(build, type) else build  # type: ignore[misc]
-    try:
-        hints = get_type_hints(signed, include_extras=True)
-    except NameError:  # imported for type checkers only
-        return
-    for name, value in values.items():
-        if name in hints and _is_readable(hints[name]):
-            yield from problems(hints[name], value, join(path, name))
+def as_values(kind: Any, value: object, phase: str = 'train') -> Any:
+    """Give what the file says in the file's own form, dicts and lists, with the values that :func:`read` takes.
+
+    What has a fault stays as it is: :func:`problems` tells of it.
+    """
+    return _Reading(phase, in_form=True).value(kind, value, '')
 
 
 def join(path: str, key: object) -> str:
     """Make ``tasks.denoise.sigma`` of ``tasks.denoise`` and ``sigma``; an empty path adds nothing."""
-    return f'{path}.{key}' if path else str(key)
+    return f'{path}.{as_written(key)}' if path else as_written(key)
 
 
 def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:
@@ -103,13 +101,13 @@ def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:
 
 def expected(kind: Any) -> str:
     """Say in words what an annotation takes."""
-    base, constraints = _taken_apart(kind)
+    base, constraints = taken_apart(kind)
     if get_origin(base) is Literal:
         words = f'one of {", ".join(map(str, get_args(base)))}'
-    elif alternatives := _alternatives(base):
+    elif alternatives := alternatives_of(base):
         words = ' or '.join(expected(kind) for kind in alternatives if kind is not type(None))
-    elif _is_list(base):
-        entry, _ = _taken_apart((get_args(base) or (Any,))[0])
+    elif is_list(base):
+        entry, _ = taken_apart((get_args(base) or (Any,))[0])
         words = f'a list of {SEVERAL.get(entry, "blocks" if get_origin(entry) is Mapping else "values")}'
         if dataclasses.is_dataclass(entry) and isinstance(entry, type):
             words = f'a list of blocks with {", ".join(fields_of(entry))}'
@@ -123,24 +121,29 @@ def expected(kind: Any) -> str:
 class _Reading:
     """Read one value and all that is inside it.
 
+    Args:
+        phase: See :func:`read`.
+        in_form: Whether the result has the file's own form, as :func:`as_values` gives it.
+
     Attributes:
         faults: What is wrong, in the order of the file.
     """
 
-    def __init__(self, phase: str) -> None:
+    def __init__(self, phase: str, in_form: bool = False) -> None:
         self.phase = phase
+        self.in_form = in_form
         self.faults: list[OptionsError] = []
 
     def value(self, kind: Any, value: Any, path: str) -> Any:
-        """Read a value of any kind; None where it has a fault."""
-        base, constraints = _taken_apart(kind)
+        """Read a value of any kind; where it has a fault, None, or in the file's form the value as it is."""
+        base, constraints = taken_apart(kind)
         for constraint in constraints:
             value = constraint.converted(value)
         before = len(self.faults)
         result = self._unconstrained(kind, base, value, path)
         if len(self.faults) == before:
             for constraint in constraints:
-                problem = '' if constraint.allows(value) else constraint.problem(value, expected(kind))
+                problem = '' if constraint.allows(result) else constraint.problem(value, expected(kind))
                 if problem:
                     self.faults.append(OptionsError(path, problem))
                     break
@@ -148,34 +151,33 @@ class _Reading:
 
     def _unconstrained(self, kind: Any, base: Any, value: Any, path: str) -> Any:
         if base is Any:
-            self._refuse_number_texts(value, path)
-            return value
-        if isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
-            self._refuse_number_texts(value, path)
-        elif alternatives := _alternatives(base):
+            return _with_numbers(value)
+        if alternatives := alternatives_of(base):
             return self._one_of(alternatives, kind, value, path)
-        elif isinstance(base, type) and dataclasses.is_dataclass(base) and isinstance(value, Mapping):
+        if isinstance(base, type) and dataclasses.is_dataclass(base) and isinstance(value, Mapping):
             return self._block(base, value, path)
-        elif get_origin(base) is Mapping and isinstance(value, Mapping):
+        if get_origin(base) is Mapping and isinstance(value, Mapping):
             kind = get_args(base)[1]
-            return {key: self.value(kind, entry, join(path, key)) for key, entry in value.items()}
-        elif _is_list(base) and isinstance(value, Sequence) and not isinstance(value, str):
+            entries = ((as_written(key), self.value(kind, entry, join(path, key))) for key, entry in value.items())
+            return dict(entries)
+        if is_list(base) and isinstance(value, Sequence) and not isinstance(value, str):
             kind = (get_args(base) or (Any,))[0]
-            entries = [self.value(kind, entry, f'{path}[{place}]') for place, entry in enumerate(value)]
-            return entries if get_origin(base) is list else tuple(entries)
-        elif _is_leaf(base, value):
-            return float(value) if base is float else value
-        else:
+            found = [self.value(kind, entry, f'{path}[{place}]') for place, entry in enumerate(value)]
+            return found if self.in_form or get_origin(base) is list else tuple(found)
+        leaf = _leaf(base, value)
+        if leaf is None:
             self._refuse(kind, value, path)
-        return None
+            return plain(value) if self.in_form else None
+        return leaf
 
     def _one_of(self, alternatives: Sequence[Any], kind: Any, value: Any, path: str) -> Any:
         if value is None and type(None) in alternatives:
             return None
         kinds = [alternative for alternative in alternatives if alternative is not type(None)]
+        kinds.sort(key=lambda alternative: alternative is str)  # any number could be text as well
         tried = []
         for alternative in kinds:
-            attempt = _Reading(self.phase)
+            attempt = _Reading(self.phase, self.in_form)
             result = attempt.value(alternative, value, path)
             if not attempt.faults:
                 return result
@@ -186,7 +188,7 @@ class _Reading:
             self.faults += inside[0]
         else:
             self._refuse(kind, value, path)
-        return None
+        return plain(value) if self.in_form else None
 
     def _block(self, kind: type, block: Mapping[str, Any], path: str) -> Any:
         before = len(self.faults)
@@ -196,40 +198,33 @@ class _Reading:
         if hasattr(kind, 'rules'):
             self.faults += kind.rules(block, path, self.phase)
         found: dict[str, Any] = {name: {} for name in patterns.values()}
-        for key, entry in block.items():
-            pattern = next((pattern for pattern in patterns if fnmatchcase(str(key), pattern)), None)
+        in_form: dict[str, Any] = {}
+        for written, entry in block.items():
+            key = as_written(written)
+            pattern = next((pattern for pattern in patterns if fnmatchcase(key, pattern)), None)
             if key in named:
-                found[key] = self.value(hints[key], entry, join(path, key))
+                found[key] = in_form[key] = self.value(hints[key], entry, join(path, key))
             elif pattern is not None:
                 entry_kind = get_args(hints[patterns[pattern]])[1]
-                found[patterns[pattern]][key] = self.value(entry_kind, entry, join(path, key))
+                found[patterns[pattern]][key] = in_form[key] = self.value(entry_kind, entry, join(path, key))
             else:
+                in_form[key] = plain(entry)
                 valid = [*named, *(pattern.replace('*', '<name>') for pattern in patterns)]
                 self.faults.append(unknown_option(key, valid, path))
         for name, field in named.items():
             if name not in block and field.metadata.get('required') in (True, self.phase):
                 self.faults.append(missing_option(join(path, name), expected(hints[name])))
+        if self.in_form:
+            return in_form
         return None if len(self.faults) > before else kind(**found)
 
     def _refuse(self, kind: Any, value: Any, path: str) -> None:
-        base, _ = _taken_apart(kind)
+        base, _ = taken_apart(kind)
         words = map(str, get_args(base)) if get_origin(base) is Literal else ()
         hint = close_to(str(value), words) if isinstance(value, str) else ''
-        self.faults.append(OptionsError(path, f'expected {expected(kind)}, got {value!r}', hint))
-
-    def _refuse_number_texts(self, value: Any, path: str) -> None:
-        """Refuse texts such as '1e-4', which a person meant as a number and YAML 1.1 reads as text."""
-        if isinstance(value, Mapping):
-            for key, entry in value.items():
-                self._refuse_number_texts(entry, join(path, key))
-        elif isinstance(value, (list, tuple)):
-            for place, entry in enumerate(value):
-                self._refuse_number_texts(entry, f'{path}[{place}]')
-        elif isinstance(value, str) and NUMBER_TEXT.fullmatch(value):
-            digits, exponent = re.split('[eE]', value)
-            number = f'{digits}{"" if "." in digits else ".0"}e{"" if exponent[0] in "+-" else "+"}{exponent}'
-            problem = f'YAML reads {value} as text, not as a number'
-            self.faults.append(OptionsError(path, problem, f'Write {number} for {value}'))
+        if base is str and isinstance(value, bool):
+            hint = 'YAML reads yes, no, on and off as true and false: put quotes around a name'
+        self.faults.append(OptionsError(path, f'expected {expected(kind)}, got {plain(value)!r}', hint))
 
 
 @functools.cache
@@ -237,7 +232,7 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _taken_apart(kind: Any) -> tuple[Any, tuple[Constraint, ...]]:
+def taken_apart(kind: Any) -> tuple[Any, tuple[Constraint, ...]]:
     """Split ``Annotated[base, constraints]``."""
     if get_origin(kind) is not Annotated:
         return kind, ()
@@ -245,27 +240,35 @@ def _taken_apart(kind: Any) -> tuple[Any, tuple[Constraint, ...]]:
     return base, tuple(entry for entry in more if isinstance(entry, Constraint))
 
 
-def _alternatives(base: Any) -> tuple[Any, ...]:
+def alternatives_of(base: Any) -> tuple[Any, ...]:
+    """Give the kinds of a union; none for any other annotation."""
     return get_args(base) if get_origin(base) in (Union, types.UnionType) else ()
 
 
-def _is_list(base: Any) -> bool:
+def is_list(base: Any) -> bool:
+    """Tell whether an annotation takes a list."""
     return get_origin(base) in (Sequence, list, tuple)
 
 
-def _is_leaf(base: Any, value: Any) -> bool:
+def _leaf(base: Any, value: Any) -> Any:
+    """Give the number, text, word or truth value that is meant; None where it is none of the kind ``base``."""
     if get_origin(base) is Literal:
-        return any(type(value) is type(word) and value == word for word in get_args(base))
-    if base is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return base in LEAVES and isinstance(value, base) and (base is bool or not isinstance(value, bool))
+        return next((word for word in get_args(base) if type(plain(value)) is type(word) and value == word), None)
+    if base is str and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return as_written(value)
+    if base in (int, float):
+        number = _with_numbers(value)
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number):
+            return float(number) if base is float else int(number) if number == int(number) else None
+    return value if base is bool and isinstance(value, bool) else None
 
 
-def _is_readable(kind: Any) -> bool:
-    """Tell whether the reader understands an annotation; constructors have others, too."""
-    base, _ = _taken_apart(kind)
-    if get_origin(base) is Mapping:
-        return True
-    if _is_list(base) or _alternatives(base):
-        return all(_is_readable(part) for part in get_args(base) if part is not ...)
-    return base in LEAVES or base is type(None) or get_origin(base) is Literal
+def _with_numbers(value: Any) -> Any:
+    """Give a value with numbers in the place of texts such as '1e-4', which nobody means as text."""
+    if isinstance(value, Mapping):
+        return {plain(key): _with_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(entry) for entry in value]
+    if isinstance(value, str) and EXPONENT.fullmatch(value):
+        return float(value.replace('_', ''))
+    return plain(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -161,7 +162,10 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         # The trainer's own expression, so that its number of epochs covers its number of iterations.
         batch = self.opt.get('batch_size_per_gpu', self.stages[0].batch)
         epoch_iters = math.ceil(len(self) * self.enlarge_ratio / (batch * sampler.num_replicas))
-        return StageBatchSampler(sampler, self.stages, epoch_iters, batch_multiplier, self.opt.get('done_iters', 0))
+        done = [self.opt.get(key) for key in ('done_samples', 'done_ranks')]
+        return StageBatchSampler(
+            sampler, self.stages, epoch_iters, batch_multiplier, self.opt.get('done_iters', 0), *done
+        )
 
     def summary(self) -> str:
         """Make a table of the tasks: images, share of the samples, samples in an epoch."""
@@ -169,6 +173,15 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         for task, share in zip(self._tasks, self._cycle.shares):
             lines.append(f'{task.name:16} {len(task):9} {share:7.1%} {round(share * len(self)):9}')
         return '\n'.join(lines)
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Read height and width of all images from their headers; those that cannot be read are left out."""
+        found = set()
+        for task in self._tasks:
+            for pair in task.pairs:
+                with contextlib.suppress(OSError, ValueError):
+                    found.add(task.gt.size(pair.gt))
+        return found
 
     def check_images(self) -> None:
         """Look at all images by their headers and decode one of each task; for once before a long run.

@@ -84,6 +84,8 @@ class DatasetOptions(LoaderOptions):
     use_rot: bool = option('Whether patches are turned at random.', True)
     seed: Annotated[int, AtLeast(0)] | None = option("Of all random numbers; BasicSR's manual_seed by default.", 0)
     done_iters: int = option('Where a resumed run goes on; set by the plugin.', 0)
+    done_samples: int | None = option('How many samples it has seen; set by the plugin.')
+    done_ranks: int | None = option('On how many ranks, where their number is not known; set by the plugin.')
     scale: Any = option('Set by BasicSR.')
     # BasicSR's own files have these two: the first says what the folders' names say already, nobody reads the second
     io_backend: Any = option('Without effect.')

@@ -171,6 +171,12 @@ class StageBatchSampler(Sampler[list[Draw]]):
         epoch_iters: Iterations in an epoch.
         batch_multiplier: How many stage batches go into one batch (GPUs under DataParallel).
         done: Iterations that a resumed run has behind it: its first epoch starts after them.
+        done_samples: Samples that it has seen in them, with whatever batch and world size; it goes on after these.
+            None: as many as these stages have.
+        done_world: The world size that None is meant for; None: that of now.
+
+    Attributes:
+        done_samples: The number of samples before iteration ``done``.
     """
 
     def __init__(
@@ -180,12 +186,18 @@ class StageBatchSampler(Sampler[list[Draw]]):
         epoch_iters: int,
         batch_multiplier: int = 1,
         done: int = 0,
+        done_samples: int | None = None,
+        done_world: int | None = None,
     ) -> None:
         self.sampler = sampler
         self.stages = tuple(stages)
         self.epoch_iters = epoch_iters
         self.batch_multiplier = batch_multiplier
         self.done = done
+        if done_samples is None:
+            done_samples = self._before(done, done_world or sampler.num_replicas)
+        self.done_samples = done_samples
+        self._shift = done_samples - self._before(done, sampler.num_replicas)
 
     def __len__(self) -> int:
         return self.epoch_iters
@@ -198,16 +210,22 @@ class StageBatchSampler(Sampler[list[Draw]]):
     def batch(self, iteration: int) -> list[Draw]:
         """Give what this rank draws in an iteration of the run, counted from 0."""
         world, rank = self.sampler.num_replicas, self.sampler.rank
-        start = 0
-        for stage in self.stages[:-1]:
-            per_iteration = stage.batch * self.batch_multiplier * world
-            if iteration < stage.iters:
-                break
-            iteration -= stage.iters
-            start += stage.iters * per_iteration
-        else:
-            stage = self.stages[-1]
-        size = stage.batch * self.batch_multiplier
+        stage = self.stages[self._place(iteration)[0]]
         # Ranks take turns: two ranks with batch b see together what one rank with batch 2b sees.
-        start += iteration * size * world + rank
-        return [Draw(start + place * world, stage.gt_size) for place in range(size)]
+        start = self._before(iteration, world) + self._shift + rank
+        return [Draw(start + place * world, stage.gt_size) for place in range(stage.batch * self.batch_multiplier)]
+
+    def _place(self, iteration: int) -> tuple[int, int]:
+        """Give the number of the stage of an iteration, and how many iterations of it come before."""
+        last = len(self.stages) - 1
+        for number, stage in enumerate(self.stages[:last]):
+            if iteration < stage.iters:
+                return number, iteration
+            iteration -= stage.iters
+        return last, iteration
+
+    def _before(self, iteration: int, world: int) -> int:
+        """Count the samples of all ranks before an iteration, in a run of these stages and that world size."""
+        number, iterations = self._place(iteration)
+        samples = sum(stage.iters * stage.batch for stage in self.stages[:number])
+        return (samples + iterations * self.stages[number].batch) * self.batch_multiplier * world

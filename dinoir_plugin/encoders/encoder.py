@@ -168,10 +168,11 @@ def _create(name: str, model_args: dict[str, Any]) -> Any:
         return _of_use(_created(name, model_args), name)
     # what a foreign network raises may be anything
     except Exception as error:
-        if model_args and _works(name):
+        reason = _why_of_no_use(name) if model_args else str(error)
+        if not reason:
             problem = f"timm's '{name}' does not take these arguments ({error})"
             raise OptionsError('model_args', problem, 'Leave out those that it does not know') from error
-        problem = f"'{name}' does not give feature maps of images of any size ({error})"
+        problem = f"'{name}' does not give feature maps of images of any size ({reason})"
         raise OptionsError('name', problem, 'Use another, such as a DINOv2 model') from error
 
 
@@ -185,14 +186,14 @@ def _created(name: str, model_args: dict[str, Any]) -> Any:
         return timm.create_model(name, pretrained=False, **arguments)
 
 
-def _works(name: str) -> bool:
-    """Tell whether a model is of use with timm's own arguments."""
+def _why_of_no_use(name: str) -> str:
+    """Say why a model is of no use with timm's own arguments; empty where it is."""
     try:
         _of_use(_created(name, {}), name)
     # what a foreign network raises may be anything
-    except Exception:  # noqa: BLE001 - whatever it is, the model is of no use
-        return False
-    return True
+    except Exception as error:  # noqa: BLE001 - whatever it is, the model is of no use
+        return str(error) or type(error).__name__
+    return ''
 
 
 def _of_use(model: Any, name: str) -> Any:

@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.fitting import fit
 from dinoir_plugin.encoders import efficientnet_names
 
 # of the fingerprint: numbers taken from each tensor, and angles from one to the next
@@ -148,25 +151,17 @@ def _read(path: Path, model: Any) -> dict[str, Tensor]:
         state = 'is a folder' if path.is_dir() else 'does not exist'
         problem = f"expected 'auto', 'installed', 'random' or the path of a weight file, but '{path}' {state}"
         raise OptionsError('weights', problem, where_to_get(model))
-    expected = "expected Meta's .pth, or timm's .pth or .safetensors"
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    unreadable = (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
     try:
-        if path.suffix == '.safetensors':
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except unreadable as error:
-        problem = f"{expected}, but '{path}' cannot be read ({first_line(error)})"
+        states = network_file.read(path).states
+    except FileError as error:
+        problem = f"expected Meta's .pth, or timm's .pth or .safetensors, but {error}"
         raise OptionsError('weights', problem, where_to_get(model)) from error
-    for key in ('model', 'state_dict', 'teacher'):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise OptionsError('weights', f"{expected}, but '{path}' holds no state dict", where_to_get(model))
-    return content
+    # of what DINO's training leaves, the teacher is the encoder
+    state = states[next((name for name in states if 'teacher' in name), next(iter(states)))]
+    found = fit(state, model)
+    if len(found.state) <= found.wanted // 2:  # names of another code, which are translated later
+        return state
+    return {name.removeprefix(found.prefix): value for name, value in state.items() if name.startswith(found.prefix)}
 
 
 def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:

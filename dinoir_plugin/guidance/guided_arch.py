@@ -12,7 +12,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.encoders.frozen import FrozenEncoder
-from dinoir_plugin.guidance.attach import attach, conditioned
+from dinoir_plugin.guidance.attach import CHILD, attach, conditioned
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.method import Encodings, GuidanceMethod, ReadFeatures
 from dinoir_plugin.inference.padding import pad_for, size_rule
@@ -125,6 +125,12 @@ class GuidedArch(nn.Module):
     def explain_misfit(self, state: Mapping[str, Tensor]) -> str:
         """Say why weights of an earlier version do not fit; see :meth:`GuidanceMethod.explain_misfit`."""
         return self.method.explain_misfit(state)
+
+    def released_names(self) -> dict[str, str]:
+        """Give the names of the backbone's own parameters and buffers, as released weights have them, to ours."""
+        below = f'{BACKBONE}.'
+        names = [name for name in self.state_dict() if name.startswith(below) and f'.{CHILD}.' not in name]
+        return {name.removeprefix(below): name for name in names}
 
     def _guided(self, image: Tensor, condition: Condition, **others: Any) -> Any:
         if self.takes_condition:

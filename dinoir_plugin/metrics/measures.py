@@ -13,6 +13,7 @@ What is known of a metric beside its arguments stands in attributes of the regis
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -33,7 +34,10 @@ NOT_ARGUMENTS = ('type', 'better')
 # what BasicSR's own do not say of themselves
 LOWER_IS_BETTER = ('calculate_niqe',)
 HIGHER_IS_BETTER = ('calculate_psnr', 'calculate_ssim', 'calculate_psnr_all_in_one', 'calculate_ssim_all_in_one')
-NEEDS = {'calculate_niqe': 'NIQE needs an image with texture, of at least two blocks of 96x96 pixels'}
+NEEDS = {
+    'calculate_niqe': 'NIQE needs an image with texture, of at least two blocks of 96x96 pixels',
+    'calculate_ssim': 'SSIM needs at least 11x11 pixels inside of crop_border',
+}
 
 
 class SetMetric(Protocol):
@@ -63,6 +67,14 @@ def find_metric(options: Mapping[str, Any], path: str) -> Any:
         OptionsError: Nothing goes by that name (path ``<path>.type``).
     """
     return registered(dict([*SET_METRIC_REGISTRY, *METRIC_REGISTRY]), options, path)
+
+
+def needs_target(kind: Any) -> bool:
+    """Tell whether a metric compares with a target, as those of sets do."""
+    if any(kind is metric for _, metric in SET_METRIC_REGISTRY):
+        return True
+    target = inspect.signature(kind).parameters.get('img2')
+    return target is not None and target.default is target.empty
 
 
 class Measures:
@@ -95,13 +107,16 @@ class Measures:
             floats: The same in RGB, float32 in [0, 1].
 
         Returns:
-            The values of metrics of images, and what metrics of sets keep.
+            The values of metrics of images, and what metrics of sets keep; without a target, of those alone that need
+            none.
 
         Raises:
             OptionsError: A metric cannot take this image.
         """
         values, kept = {}, {}
         for name, kind in self._kinds.items():
+            if 'img2' not in images and needs_target(kind):
+                continue
             try:
                 if name in self._sets:
                     kept[name] = self._sets[name].keep(**images)
@@ -113,12 +128,14 @@ class Measures:
             # whatever a metric raises, the user wants to know at which image
             except Exception as error:
                 height, width = images['img'].shape[:2]
-                problem = f'cannot measure {image}, {height}x{width} pixels ({type(error).__name__}: {error})'
+                problem = f'cannot measure {image}, {width}x{height} pixels ({type(error).__name__}: {error})'
                 raise OptionsError(f'val.metrics.{name}', problem, NEEDS.get(kind.__name__, '')) from error
         return values, kept
 
     def of_task(self, values: Sequence[Mapping[str, float]], kept: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Give the figures of a task from those of its images, which :meth:`of_image` gave: means, and the sets'.
+
+        A metric that was not taken of every image has none.
 
         Args:
             values: Of each image.
@@ -129,6 +146,7 @@ class Measures:
             if name in self._sets
             else sum(entry[name] for entry in values) / len(values)
             for name in self.names
+            if all(name in one or name in other for one, other in zip(values, kept))
         }
 
 

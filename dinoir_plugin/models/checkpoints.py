@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from torch import nn
 
 from dinoir_plugin.core import network_file, random_state, ranks
 from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomic
+from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.core.training_state import PASSED_OVER
 from dinoir_plugin.guidance.guided_arch import encoders_of
 from dinoir_plugin.metrics.measures import better_value, find_metric
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
+from dinoir_plugin.models.phases import Phases
+from dinoir_plugin.models.resuming import changed, check_optimizer, load_optimizer, replay, schedule_changes
 
 ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
 BEST = 'best.json'
@@ -29,15 +33,17 @@ BEST = 'best.json'
 class Checkpoints(BaseModel):
     """Write and read checkpoints; names, folders and keys are BasicSR's.
 
-    A training state holds, beside epoch, iteration, optimizers and schedulers, each rank's random numbers and the sums
-    of the log line that is being filled. Every file is written whole or not at all
-    (:mod:`dinoir_plugin.core.atomic_files`); the network comes before the state. ``logger.keep_last`` deletes all but
-    the newest checkpoints and those that were the best of a validation set by one of its metrics; which these are
-    stands in ``models/best.json``.
+    A training state holds, beside epoch, iteration, optimizers and schedulers, the number of samples that all ranks
+    have seen, each rank's random numbers and the sums of the log line that is being filled. Every file is written whole
+    or not at all (:mod:`dinoir_plugin.core.atomic_files`); the network comes before the state. ``logger.keep_last``
+    deletes all but the newest checkpoints and those that were the best of a validation set by one of its metrics; which
+    these are stands in ``models/best.json``.
     """
 
     per_task: PerTask
+    phases: Phases
     _of_ranks: Sequence[dict[str, Any]] = ()
+    _samples = 0
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Write a checkpoint; all ranks call this together.
@@ -73,6 +79,26 @@ class Checkpoints(BaseModel):
         path = Path(self.opt['path']['models'], f'{net_label}_{name}.pth')
         save_atomic(path, network_file.pack(states, self._describe(nets[0], net_label, current_iter)))
 
+    def load_network(
+        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = 'params'
+    ) -> None:
+        """Fill a network from a file of any kind; arguments as BasicSR's.
+
+        A resumed run takes its own files as a whole. One that starts from weights takes those of a guided network's
+        backbone, too.
+
+        Raises:
+            OptionsError: The file cannot be read or does not fit, or without ``strict`` nothing of it does.
+        """
+        net = self.get_bare_model(net)
+        paths = self.opt['path']
+        option = next((key for key, value in paths.items() if value == load_path), 'pretrain_network_g')
+        resumed = paths.get('resume_state') and Path(load_path).parent == Path(paths['models'])
+        extent: Extent = 'whole' if resumed or not self.is_train else 'start'
+        weights = weights_for(net, load_path, param_key, extent if resumed or strict else 'part', f'path.{option}')
+        net.load_state_dict(weights.state, strict=False)
+        get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}: {weights.words}')
+
     def _describe(self, net: nn.Module, label: str, iteration: int) -> network_file.Description:
         encoders = encoders_of(self.get_bare_model(net))
         data = self.opt['datasets']['train']
@@ -96,17 +122,35 @@ class Checkpoints(BaseModel):
             'epoch': epoch,
             'iter': current_iter,
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'optimizer_types': [type(optimizer).__name__ for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'samples': self._samples,
+            'pace': self._pace(),
             'ranks': list(self._of_ranks),
         }
         save_atomic(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a training state; one of BasicSR's own has no random numbers, which a warning says."""
-        super().resume_training(resume_state)
+        """Go on from a training state; one of BasicSR's own has no random numbers, which a warning says.
+
+        What the options say otherwise than the state counts, and the log names it.
+
+        Args:
+            resume_state: The state. Its ``epoch`` is set to that of the iteration in this run: with another batch or
+                world size epochs have other lengths.
+
+        Raises:
+            OptionsError: It is of another optimizer or network.
+        """
         logger = get_root_logger()
-        for message in resume_state.get(PASSED_OVER, ()):
+        done = resume_state['iter']
+        for message in [*resume_state.get(PASSED_OVER, ()), *self._load_schedules(resume_state, done)]:
             logger.warning(message)
+        data = self.opt['datasets']['train']
+        samples = resume_state.get('samples')
+        self._samples = samples if samples is not None else data.get('done_samples') or 0
+        if data.get('epoch_iters'):
+            resume_state['epoch'] = max(done - 1, 0) // data['epoch_iters']
         of_ranks = resume_state.get('ranks', ())
         if len(of_ranks) == ranks.world_size():
             own = of_ranks[ranks.rank()]
@@ -120,6 +164,36 @@ class Checkpoints(BaseModel):
         self._remove_unfinished()
         if (self.opt.get('val') or {}).get('metrics'):
             self._read_best(resume_state['iter'])
+
+    def _load_schedules(self, state: Mapping[str, Any], done: int) -> list[str]:
+        """Load optimizers and schedulers; returns a sentence about each option that is another one now."""
+        kinds = state.get('optimizer_types') or [None] * len(self.optimizers)
+        first = [[group['initial_lr'] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        messages: list[str] = []
+        for saved, kind, optimizer in zip(state['optimizers'], kinds, self.optimizers, strict=True):
+            check_optimizer(saved, kind, optimizer)
+            messages += load_optimizer(saved, optimizer)
+        changes: list[str] = []
+        for saved, scheduler, rates in zip(state['schedulers'], self.schedulers, first, strict=True):
+            lr = self.phases.lr_at(done) or rates[0]
+            changes += schedule_changes(saved, scheduler, lr, scheduler.optimizer.param_groups[0]['initial_lr'])
+        pace, before = self._pace(), state.get('pace', self._pace())
+        changes += [changed(f'train.{key}', pace[key], before.get(key)) for key in pace if pace[key] != before.get(key)]
+        if changes:
+            replay(self.optimizers, first, done, self._begin_schedules)
+        else:
+            for saved, scheduler in zip(state['schedulers'], self.schedulers):
+                scheduler.load_state_dict(saved)
+        return messages + changes
+
+    def _pace(self) -> dict[str, Any]:
+        """Give the options that set learning rates beside the schedule."""
+        return {key: deepcopy(self.opt['train'].get(key)) for key in ('warmup_iter', 'phases')}
+
+    def _begin_schedules(self, iteration: int) -> None:
+        """Set the learning rates of an iteration, by schedule, warm-up and phase."""
+        BaseModel.update_learning_rate(self, iteration, self.opt['train'].get('warmup_iter', -1))
+        self.phases.set_learning_rate(iteration, self.optimizers, self.schedulers)
 
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
         """Begin a set's record; which way is better is asked of the metric where the options do not say it."""

@@ -31,6 +31,17 @@ class PhaseOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SchedulerOptions:
+    """Declare the block ``train.scheduler``."""
+
+    type: str = option("BasicSR's name of it: MultiStepLR or CosineAnnealingRestartLR.", required=True)
+    milestones: Sequence[Whole] | None = option('MultiStepLR: iterations at which the learning rate falls.')
+    restarts: Sequence[Whole] | None = option('MultiStepLR: iterations at which it starts anew.')
+    periods: Sequence[Count] | None = option('CosineAnnealingRestartLR: lengths of its cycles in iterations.')
+    arguments: Mapping[str, Any] = option('Its other arguments.', keys='*')
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """Declare the block ``train``."""
 
@@ -39,7 +50,7 @@ class TrainOptions:
     ema_decay: float = option('Decay of the EMA weights; 0: none are kept.', 0.0)
     grad_clip_norm: float = option('Largest norm of all gradients together; 0: not clipped.', 0.0)
     optim_g: Block = option('Optimizer of torch.optim and its arguments.', required='train')
-    scheduler: Block = option("BasicSR's scheduler and its arguments.", required='train')
+    scheduler: SchedulerOptions = option("BasicSR's scheduler and its arguments.", required='train')
     losses: Mapping[str, Block | None] = option('A loss: its registered type and arguments.', keys='*_opt')
     phases: Sequence[PhaseOptions] | None = option('Phases with other losses, parts that learn or learning rates.')
     amp: Annotated[Literal['off', 'bf16', 'fp16'], BareOff(), Words('off, bf16 or fp16')] = option(
@@ -98,7 +109,7 @@ class PathOptions:
 
     pretrain_network_g: str | None = option('Checkpoint that the network starts from, or that is tested.')
     strict_load_g: bool = option('Whether its names and shapes must be those of the network.', True)
-    param_key_g: str = option('params or params_ema: which weights of the file are taken.', 'params')
+    param_key_g: str | None = option('params or params_ema: which weights of the file are taken.', 'params')
     resume_state: str | None = option('Training state to go on from.')
     ignore_resume_networks: Any = option('Networks whose weights a resumed run does not load.')
     experiments_root: str = option("Folder of the training runs' folders.")

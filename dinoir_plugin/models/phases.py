@@ -56,6 +56,21 @@ class Phases:
         """Tell whether a phase begins with this iteration."""
         return iteration == 1 or iteration - 1 in self._ends[:-1]
 
+    def lr_at(self, iteration: int) -> float | None:
+        """Give the learning rate that the last phase with one began with, up to an iteration; None where none did."""
+        begun = [phase for phase, end in zip(self._phases, [0, *self._ends]) if end < iteration]
+        return next((phase.lr for phase in reversed(begun) if phase.lr is not None), None)
+
+    def set_learning_rate(self, iteration: int, optimizers: Sequence[Optimizer], schedulers: Sequence[Any]) -> None:
+        """Start all optimizers' schedules anew from a phase's learning rate, where one with its own begins."""
+        lr = self.at(iteration).lr
+        if lr is None or not self.begins(iteration):
+            return
+        for optimizer, scheduler in zip(optimizers, schedulers):
+            for group in optimizer.param_groups:
+                group['lr'] = group['initial_lr'] = lr
+            scheduler.base_lrs = [lr] * len(scheduler.base_lrs)
+
     def choose_learning(self, network: nn.Module, phase: PhaseOptions) -> bool:
         """Let the submodules of ``phase.train_only`` learn, and no others.
 
@@ -75,11 +90,3 @@ class Phases:
             changed = changed or learns != parameters[name].requires_grad
             parameters[name].requires_grad_(learns)
         return changed
-
-
-def set_learning_rate(optimizers: Sequence[Optimizer], schedulers: Sequence[Any], lr: float) -> None:
-    """Start all optimizers' schedules anew from a learning rate."""
-    for optimizer, scheduler in zip(optimizers, schedulers):
-        for group in optimizer.param_groups:
-            group['lr'] = group['initial_lr'] = lr
-        scheduler.base_lrs = [lr] * len(scheduler.base_lrs)

@@ -26,7 +26,7 @@ from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.models.phases import Phases, set_learning_rate
+from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.models.step_checks import REQUEUE, StopRequest
 from dinoir_plugin.models.training_step import TrainingStep
 from dinoir_plugin.models.validation import Validation
@@ -188,8 +188,9 @@ class RestorationModel(Checkpoints, SRModel):
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
         numbers = self.per_task.numbers if self.is_train else None
         self.batch = Batch.of(data, self.device, numbers)
-        # what BasicSR's own methods read
+        # what BasicSR's own methods read; the target of an earlier batch is none of this one
         self.lq = self.batch.lq
+        vars(self).pop('gt', None)
         if self.batch.gt is not None:
             self.gt = self.batch.gt
 
@@ -225,8 +226,7 @@ class RestorationModel(Checkpoints, SRModel):
             self._run_net = compiled(self.net_g, self.opt['train'])
         if changed:
             self.step.prepare()
-        if self._phase.lr is not None and self.phases.begins(iteration):
-            set_learning_rate(self.optimizers, self.schedulers, self._phase.lr)
+        self.phases.set_learning_rate(iteration, self.optimizers, self.schedulers)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Make one training step on the batch of :meth:`feed_data`.
@@ -234,6 +234,7 @@ class RestorationModel(Checkpoints, SRModel):
         Raises:
             TrainingError: A loss or gradient is not finite; the weights were not touched.
         """
+        self._samples += len(self.batch.lq) * ranks.world_size()
         self._stops = self.step.make(self.batch, current_iter, self.stop_request.came)
 
     def log_step(self, log: dict[str, Tensor]) -> None:

@@ -67,7 +67,10 @@ class Validation:
         tasks = list(dict.fromkeys(image.task for image in images))
         means = {task: self._of_task([image for image in images if image.task == task]) for task in tasks}
         model._initialize_best_metric_results(self.name)
-        names = self.measures.names
+        names = [name for name in self.measures.names if all(name in table for table in means.values())]
+        if not names:
+            get_root_logger().warning(f'Validation {self.name}: no figures, as its images have no targets.')
+            return
         model.metric_results = {metric: sum(m[metric] for m in means.values()) / len(means) for metric in names}
         for metric, value in model.metric_results.items():
             model._update_best_metric_result(self.name, metric, value, self.current_iter)

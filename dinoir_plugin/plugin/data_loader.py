@@ -3,7 +3,7 @@
 A training set that composes its own batches (``MixedDegradationDataset``) offers
 ``batch_sampler(sampler, batch_multiplier)``; ours builds its loader from that, and otherwise as the host would.
 All other datasets go through the host's function. The number of iterations in an epoch is noted in the set's
-options as ``epoch_iters``.
+options as ``epoch_iters``, and as ``done_samples`` how many samples a resumed run has behind it.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def replacement() -> tuple[Function, Function]:
             get_root_logger().info('Tasks\n' + dataset.summary())
         arguments = loader_arguments(dataset, dataset_opt, num_gpu, dist, sampler, seed)
         dataset_opt['epoch_iters'] = len(arguments['batch_sampler'])
+        dataset_opt['done_samples'] = getattr(arguments['batch_sampler'], 'done_samples', None)
         if dataset_opt.get('prefetch_mode') == 'cpu':
             return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)
         return DataLoader(**arguments)

@@ -15,22 +15,26 @@ from contextlib import contextmanager
 from typing import Any
 
 from dinoir_plugin.compat._first_rank import is_first_rank
-from dinoir_plugin.compat._replace import is_ours, replace
+from dinoir_plugin.compat._replace import Function, is_ours, replace
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.yaml_options import GlanceLoader, read_options, with_forced
 from dinoir_plugin.plugin import hooks
 
 
-def command_line(argv: list[str]) -> tuple[str | None, list[str]]:
-    """Find the options file and the ``--force_yml`` entries; (None, []) where the host's parser will refuse them."""
+def command_line(argv: list[str]) -> tuple[str | None, list[str], list[str]]:
+    """Find the options file, the ``--force_yml`` entries and all other words.
+
+    Returns:
+        No file and no entries where the host's parser will refuse them.
+    """
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument('-opt')
     parser.add_argument('--force_yml', nargs='+', default=[])
     try:
-        known, _ = parser.parse_known_args(argv)
+        known, others = parser.parse_known_args(argv)
     except argparse.ArgumentError:
-        return None, []
-    return known.opt, known.force_yml
+        return None, [], argv
+    return known.opt, known.force_yml, others
 
 
 @contextmanager
@@ -59,37 +63,46 @@ def mend() -> bool:
         from dinoir_plugin.preflight.reading import complete  # here: it needs BasicSR
 
         caller = sys._getframe(1).f_globals
-        path, forced = command_line(sys.argv[1:])
-        written = {} if path is None else with_forced(read_options(path, GlanceLoader), forced)
-        ours = hooks.uses_plugin(written)
+        path, forced, others = command_line(sys.argv[1:])
+        ours = path is not None and hooks.uses_plugin(_glance(path, forced))
         hooks.set_up(caller, ours)
-        if path is not None and ours:
-            written = with_forced(read_options(path), forced)
-            _check_written(path, written, is_train)
-        opt, args = host(root_path, is_train=is_train)
-        complete(opt, written, root_path, is_train)
-        # one rank looks for all: the others could only find the same, and the launcher ends them with it
-        if ours and is_first_rank():
-            _check_parsed(args.opt, opt, is_train)
-        return opt, args
+        if path is None or not ours:
+            opt, args = host(root_path, is_train=is_train)
+            complete(opt, {} if path is None else _glance(path, forced), root_path, is_train)
+            return opt, args
+        return _parse_ours(host, root_path, is_train, path, forced, others)
 
     replace(host, parse_options)
     return True
 
 
-# what these two import is of no use to a run of somebody else's, and must not break it
+def _glance(path: str, forced: list[str]) -> dict[str, Any]:
+    """Look at options that may be somebody else's, to whose run it is no matter what is wrong with them."""
+    file = read_options(path, GlanceLoader)
+    try:
+        return with_forced(file, forced)
+    except OptionsError:
+        return file
 
 
-def _check_written(path: str, written: dict[str, Any], is_train: bool) -> None:
-    from dinoir_plugin.preflight.schema import check_schema, drives
-
-    if drives(written):
-        with one_line(path):
-            check_schema(written, is_train)
-
-
-def _check_parsed(path: str, opt: dict[str, Any], is_train: bool) -> None:
+def _parse_ours(
+    host: Function, root_path: str, is_train: bool, path: str, forced: list[str], others: list[str]
+) -> tuple[dict[str, Any], argparse.Namespace]:
+    """Check the options of a run of the plugin, turn them into values, and have the host parse these."""
+    # what these import is of no use to a run of somebody else's, and must not break it
     from dinoir_plugin.preflight.builds import check_builds
+    from dinoir_plugin.preflight.reading import parse
+    from dinoir_plugin.preflight.schema import check_schema, drives
+    from dinoir_plugin.preflight.values import run_values
 
     with one_line(path):
-        check_builds(opt, is_train)
+        written = with_forced(read_options(path), forced)
+        if drives(written):
+            check_schema(written, is_train)
+    opt, args = parse(host, root_path, ['-opt', path, *others], run_values(written, is_train), is_train)
+    args.force_yml = forced or None
+    # one rank looks for all: the others could only find the same, and the launcher ends them with it
+    if is_first_rank():
+        with one_line(path):
+            check_builds(opt, is_train)
+    return opt, args

@@ -21,7 +21,9 @@ from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items
+from dinoir_plugin.preflight.measured_sets import measured_items
 from dinoir_plugin.preflight.metric_options import check_metrics
+from dinoir_plugin.preflight.needs import needs_items
 from dinoir_plugin.preflight.network_items import network_items
 from dinoir_plugin.preflight.schema import drives
 
@@ -72,9 +74,9 @@ def host_items(opt: Mapping[str, Any]) -> list[CheckItem]:
 
 def plain_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """List the checks of what our model reads and what can be built without the network."""
-    items = []
+    items = needs_items(opt, is_train)
     if drives(opt) and opt.get('val'):
-        items.append(CheckItem('val', lambda: _check_validation(opt['val'])))
+        items += [CheckItem('val', lambda: _check_validation(opt['val'])), *measured_items(opt)]
     if drives(opt) and is_train:
         train = opt.get('train') or {}
         items += [

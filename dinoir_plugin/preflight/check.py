@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,12 +22,15 @@ from dinoir_plugin.preflight.network_items import network_items
 from dinoir_plugin.preflight.reading import is_training, parse_as_host
 from dinoir_plugin.preflight.report import ERROR, OK, Finding, Report
 from dinoir_plugin.preflight.schema import drives, schema_problems
+from dinoir_plugin.preflight.values import run_values
 
 NO_NETWORK = 'needs network_g'
 NOT_OURS = "another project's model reads this"
 
 
-def check_run(path: str, forced: list[str], full: bool, folder: Path) -> tuple[Report, Path | None]:
+def check_run(
+    path: str, forced: list[str], full: bool, folder: Path, auto_resume: bool = False
+) -> tuple[Report, Path | None]:
     """Check a run that an options file describes.
 
     Args:
@@ -33,25 +38,26 @@ def check_run(path: str, forced: list[str], full: bool, folder: Path) -> tuple[R
         forced: BasicSR's ``--force_yml`` entries.
         full: Whether to decode every image.
         folder: Where the contact sheet goes; made when needed.
+        auto_resume: Whether the run is going to be called with ``--auto_resume``.
 
     Returns:
         The report, and where the contact sheet is; None where no sample could be drawn.
 
     Raises:
         SystemExit: The file cannot be read or is not YAML.
-        ValueError: A ``--force_yml`` entry that BasicSR would not take.
+        OptionsError: A ``--force_yml`` entry without a value, or for a block that there is not.
         OSError: The sheet cannot be written.
     """
-    file = read_options(path)
-    _refuse_unusable(forced, file)
-    written = with_forced(file, forced)
+    written = with_forced(read_options(path), forced)
     is_train = is_training(written)
     report = Report()
     _check_schema(report, written, is_train)
     opt: dict[str, Any] = {}
+    more = ['--auto_resume'] if auto_resume else []
 
     def parse() -> str:
-        opt.update(parse_as_host(path, forced, written, is_train))
+        with contextlib.redirect_stdout(io.StringIO()):
+            opt.update(parse_as_host(path, more, run_values(written, is_train), is_train)[0])
         return f'as {"train" if is_train else "test"}.py parses it'
 
     if not report.attempt('options', parse):
@@ -64,18 +70,6 @@ def check_run(path: str, forced: list[str], full: bool, folder: Path) -> tuple[R
     sheet = folder / f'check_{str(opt["name"]).replace("/", "_")}.png'
     write_sheet(rows, sheet)
     return report, sheet
-
-
-def _refuse_unusable(forced: list[str], file: Mapping[str, Any]) -> None:
-    for entry in forced:
-        keys, equals, _ = entry.partition('=')
-        if not equals:
-            raise ValueError(f'--force_yml {entry}: expected keys and a value such as train:ema_decay=0.999')
-        block: Any = file
-        for key in keys.strip().split(':')[:-1]:
-            block = block.get(key) if isinstance(block, Mapping) else None
-        if not isinstance(block, Mapping):
-            raise ValueError(f'--force_yml {entry}: the file has no such block. BasicSR makes none')
 
 
 def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) -> None:

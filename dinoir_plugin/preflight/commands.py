@@ -21,6 +21,7 @@ def add_check(commands: Any) -> None:
     parser.add_argument('options', help='the options file, as given to train.py or test.py')
     parser.add_argument('--full', action='store_true', help='decode every image, on all cores')
     parser.add_argument('--out', default='.', metavar='FOLDER', help='where check_<name>.png goes (default: here)')
+    parser.add_argument('--auto_resume', action='store_true', help="hold the run's last checkpoint against the options")
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEYS=VALUE',
                         help="as BasicSR's, for instance train:ema_decay=0.999")
     parser.set_defaults(run=_check)
@@ -35,7 +36,7 @@ def _check(args: argparse.Namespace) -> int:
     from dinoir_plugin.preflight.check import check_run
 
     try:
-        report, sheet = check_run(args.options, args.force_yml, args.full, folder)
+        report, sheet = check_run(args.options, args.force_yml, args.full, folder, args.auto_resume)
     except SystemExit as error:  # a file that is no YAML, in one line
         complain(str(error))
         return BAD

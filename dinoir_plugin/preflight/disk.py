@@ -66,12 +66,13 @@ def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
     needed = estimate(opt['train'], opt['logger'], network)
     place = _existing(Path(opt['path']['experiments_root']))
     free = shutil.disk_usage(place).free
-    looked = (f'{needed.checkpoints} checkpoints of {_giga(needed.each)} and the last network: {_giga(needed.total)}; '
-              f'{_giga(free)} free at {place}')
+    total, left = different(needed.total, free)
+    looked = (f'{needed.checkpoints} checkpoints of {_giga(needed.each)} and the last network: {total}; {left} free at '
+              f'{place}')
     if needed.total > free:
         warnings.warn(
-            f'path.experiments_root: the checkpoints of the whole run need about {_giga(needed.total)}, but {place} '
-            f'has {_giga(free)} free. Set logger.keep_last, raise logger.save_checkpoint_freq, or set '
+            f'path.experiments_root: the checkpoints of the whole run need about {total}, but {place} '
+            f'has {left} free. Set logger.keep_last, raise logger.save_checkpoint_freq, or set '
             'path.experiments_root to a larger disk.',
             stacklevel=2,
         )
@@ -98,5 +99,14 @@ def _state_share(options: Mapping[str, Any]) -> float:
     return _bytes(state) / _bytes([probe])
 
 
-def _giga(number: float) -> str:
-    return f'{number / GIGA:.1f} GB' if number >= GIGA / 10 else f'{number / GIGA * 1000:.1f} MB'
+def different(one: float, other: float) -> tuple[str, str]:
+    """Write two numbers of bytes with as many digits as tell them apart."""
+    for digits in range(1, 10):
+        texts = _giga(one, digits), _giga(other, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _giga(number: float, digits: int = 1) -> str:
+    return f'{number / GIGA:.{digits}f} GB' if number >= GIGA / 10 else f'{number / GIGA * 1000:.{digits}f} MB'

@@ -14,7 +14,7 @@ from dinoir_plugin.metrics.measures import HIGHER_IS_BETTER, Measures, arguments
 from dinoir_plugin.models.results import COLUMNS
 
 OWN = ('basicsr.', 'dinoir_plugin.')  # all arguments of these metrics are known
-TRIAL_SIDE = 256
+LARGEST_TRIAL = 256  # side of a trial image in pixels
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> None:
@@ -41,15 +41,29 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
         if hasattr(kind, 'prepare'):
             construct(kind.prepare, path, given)
         if kind.__name__ in HIGHER_IS_BETTER:
-            _try(name, options)
+            try_metric(name, options, (LARGEST_TRIAL, LARGEST_TRIAL), 'a trial image')
 
 
-def _try(name: str, options: Mapping[str, Any]) -> None:
-    """Try whether a quick metric gives a number."""
+def try_metric(
+    name: str, options: Mapping[str, Any], size: tuple[int, int], image: str, has_target: bool = True
+) -> None:
+    """Try whether a metric gives a number.
+
+    Args:
+        name: Of its column.
+        options: Its block.
+        size: Height and width of the image to try it with.
+        image: What that image stands for, for errors.
+        has_target: Whether it has a target.
+
+    Raises:
+        OptionsError: It gives none.
+    """
     rng = np.random.default_rng(0)
-    images = {key: rng.integers(0, 256, (TRIAL_SIDE, TRIAL_SIDE, 3), np.uint8) for key in ('img', 'img2')}
+    keys = ('img', 'img2') if has_target else ('img',)
+    images = {key: rng.integers(0, 256, (*size, 3), np.uint8) for key in keys}
     floats = {key: image.astype(np.float32) / 255 for key, image in images.items()}
-    Measures({name: options}, torch.device('cpu')).of_image('a trial image', images, floats)
+    Measures({name: options}, torch.device('cpu')).of_image(image, images, floats)
 
 
 def _check_better(options: Mapping[str, Any], path: str, known: str | None) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from dinoir_plugin.core.construct import registered_class
 from dinoir_plugin.core.errors import OptionsError, under
+from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.guidance.guided_arch import encoders_of
 from dinoir_plugin.inference.padding import any_size
@@ -20,7 +21,7 @@ from dinoir_plugin.models.losses import loss_blocks
 from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items
-from dinoir_plugin.preflight.pretrained import check_checkpoint, check_file
+from dinoir_plugin.preflight.resume_items import resume_items
 from dinoir_plugin.preflight.schema import drives
 
 TRIAL_SIDE = 64
@@ -30,7 +31,7 @@ PATCH_SCALE = 1.2
 
 def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """List the checks of what depends on the network; each takes the network."""
-    items = _path_items(opt)
+    items = _path_items(opt, is_train)
     sets = [registered_class(DATASET_REGISTRY, options.get('type')) for options in opt['datasets'].values()]
     if any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
         items.append(CheckItem('network_g: output size', _check_scale))
@@ -80,25 +81,19 @@ def _check_patches(data: Mapping[str, Any], network: nn.Module) -> str:
     return '; '.join(found)
 
 
-def _path_items(opt: Mapping[str, Any]) -> list[CheckItem]:
+def _path_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     paths = opt['path']
-    items = []
-    if paths.get('resume_state') and not opt.get('auto_resume'):
-        items.append(CheckItem('path.resume_state', lambda network: _check_resume_state(paths['resume_state'])))
+    items = resume_items(opt) if is_train and drives(opt) else []
     # a resumed run takes its own network, not the pretrained one
     if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
-        items.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(paths, network)))
+        items.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(paths, network, is_train)))
     return items
 
 
-def _check_resume_state(path: str) -> str:
-    return f'{path}, iteration {check_file(path, "path.resume_state").get("iter")}'
-
-
-def _check_pretrained(paths: Mapping[str, Any], network: nn.Module) -> str:
-    key, strict = paths.get('param_key_g', 'params'), paths.get('strict_load_g', True)
-    check_checkpoint(paths['pretrain_network_g'], key, strict, network)
-    return f'{paths["pretrain_network_g"]}, {key}{"" if strict else ", not strict"}'
+def _check_pretrained(paths: Mapping[str, Any], network: nn.Module, is_train: bool) -> str:
+    path, key = paths['pretrain_network_g'], paths.get('param_key_g', 'params')
+    extent: Extent = 'part' if not paths.get('strict_load_g', True) else 'start' if is_train else 'whole'
+    return f'{path}, {weights_for(network, path, key, extent, "path.pretrain_network_g").words}'
 
 
 def _check_phases(train: Mapping[str, Any], network: nn.Module) -> str:

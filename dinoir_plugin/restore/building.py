@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import basicsr  # noqa: F401 - fills the registries
-import yaml
 from basicsr.utils.registry import ARCH_REGISTRY
-from torch import Tensor, nn
+from torch import nn
 
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.written import plain
+from dinoir_plugin.core.yaml_options import read_options
 from dinoir_plugin.encoders.weights import same_weights
 from dinoir_plugin.guidance.guided_arch import encoders_of
 
@@ -49,11 +50,15 @@ def build(
             training, or the file's do not fit.
     """
     file = network_file.read(checkpoint)
-    wanted = params or ('params_ema' if 'params_ema' in file.states else 'params')
-    if wanted not in file.states:
-        raise FileError(f"{checkpoint}: has no '{wanted}', only {', '.join(file.states)}")
+    if params is not None and params not in file.states:
+        raise FileError(f"{checkpoint}: has no '{params}', only {', '.join(file.states)}")
     network = build_network(checkpoint, file, encoder_weights, options)
-    _fill(network, file.states[wanted], checkpoint)
+    _, found = file.choose(params or 'params_ema', network)
+    problem = found.problem(outside=file.description is None)
+    if problem:
+        raise OptionsError('network_g', f'{checkpoint} does not fit it: the file {problem}',
+                           'Give the options that it was trained with')
+    network.load_state_dict(found.state)
     return Built(network.eval().requires_grad_(False), file)
 
 
@@ -108,18 +113,10 @@ def network_options(path: str | Path) -> dict[str, Any]:
         OptionsError: There is none.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise OptionsError('--options', f'{path} cannot be read as YAML ({str(error)[:200]})') from error
-    network = content.get('network_g') if isinstance(content, dict) else None
+        content = read_options(str(path))
+    except SystemExit as error:
+        raise OptionsError('--options', str(error)) from error
+    network = plain(content.get('network_g'))
     if not isinstance(network, dict):
         raise OptionsError('--options', f'expected a block network_g in {path}')
     return network
-
-
-def _fill(network: nn.Module, state: Mapping[str, Tensor], checkpoint: str | Path) -> None:
-    problem = network_file.misfit(state, network)
-    if problem:
-        raise OptionsError('network_g', f'{checkpoint} does not fit it: the file {problem}',
-                           'Give the options that it was trained with')
-    network.load_state_dict(state)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.core.errors import nearest
+from dinoir_plugin.core.fitting import fit
 from dinoir_plugin.core.outputs import as_outputs
 from dinoir_plugin.guidance.guided_arch import backbone_of, encoders_of
 from dinoir_plugin.inference.padding import any_size, size_rule
@@ -93,12 +94,13 @@ def export(
             raise ValueError('--encoder-weights: the weights of the encoder are in no checkpoint; leave it out')
         if options is not None:
             network: Any = build_network(checkpoint, file, encoder_weights, options)
-            problems = [network_file.misfit(state, network) for state in file.states.values()]
+            fits = {name: fit(state, network) for name, state in file.states.items()}
+            problems = [found.problem(outside=file.description is None) for found in fits.values()]
             if any(problems):
                 raise ValueError(f'{checkpoint} does not fit these options: the file {max(problems)}')
             prints = {name: encoder.fingerprint for name, encoder in encoders_of(network).items()}
             about = network_file.Description(dict(options), prints)
-            file = network_file.NetworkFile(file.states, about)
+            file = network_file.NetworkFile({name: found.state for name, found in fits.items()}, about)
         network_file.write(out, file)
         return f'{out}: {out.stat().st_size / 1e6:.1f} MB'
     built = build(checkpoint, encoder_weights=encoder_weights, options=options)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from dinoir_plugin.core import network_file
+from dinoir_plugin.core.fitting import shared_prefix
 
 NAMES = {'params': 'as trained', 'params_ema': 'EMA weights'}
 
@@ -24,7 +25,11 @@ def describe(checkpoint: str | Path) -> str:
     lines = [f'{checkpoint}: {size:.1f} MB' + (f', written by dinoir_plugin {about.version}' if about else '')]
     for key, state in file.states.items():
         count = sum(value.numel() for value in state.values()) / 1e6
-        lines.append(f'  {key}: {NAMES[key]}, {count:.2f} million numbers in {len(state)} tensors')
+        prefix = shared_prefix(list(state))
+        below = f", all below '{prefix}'" if prefix else ''
+        place = key if about or key != 'params' else file.where or 'a plain state dict'
+        words = f'{NAMES[place]}, ' if place in NAMES else ''
+        lines.append(f'  {place}: {words}{count:.2f} million numbers in {len(state)} tensors{below}')
     if about is None:
         lines.append('  It does not say which network it is for: give --options FILE.yml to use it.')
         return '\n'.join(lines)

@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 import torch
 
 from dinoir_plugin.core.atomic_files import load_verified
-from dinoir_plugin.core.training_state import PASSED_OVER
+from dinoir_plugin.core.training_state import PASSED_OVER, checkpoints, newest_whole
 from dinoir_plugin.plugin.last_words import EXPLANATION
-from dinoir_plugin.plugin.resume import checkpoints, newest_whole
 from dinoir_plugin.testing.project import Project, logged
 
 PAGE = 4096

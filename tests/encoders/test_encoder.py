@@ -174,7 +174,7 @@ def test_errors_say_what_to_do(tmp_path, golden, encoder_options):
     assert 'from 0 to 3' in message(layers=[4])
     assert 'model_args' in message(model_args={'dpeth': 4})
     assert 'does not exist' in message(weights=str(tmp_path / 'absent.pth'))
-    assert 'not a file of tensors' in message(weights=str(tmp_path / 'words.pth'))
+    assert 'not a whole file of tensors' in message(weights=str(tmp_path / 'words.pth'))
     assert 'no state dict' in message(weights=str(tmp_path / 'other.pth'))
     assert 'position embeddings' in message(weights=str(tmp_path / 'meta.pth'), model_args={**TINY, 'img_size': 98})
     quick = message(name='vit_base_patch16_clip_224.openai', weights=str(tmp_path / 'meta.pth'))

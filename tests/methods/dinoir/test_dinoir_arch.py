@@ -6,7 +6,7 @@ import torch
 
 from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.core.network_file import misfit
+from dinoir_plugin.core.fitting import fit
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
@@ -110,7 +110,7 @@ def test_released_backbone_weights_load(net, backbone_options):
 def test_weights_of_the_other_form_of_psf_are_explained(net, network_options):
     literal = DINOIRArch(**{**network_options, 'psf': {'dim': 16, 'form': 'literal'}})
     for one, other, form in ((net, literal, 'experts'), (literal, net, 'literal')):
-        assert misfit(one.state_dict(), other) == f'was trained with network_g.psf.form: {form}'
+        assert fit(one.state_dict(), other).problem() == f'was trained with network_g.psf.form: {form}'
         with pytest.raises(ValueError, match=f'form: {form}'):
             other.load_state_dict(one.state_dict())
         other.backbone.load_state_dict(one.backbone.state_dict())

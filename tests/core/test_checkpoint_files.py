@@ -2,7 +2,7 @@
 
 import pytest
 
-from dinoir_plugin.plugin.resume import checkpoints
+from dinoir_plugin.core.training_state import checkpoints
 
 
 @pytest.fixture

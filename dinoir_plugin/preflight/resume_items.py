@@ -1,0 +1,107 @@
+"""What a run would go on from, held against what the options ask for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.atomic_files import FileError
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.pretrained import weights_for
+from dinoir_plugin.core.training_state import Checkpoint, newest_whole, read_state
+from dinoir_plugin.models.optimizer import make_optimizer
+from dinoir_plugin.models.resuming import changed, check_optimizer
+from dinoir_plugin.preflight.check_item import CheckItem
+
+AUTO = '--auto_resume'
+ELSE = 'Give the options that it was trained with, or the run another name'
+
+
+def resume_items(opt: Mapping[str, Any]) -> list[CheckItem]:
+    """List the check of what the run goes on from; it takes the network.
+
+    Where the options do not ask for it, but the run's folder holds a checkpoint, what keeps ``--auto_resume`` from
+    going on is a warning.
+    """
+    if opt.get('auto_resume'):
+        return [CheckItem(AUTO, lambda network: _check(opt, network, AUTO))]
+    if opt['path'].get('resume_state'):
+        return [CheckItem('path.resume_state', lambda network: _check(opt, network, 'path.resume_state'))]
+    if any(Path(opt['path']['training_states']).glob('*.state')):
+        return [CheckItem(AUTO, lambda network: _look(opt, network))]
+    return []
+
+
+def asked_for(opt: Mapping[str, Any]) -> bool:
+    """Tell whether the run goes on from something."""
+    return bool(opt.get('auto_resume') or opt['path'].get('resume_state'))
+
+
+def _look(opt: Mapping[str, Any], network: nn.Module) -> str:
+    try:
+        return f'{_check(opt, network, AUTO)}; without it the run begins anew'
+    except OptionsError as error:
+        warnings.warn(f'with --auto_resume the run would stop. {error}', stacklevel=2)
+        return f'{opt["path"]["training_states"]}'
+
+
+def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:
+    checkpoint, state = _found(opt, option)
+    if checkpoint is None:
+        return 'no checkpoint yet: the run begins anew'
+    for path in checkpoint.networks:
+        if path.name == f'net_g_{checkpoint.iteration}.pth':
+            _check_network(opt, network, path, option)
+    train = opt['train']
+    arguments = {key: value for key, value in train['optim_g'].items() if key != 'type'}
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = make_optimizer(train['optim_g'].get('type'), trained, **arguments)
+    kinds = state.get('optimizer_types') or [None]
+    check_optimizer(state['optimizers'][0], kinds[0], optimizer)
+    if asked_for(opt) and checkpoint.iteration >= train['total_iter']:
+        warnings.warn(
+            f'train.total_iter: the run ends after {train["total_iter"]} iterations, and {checkpoint.state} is of '
+            f'iteration {checkpoint.iteration}: nothing is left to train', stacklevel=2,
+        )  # fmt: skip
+    return f'{checkpoint.state}, iteration {checkpoint.iteration}'
+
+
+def _found(opt: Mapping[str, Any], option: str) -> tuple[Checkpoint | None, dict[str, Any]]:
+    try:
+        if option == AUTO:
+            found = newest_whole(dict(opt))
+            return found if found is not None else (None, {})
+        path = Path(opt['path']['resume_state']).expanduser()
+        if not path.is_file():
+            raise OptionsError(option, f"there is no file '{path}'")
+        state = read_state(path)
+        checkpoint = Checkpoint(dict(opt), state['iter'])
+        checkpoint.state = path
+        return checkpoint, state
+    except FileError as error:
+        raise OptionsError(option, str(error)) from error
+
+
+def _check_network(opt: Mapping[str, Any], network: nn.Module, path: Path, option: str) -> None:
+    try:
+        weights_for(network, path, 'params', 'whole', option)
+    except OptionsError as error:
+        raise OptionsError(option, error.problem, ELSE) from error
+    about = network_file.read(path).description
+    for change in _changes(opt['network_g'], about.network if about else {}, 'network_g'):
+        warnings.warn(change, stacklevel=2)
+
+
+def _changes(options: Mapping[str, Any], old: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Name the options of the network that are others now; where weights of others are read from does not matter."""
+    for key in old:
+        one, other = options.get(key), old[key]
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from _changes(one, other, f'{path}.{key}')
+        elif one != other and key != 'weights':
+            yield changed(f'{path}.{key}', one, other)

@@ -1,0 +1,203 @@
+"""Users' reports of runs that go on from a checkpoint: the tests have the reports' numbers."""
+
+import copy
+import re
+import shutil
+
+import pytest
+import torch
+
+from dinoir_plugin.core.atomic_files import load_verified, save_atomic
+from dinoir_plugin.testing.project import logged
+from tests.reports.conftest import OPTIONS, in_process, write_images
+
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory):
+    """A run of six iterations, with checkpoints after three and six."""
+    root = tmp_path_factory.mktemp('stopped')
+    write_images(root)
+    assert in_process(root, OPTIONS).code == 0
+    return root
+
+
+@pytest.fixture
+def run(stopped, folder):
+    """That run in the working directory."""
+    shutil.copytree(stopped / 'experiments', folder / 'experiments')
+    return folder
+
+
+def rates(log):
+    return {int(number): float(rate) for number, rate in re.findall(r'iter:\s*(\d+), lr:\(([^,]+),', log)}
+
+
+def longer(options, total=12, **scheduler):
+    options['train']['total_iter'] = total
+    options['train']['scheduler'].update(periods=[total], restart_weights=[1], **scheduler)
+    return options
+
+
+def without_additions(path):
+    """Make a training state that has nothing but what BasicSR's own has, and the ranks."""
+    state = load_verified(path)
+    save_atomic(path, {key: state[key] for key in ('epoch', 'iter', 'optimizers', 'schedulers', 'ranks')})
+
+
+@pytest.mark.parametrize('earlier', [False, True], ids=['', 'state of an earlier version'])
+def test_report_1_a_longer_run_goes_on_with_the_periods_of_the_file(run, options, earlier):
+    if earlier:
+        without_additions(run / 'experiments/run/training_states/6.state')
+    done = in_process(run, longer(options), '--auto_resume')
+    assert done.code == 0, done.log
+    assert 'train.scheduler.periods: [12] in the options file, [6] in the checkpoint.' in done.log
+    found = rates(done.log)
+    # as in a run of twelve from the start
+    wanted = {n: 1e-6 + 0.5 * (1e-3 - 1e-6) * (1 + torch.cos(torch.tensor(torch.pi * (n - 1) / 12)).item())
+              for n in range(7, 13)}  # fmt: skip
+    assert found == pytest.approx(wanted, rel=1e-3)
+
+
+def test_report_2_what_the_file_changed_counts_and_is_named_line_by_line(run, options):
+    options = longer(options, 8, eta_min=1e-7)
+    options['train']['optim_g'].update(lr=1e-5, weight_decay=0.1, betas=[0.8, 0.999])
+    done = in_process(run, options, '--auto_resume')
+    assert done.code == 0, done.log
+    for line in (
+        'train.optim_g.lr: 1e-05 in the options file, 0.001 in the checkpoint.',
+        'train.optim_g.weight_decay: 0.1 in the options file, 0 in the checkpoint.',
+        'train.optim_g.betas: [0.8, 0.999] in the options file, (0.9, 0.999) in the checkpoint.',
+        'train.scheduler.eta_min: 1e-07 in the options file, 1e-06 in the checkpoint.',
+    ):
+        assert line in done.log
+    assert all(rate < 1e-5 for rate in rates(done.log).values())
+    group = load_verified(run / 'experiments/run/training_states/6.state')['optimizers'][0]['param_groups'][0]
+    assert group['weight_decay'] == 0
+    assert not re.search(r'train\.(phases|warmup_iter)', done.log)
+
+
+def test_report_2_another_schedule_milestones_warm_up_and_phases(run, train, options):
+    options = longer(options, 9)
+    options['train']['scheduler'] = {'type': 'MultiStepLR', 'milestones': [2, 7], 'gamma': 0.5}
+    options['train']['phases'] = [{'iters': 4}, {'iters': 9, 'lr': 8e-4}]
+    options['train']['warmup_iter'] = 2
+    done = train(options, '--auto_resume')
+    assert done.code is None
+    assert rates(done.log) == {7: 8e-4, 8: 4e-4, 9: 4e-4}
+    for key in ('scheduler', 'phases', 'warmup_iter'):
+        assert f'train.{key}: ' in done.log
+    options['train']['total_iter'] = 10
+    options['train']['phases'][1]['lr'] = 2e-4
+    done = train(options, '--auto_resume')
+    assert rates(done.log)[10] == 1e-4 and 'train.phases: ' in done.log and 'train.scheduler' not in done.log
+
+
+def test_report_2_nothing_is_said_of_a_run_that_goes_on_as_it_was(run, train, options):
+    shutil.rmtree(run / 'experiments/run/models/best.json', ignore_errors=True)
+    for path in (run / 'experiments/run').glob('*/*6.*'):
+        path.unlink()
+    reference = rates(train(options).log)
+    shutil.rmtree(run / 'experiments')
+    done = train({**options, 'train': {**options['train'], 'total_iter': 3}})
+    assert rates(done.log).keys() == {1, 2, 3}
+    done = train(options, '--auto_resume')
+    assert 'in the options file' not in done.log
+    assert rates(done.log) == {number: reference[number] for number in (4, 5, 6)}
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        ({'network_g': {'nc': 12}}, r"net_g_6.pth' does not fit network_g: it has 'model.0.weight' as \(8, 3, 3, 3\)"),
+        ({'network_g': {'nb': 4}}, r"net_g_6.pth' does not fit network_g: it lacks 'model.6.weight'"),
+        ({'optim_g': {'amsgrad': True}}, 'checkpoint was written with an optimizer that keeps exp_avg, exp_avg_sq'),
+        ({'optim_g': {'type': 'Adagrad'}}, 'the checkpoint was written with Adam, from which Adagrad'),
+        ({'optim_g': {'amsgrad': True}}, 'the checkpoint was written with an optimizer that keeps exp_avg, exp_avg_sq'),
+    ],
+    ids=['wider', 'deeper', 'SGD', 'Adagrad', 'amsgrad'],
+)
+def test_report_16_another_network_or_optimizer_is_one_line_from_the_check_too(
+    run, check, train, options, change, said
+):
+    options['network_g'].update(change.get('network_g', {}))
+    options['train']['optim_g'].update(change.get('optim_g', {}))
+    options = longer(options)
+    before = sorted((run / 'experiments').rglob('*'))
+    result = check(options, '--auto_resume')
+    assert result.status == 1 and re.search(f'(--auto_resume|train.optim_g): .*{said}', result.out)
+    asked = check(options)
+    assert asked.status == 0 and re.search(f'with --auto_resume the run would stop. .*{said}', asked.out)
+    state = copy.deepcopy(options)
+    state['path']['resume_state'] = 'experiments/run/training_states/6.state'
+    assert check(state).status == 1 and re.search(said, check(state).out)
+    done = train(options, '--auto_resume')
+    assert '\n' not in done.code and re.search(said, done.code)
+    assert sorted((run / 'experiments').rglob('*')) == before
+
+
+def test_report_16_in_a_process(run, options):
+    options['train']['optim_g']['type'] = 'SGD'
+    done = in_process(run, longer(options), '--auto_resume')
+    assert done.code == 1 and 'Traceback' not in done.log
+    assert done.log.strip().splitlines()[-1].startswith('o.yml: train.optim_g: the checkpoint was written with Adam')
+
+
+@pytest.mark.parametrize('change', [{'type': 'AdamW'}, {'type': 'RAdam'}, {'weight_decay': 0.5}, {'foreach': False}])
+def test_report_16_what_keeps_the_same_goes_on(run, train, options, change):
+    options['train']['optim_g'].update(change)
+    assert train(longer(options, 7), '--auto_resume').code is None
+
+
+def steady(options):
+    """Options under which a logged loss tells which samples a step had: nothing is learned."""
+    options['train']['optim_g']['lr'] = 0.0
+    options['train']['scheduler'] = {'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5}
+    options.pop('val')
+    options['datasets'].pop('val')
+    options['logger']['save_checkpoint_freq'] = 2
+    options['datasets']['train']['batch_size_per_gpu'] = 1
+    return options
+
+
+@pytest.mark.parametrize('earlier', [False, True], ids=['', 'state of an earlier version'])
+@pytest.mark.parametrize(('before', 'after'), [(2, 0), (0, 2)], ids=['two ranks, then one', 'one rank, then two'])
+def test_report_17_another_number_of_ranks_goes_on_after_the_last_sample(folder, options, before, after, earlier):
+    options = steady(options)
+    whole = copy.deepcopy(options)
+    whole['name'] = 'whole'
+    whole['train']['total_iter'] = 12
+    losses = logged(in_process(folder, whole).log, 'l_pix')
+    options['train']['total_iter'] = 4
+    assert in_process(folder, options, ranks=before).code == 0
+    seen = 4 * (before or 1)
+    state = load_verified(folder / 'experiments/run/training_states/4.state')
+    assert state['samples'] == seen
+    if earlier:
+        without_additions(folder / 'experiments/run/training_states/4.state')
+    options['train']['total_iter'] = 6
+    again = in_process(folder, options, '--auto_resume', ranks=after)
+    assert again.code == 0, again.log
+    width = after or 1
+    wanted = [sum(losses[seen + step * width :][:width]) / width for step in range(2)]
+    assert logged(again.log, 'l_pix') == pytest.approx(wanted, rel=2e-3)
+    assert load_verified(folder / 'experiments/run/training_states/6.state')['samples'] == seen + 2 * width
+
+
+def test_report_17_another_batch_goes_on_after_the_last_sample_and_to_the_end(train, options):
+    options = steady(options)
+    whole = copy.deepcopy(options)
+    whole['train']['total_iter'] = 30
+    losses = logged(train(whole).log, 'l_pix')
+    shutil.rmtree('experiments')
+    seen, got, wanted = 0, [], []
+    # eight images: with a batch of 8 an epoch is one iteration, with 1 it is eight
+    for batch, total in ((8, 2), (1, 4), (3, 6), (2, 8)):
+        options['datasets']['train']['batch_size_per_gpu'] = batch
+        options['train']['total_iter'] = total
+        done = train(options, '--auto_resume')
+        assert done.code is None
+        got += logged(done.log, 'l_pix')
+        wanted += [sum(losses[seen + step * batch :][:batch]) / batch for step in range(2)]
+        seen += 2 * batch
+    assert len(got) == 8
+    assert got == pytest.approx(wanted, rel=2e-3)
