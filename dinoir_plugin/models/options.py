@@ -57,6 +57,9 @@ class TrainOptions:
         'Precision of the training step.', 'off'
     )
     compile: bool = option('Whether the network is compiled for training.', False)
+    cuda_graph: Annotated[Literal['auto', 'off'], BareOff(), Words('auto or off')] = option(
+        'Whether a step on a GPU is recorded and launched as a whole, where the model allows it.', 'auto'
+    )
     channels_last: bool = option('Whether its weights are laid out channels last.', False)
     checkpointing: Sequence[str] | None = option('Submodules that are computed anew in the backward pass, for memory.')
     on_nonfinite: Annotated[Literal['stop', 'skip'], Words('stop or skip')] = option(

@@ -13,13 +13,14 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.core import random_state
+from dinoir_plugin.core import random_state, ranks
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.inference.sampler import build_sampler
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
 from dinoir_plugin.models.acceleration import compiled, prepare
+from dinoir_plugin.models.averages import Averages
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.checkpoints import Checkpoints
 from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
@@ -56,8 +57,7 @@ class RestorationModel(Checkpoints, SRModel):
     stop_request = StopRequest()
     _stops = False
 
-    # the averages and what is averaged: lists kept, because walking the modules costs as much as the arithmetic
-    _averages: list[Tensor] | None = None
+    _averages: Averages | None = None
 
     # the phase whose part of the network learns; none before the first iteration, of a resumed run too
     _entered: PhaseOptions | None = None
@@ -151,38 +151,13 @@ class RestorationModel(Checkpoints, SRModel):
 
     def model_ema(self, decay: float = 0.999) -> None:
         """Average all parameters, as BasicSR's models do."""
-        self._lists_of_averages()
-        torch._foreach_lerp_(self._averages, self._averaged, 1 - decay)
-        for taken, buffer in self._buffers:
-            taken.copy_(buffer)
+        self.average(decay, None)
 
-    def average(self, made: Tensor | None) -> None:
-        """Average all parameters after a step in one call, where EMA weights are kept.
-
-        Most of the host's loop over them is spent between the numbers. Buffers, the running statistics of batch norms,
-        are taken over as they are: averages already.
-
-        Args:
-            made: 1 where the step was made and 0 where it was left out, a scalar on the device; None: it was made.
-        """
-        if self.ema_decay <= 0:
-            return
-        if made is None:
-            self.model_ema(self.ema_decay)
-            return
-        self._lists_of_averages()
-        differences = torch._foreach_sub(self._averaged, self._averages)
-        torch._foreach_mul_(differences, made * (1 - self.ema_decay))
-        torch._foreach_add_(self._averages, differences)
-        for taken, buffer in self._buffers:
-            taken.copy_(buffer)
-
-    def _lists_of_averages(self) -> None:
+    def average(self, decay: float, made: Tensor | None) -> None:
+        """Average all parameters after a step; see :meth:`~dinoir_plugin.models.averages.Averages.update`."""
         if self._averages is None:
-            net = self.get_bare_model(self.net_g)
-            self._averages = [p.detach() for p in self.net_g_ema.parameters()]
-            self._averaged = [p.detach() for p in net.parameters()]
-            self._buffers = list(zip(self.net_g_ema.buffers(), net.buffers()))
+            self._averages = Averages(self.net_g_ema, self.get_bare_model(self.net_g))
+        self._averages.update(decay, made)
 
     def feed_data(self, data: dict[str, Any]) -> None:
         """Take a batch of a loader: ``lq`` and, in training, ``gt``, (B, 3, H, W), RGB in [0, 1]."""
@@ -190,7 +165,7 @@ class RestorationModel(Checkpoints, SRModel):
         self.batch = Batch.of(data, self.device, numbers)
         # what BasicSR's own methods read; the target of an earlier batch is none of this one
         self.lq = self.batch.lq
-        vars(self).pop('gt', None)
+        self.__dict__.pop('gt', None)
         if self.batch.gt is not None:
             self.gt = self.batch.gt
 

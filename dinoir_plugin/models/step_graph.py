@@ -27,7 +27,8 @@ class StepGraph:
     tensor, a step that is left out is left out on the device. A new size of the batch, and a phase, record anew.
 
     Args:
-        model: Whose steps are made.
+        model: Whose steps are made; not recorded: several GPUs, a model with steps of its own, losses that do not say
+            that they look at tensors alone.
         train: The block ``train``; ``cuda_graph`` is read.
         compute: Makes a step as usual, from a batch and whether this rank was told to stop.
     """
@@ -37,11 +38,12 @@ class StepGraph:
     ) -> None:
         self._model = model
         self._compute = compute
-        why_not = reason_against(model)
-        wanted = train.get('cuda_graph', 'auto')
-        self._records = wanted is not False and not why_not
-        if wanted is True and why_not:
-            get_root_logger().warning(f'train.cuda_graph: the training step is made as usual: {why_not}.')
+        # YAML reads a bare `off` as false
+        wanted = train.get('cuda_graph', 'auto') not in ('off', False)
+        why_not = reason_against(model) if wanted and model.device.type == 'cuda' else ''
+        self._records = wanted and model.device.type == 'cuda' and not why_not
+        if why_not:
+            get_root_logger().info(f'train.cuda_graph: the training step is made as usual: {why_not}.')
         self._rates = [torch.zeros((), device=model.device) for _ in model.optimizer_g.param_groups]
         self.forget()
 
@@ -116,11 +118,9 @@ class StepGraph:
 
 
 def reason_against(model: RestorationModel) -> str:
-    """Say why a model's steps cannot be recorded; empty where they can."""
+    """Say why a model's steps on a GPU cannot be recorded; empty where they can."""
     from dinoir_plugin.models.restoration_model import RestorationModel
 
-    if model.device.type != 'cuda':
-        return f'the network is on {model.device.type}'
     if model.opt['dist'] or model.opt['num_gpu'] > 1:
         return 'several GPUs exchange gradients in it'
     kind = type(model)

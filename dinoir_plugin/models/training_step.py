@@ -118,11 +118,15 @@ class TrainingStep:
         bad, stops, what = report.read()
         if self.finite.allows(bad, report.iteration, what):
             self.precision.step(self.model.optimizer_g)
-            self.model.average(None)
+            self._average(None)
             self.model.per_task.add(batch, made.image, None)
         else:
             self.precision.leave_out()
         return stops
+
+    def _average(self, made: Tensor | None) -> None:
+        if self.model.ema_decay > 0:
+            self.model.average(self.model.ema_decay, made)
 
     def _computed(self, batch: Batch, told_to_stop: bool) -> Made:
         """Compute all that needs no decision of the host."""
@@ -141,7 +145,7 @@ class TrainingStep:
         if self.on_device:
             bad = numbers[0]
             precision.step(model.optimizer_g, bad)
-            model.average(1 - bad)
+            self._average(1 - bad)
             model.per_task.add(batch, outputs.image, 1 - bad)
         log = {name: loss.detach() for name, loss in losses.items()}
         net: nn.Module = model.get_bare_model(model.net_g)

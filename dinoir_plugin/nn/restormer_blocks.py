@@ -17,13 +17,8 @@ from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.tiles import Tile, slices
-from dinoir_plugin.nn.channel_attention import (
-    Products,
-    attention,
-    channel_attention,
-    mixing_matrix,
-    products,
-)
+from dinoir_plugin.nn.attention_by_head import Products, attention, mixing_matrix, products
+from dinoir_plugin.nn.channel_attention import channel_attention
 from dinoir_plugin.nn.gating import gate, gated_projection
 from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.nn.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
@@ -88,7 +83,8 @@ class Attention(UsesStatistics):
 
         def attend(part: Tensor, window: Tile | None) -> Tensor:
             # the weights of windows that are faded into each other add up to 1, so the residual may go along
-            residual = x if window is None else x[(slice(None), *slices(window))]
+            place = (slice(None), *slices(window)) if window else ...
+            residual = x[place]
             out = channel_attention(part.flatten(1, 2), self.temperature, projection, residual.flatten(1, 2))
             return out.view_as(residual)
 
@@ -99,21 +95,17 @@ class Attention(UsesStatistics):
     def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
         values = torch.empty_like(x)
         parts: list[list[Products]] = [[] for _ in x]
-        pixels, width = x.shape[1] * x.shape[2], x.shape[3]
 
-        def project(part: Tensor, out: Tensor) -> None:
-            project_into(self.qkv, norm(part), out)
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(self.qkv, norm(pixels), out)
 
         for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
-            queries_keys, values[number, rows] = qkv.split([2 * width, width], dim=-1)
-            parts[number].append(products(queries_keys.flatten(0, 1)[None], pixels))
-        sums = [
-            Products(torch.stack(dots).sum(dim=0), torch.linalg.vector_norm(torch.stack(norms), dim=0))
-            for dots, norms in (zip(*image) for image in parts)
-        ]
-        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature, pixels)
-        matrix, _ = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
-        out = torch.baddbmm(x.flatten(1, 2), values.flatten(1, 2), matrix).view_as(x)
+            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
+            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
+        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
+        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
+        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
+        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
         return out if self.project_out.bias is None else out.add_(self.project_out.bias)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dinoir_plugin.nn.precision import full, share
+from dinoir_plugin.nn.precision import full, norms, share
 
 NORM_EPS = 1e-12
 
@@ -100,8 +100,8 @@ def _parts(pixels: Tensor, keys: Tensor, weight: Tensor, steps: Steps, temperatu
     exact = full(keys)
     spread = (steps.rows.T @ steps.rows) @ exact @ (steps.columns.T @ steps.columns)
     key_scale = (exact * spread).sum(dim=(-2, -1)).clamp_min(NORM_EPS**2).rsqrt().unsqueeze(2)
-    norms = torch.linalg.vector_norm(queries.view(batch, -1, channels), dim=1, dtype=exact.dtype)
-    query_scale = norms.clamp_min(NORM_EPS).reciprocal().unsqueeze(1)
+    lengths = norms(queries.view(batch, -1, channels))
+    query_scale = lengths.clamp_min(NORM_EPS).reciprocal().unsqueeze(1)
     if temperature is None:
         slopes = exact.new_full((1, 1, 1), channels**-0.5 / factor)
     else:
