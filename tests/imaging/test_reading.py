@@ -217,3 +217,18 @@ def test_damaged_files_are_refused_as_image_errors_only(ending):
                     look(damaged, 'x')
                 except ImageFileError as error:
                     assert str(error).startswith('x: ')
+
+
+@pytest.mark.parametrize(('ending', 'kind', 'module'), [('avif', 'AVIF', 'PIL'), ('heic', 'HEIF', 'pillow_heif'),
+                                                        ('jxl', 'JXL', 'pillow_jxl')])  # fmt: skip
+def test_formats_of_other_packages_are_read(tmp_path, ending, kind, module):
+    pytest.importorskip(module)
+    if kind not in formats.READABLE:
+        pytest.skip(f'no {kind} here')
+    formats.register_plugins()
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8] = 255
+    Image.fromarray(pixels).save(tmp_path / f'x.{ending}', quality=95)
+    decoded = read_image(tmp_path / f'x.{ending}')
+    assert decoded.format == kind and np.abs(decoded.pixels.astype(int) - pixels).mean() < 4
+    assert image_size(tmp_path / f'x.{ending}') == (16, 24)
