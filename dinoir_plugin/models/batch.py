@@ -93,6 +93,11 @@ class Batch:
             raise ValueError('expected a batch with a target (gt), got one without')
         return self.gt
 
+    def items(self, names: Iterable[str]) -> dict[str, Any]:
+        """Give those of ``others``, and the tasks (``task``), that are named and there."""
+        there = {**self.others, 'task': self.tasks}
+        return {name: there[name] for name in names if name in there}
+
     @classmethod
     def of(cls, data: Mapping[str, Any], device: torch.device) -> Batch:
         """Take what a loader gives to a device."""
