@@ -19,6 +19,7 @@ METRICS = ['torchmetrics>=1.8,<2', 'torch-fidelity>=0.4,<0.5']  # LPIPS, DISTS, 
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FIGURES = ['matplotlib']  # of the paper
+BM3D = ['bm3d']  # CBM3D, non-commercial use only
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
 
@@ -105,6 +106,7 @@ setup(
         'export': EXPORT,
         'demo': DEMO,
         'figures': FIGURES,
+        'bm3d': BM3D,
         'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *EXPORT, *DEMO, *FIGURES],
     },
 )

@@ -50,11 +50,7 @@ class TeacherProjectors(nn.Module):
 
     def forward(self, features: Tensor, counts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Project (B, width, h, w), ``counts`` images of each teacher; a teacher without any learns nothing."""
-        # narrow: an exported split would want to know how many parts there are
-        starts = [sum(counts[:number]) for number in range(len(counts))]
-        projected = [
-            project(features.narrow(0, start, count)) for project, start, count in zip(self.PFPs, starts, counts)
-        ]
+        projected = [project(own) for project, own in zip(self.PFPs, features.split(list(counts)))]
         restored = [restore(feature) for restore, feature in zip(self.IPFPs, projected)]
         return torch.cat(projected), torch.cat(restored)
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, say
 
+# methods that learn nothing, and the names under which they are registered
+METHODS = {'cbm3d': 'CBM3D'}
+
 
 def add_restore(commands: Any) -> None:
     """Describe ``dinoir restore``."""
@@ -20,7 +23,7 @@ def add_restore(commands: Any) -> None:
     )
     parser.add_argument('sources', nargs='+', metavar='IN', help="a file, a folder or a pattern: 'in/**/*.jpg'")
     parser.add_argument('out', metavar='OUT', help='a file for a single file, else a folder')
-    _add_network(parser)
+    _add_network(parser, methods=True)
     parser.add_argument('--tile', type=_tile, default='auto', metavar='auto|N',
                         help='side of the tiles in pixels; auto: as the free memory allows (default)')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='default: fp32')
@@ -78,8 +81,13 @@ def add_demo(commands: Any) -> None:
     parser.set_defaults(run=_demo)
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--checkpoint', required=True, metavar='CKPT', help='the trained network, .pth or .safetensors')
+def _add_network(parser: argparse.ArgumentParser, methods: bool = False) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--checkpoint', metavar='CKPT', help='the trained network, .pth or .safetensors')
+    if methods:
+        source.add_argument('--method', choices=list(METHODS),
+                            help="a method that learns nothing: cbm3d needs pip install 'dinoir_plugin[bm3d]'")
+        parser.add_argument('--sigma', type=float, metavar='N', help='strength of the noise for --method, in 0..255')
     parser.add_argument('--encoder-weights', metavar='FILE',
                         help="where the frozen encoder's weights are here, if not where they were in training")
     parser.add_argument('--options', metavar='FILE.yml',
@@ -98,6 +106,12 @@ def _network(args: argparse.Namespace) -> Any:
     return None if args.options is None else network_options(args.options)
 
 
+def _method(args: argparse.Namespace) -> dict[str, Any]:
+    if args.sigma is None:
+        raise ValueError(f'--method {args.method}: give the strength of the noise, such as --sigma 25')
+    return {'type': METHODS[args.method], 'sigma': args.sigma}
+
+
 def _restore(args: argparse.Namespace) -> int:
     from dinoir_plugin.imaging.encoding import check_format
     from dinoir_plugin.restore.files import find
@@ -114,11 +128,14 @@ def _restore(args: argparse.Namespace) -> int:
     from dinoir_plugin.restore.restorer import Restorer
 
     _shorten_warnings()
-    restorer = Restorer.from_checkpoint(
-        args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
-        tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
-        local_statistics=args.local_statistics,
-    )  # fmt: skip
+    how = {'tile': args.tile, 'precision': args.precision, 'self_ensemble': args.self_ensemble,
+           'local_statistics': args.local_statistics}  # fmt: skip
+    if args.method:
+        restorer = Restorer.from_options(_method(args), **how)
+    else:
+        restorer = Restorer.from_checkpoint(
+            args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args), **how
+        )
     outcome = Outcome()
     try:
         run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
