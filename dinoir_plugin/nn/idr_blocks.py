@@ -138,8 +138,10 @@ class Convolve(nn.Module):
         *stem, (project, activation) = self.convolve
         for layer in stem:
             fused = layer(fused)
-        pixels = fused.permute(0, 2, 3, 1)
-        around = F.pad(feature, [KERNEL // 2] * 4, mode='replicate').permute(0, 2, 3, 1)
+        around = F.pad(feature, [KERNEL // 2] * 4, mode='replicate')
+        if torch.compiler.is_exporting():
+            return self._at_once(activation(project(fused)), around)
+        pixels, around = fused.permute(0, 2, 3, 1), around.permute(0, 2, 3, 1)
         height, width = feature.shape[-2:]
         weights = project.weight.flatten(1).unflatten(0, (-1, KERNEL**2)).unbind(dim=1)
         biases = project.bias.unflatten(0, (-1, KERNEL**2)).unbind(dim=1)
@@ -149,6 +151,14 @@ class Convolve(nn.Module):
             kernel = F.prelu(F.linear(pixels, weight, bias), activation.weight)
             total = total + kernel * around[:, top : top + height, left : left + width]
         return total.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def _at_once(kernels: Tensor, around: Tensor) -> Tensor:
+        """Convolve in a few operations: an exported graph would hold each tap's, and take minutes to be made."""
+        channels, taps = around.shape[1], KERNEL**2
+        picks = torch.eye(taps, dtype=around.dtype, device=around.device).view(taps, 1, KERNEL, KERNEL)
+        neighbours = F.conv2d(around, picks.repeat(channels, 1, 1, 1), groups=channels)
+        return (kernels * neighbours).unflatten(1, (channels, taps)).sum(dim=2)
 
 
 class Point(nn.Module):
