@@ -13,9 +13,12 @@ TINY = {'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 1, 'heads
         'num_degra_queries': 4, 'keep_degra': 8}  # fmt: skip
 # released options, number of keys, parameters, and the hash of the list of keys and shapes
 RELEASED = [
-    ({'dim': 30, 'num_blocks': [2, 3, 3, 4], 'num_refinement_blocks': 2}, 446, 12_262_448, '5692168c561fc213ce2e5adefbad327de01665aee229593abd4cbb5259a5c535'),
+    (
+        {'dim': 30, 'num_blocks': [2, 3, 3, 4], 'num_refinement_blocks': 2}, 446, 12_262_448,
+        '5692168c561fc213ce2e5adefbad327de01665aee229593abd4cbb5259a5c535',
+    ),
     ({}, 688, 42_316_110, '4021d56044a622f9b59d600683906caa607587c69c52a41107bfe698bad8ed31'),
-]
+]  # fmt: skip
 TYPED = {0: 'denoise_25', 1: 'derain', 2: 'dehaze', 3: 'deblur'}
 
 

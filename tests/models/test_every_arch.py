@@ -48,7 +48,8 @@ RESTORERS = {
 OWN = ('basicsr.', 'dinoir_plugin.')
 # what is not one image in, one image of that size out
 OTHERS = {
-    'CBM3D': 'learns nothing', 'BasicVSR': 'video', 'BasicVSRPlusPlus': 'video', 'DUF': 'video', 'EDVR': 'video', 'IconVSR': 'video',
+    'CBM3D': 'learns nothing',
+    'BasicVSR': 'video', 'BasicVSRPlusPlus': 'video', 'DUF': 'video', 'EDVR': 'video', 'IconVSR': 'video',
     'MSRResNet': 'enlarges, by 2 at least', 'SpyNet': 'optical flow', 'TOFlow': 'video',
     'DFDNet': 'needs landmarks of a face',
     'HiFaceGAN': 'generator of faces at one size', 'HiFaceGANDiscriminator': 'discriminator',

@@ -62,10 +62,11 @@ def test_reproduces_the_authors_contrastive_losses_and_their_gradients(name, ind
 
 
 def test_reproduces_the_authors_transfer_loss(golden):
-    params, tensors = golden('tkmanet_ckt')
+    _, tensors = golden('tkmanet_ckt')
     wanted = torch.cat([tensors[f'input/{index}'] for index in range(3)])
     restored = torch.cat([tensors[f'output/{index}'] for index in (3, 4, 5)])
-    level = Transfer(torch.cat([tensors[f'output/{index}'] for index in range(3)]), tensors['output/6'], restored, wanted)
+    projected = torch.cat([tensors[f'output/{index}'] for index in range(3)])
+    level = Transfer(projected, tensors['output/6'], restored, wanted)
     image = torch.rand(3, 3, 8, 8)
     lesson = Lesson(torch.tensor([2, 0, 1]), (1, 1, 1), (wanted,), image[[2, 0, 1]] + 0.25)
     outputs = Outputs(image, aux={'transfers': (level,), 'lesson': lesson})

@@ -52,6 +52,7 @@ def textbook_block(block: Any, x: Tensor) -> Tensor:
 
 
 def textbook_norm(body: Any, x: Tensor) -> Tensor:
+    """Normalise (B, C, H, W) over the channels."""
     height, width = x.shape[-2:]
     rows = x.flatten(2).transpose(1, 2)
     variance = rows.var(-1, keepdim=True, unbiased=False)
