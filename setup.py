@@ -20,6 +20,7 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
 FIGURES = ['matplotlib']  # of the paper
+BM3D = ['bm3d']  # CBM3D, non-commercial use only
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
 
@@ -107,6 +108,7 @@ setup(
         'demo': DEMO,
         'formats': FORMATS,
         'figures': FIGURES,
+        'bm3d': BM3D,
         'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *EXPORT, *DEMO, *FIGURES],
     },
 )

@@ -17,9 +17,10 @@ from basicsr.utils import get_root_logger
 from torch import nn
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.encoders.weight_files import weight_file
 from dinoir_plugin.metrics.functional.frechet import FloatArray, frechet_distance
 from dinoir_plugin.metrics.measures import SET_METRIC_REGISTRY, described
-from dinoir_plugin.metrics.pretrained import CPU, ByteArray, built, from_extra, to_rgb, weight_file
+from dinoir_plugin.metrics.pretrained import CPU, ByteArray, built, from_extra, to_rgb
 
 WIDTHS = (64, 192, 768, 2048)
 

@@ -109,6 +109,11 @@ class Batch:
             self, lq=tensors['lq'], gt=tensors.get('gt'), task_numbers=tensors.get('task_numbers'), others=others
         )
 
+    def items(self, names: Iterable[str]) -> dict[str, Any]:
+        """Give those of ``others``, and the tasks (``task``), that are named and there."""
+        there = {**self.others, 'task': self.tasks}
+        return {name: there[name] for name in names if name in there}
+
     @classmethod
     def of(cls, data: Mapping[str, Any], device: torch.device, numbers: Mapping[str, int] | None = None) -> Batch:
         """Take what a loader gives to a device.

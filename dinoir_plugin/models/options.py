@@ -28,6 +28,7 @@ class PhaseOptions:
     losses: Sequence[str] | None = option('Names of the losses that count (pixel for pixel_opt); default: all.')
     train_only: Sequence[str] | None = option('Names or patterns of the submodules that learn; default: all.')
     lr: Annotated[float, Above(0)] | None = option("Learning rate from here on; default: the scheduler's.")
+    stage: Count | None = option('Stage of a network that is trained in stages (IDR); default: as before.')
 
 
 @dataclass(frozen=True, kw_only=True)

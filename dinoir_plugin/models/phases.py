@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.options import read
 from dinoir_plugin.guidance.attach import resolve_names
+from dinoir_plugin.guidance.guided_arch import backbone_of
 from dinoir_plugin.models.options import PhaseOptions
 
 
@@ -36,7 +37,7 @@ class Phases:
         """Hold what the phases name against a network and the names of the run's losses.
 
         Raises:
-            OptionsError: A loss or a submodule that there is not.
+            OptionsError: A loss, a submodule or a stage that there is not.
         """
         for number, phase in enumerate(self._phases):
             path = f'train.phases[{number}]'
@@ -46,6 +47,8 @@ class Phases:
                     raise OptionsError(where, f'there is no train.{name}_opt', nearest(name, losses))
             if phase.train_only is not None:
                 resolve_names(network, phase.train_only, f'{path}.train_only')
+            if phase.stage is not None:
+                _check_stage(backbone_of(network), phase.stage, f'{path}.stage')
 
     def at(self, iteration: int) -> PhaseOptions:
         """Give the phase of an iteration, counted from 1."""
@@ -90,3 +93,11 @@ class Phases:
             changed = changed or learns != parameters[name].requires_grad
             parameters[name].requires_grad_(learns)
         return changed
+
+
+def _check_stage(backbone: nn.Module, stage: int, path: str) -> None:
+    stages = getattr(backbone, 'stages', 0)
+    if not stages:
+        raise OptionsError(path, f'{type(backbone).__name__} is not trained in stages', 'Leave it out')
+    if stage > stages:
+        raise OptionsError(path, f'expected a number from 1 to {stages}, got {stage}')

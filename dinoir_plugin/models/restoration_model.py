@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core import random_state, ranks
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
-from dinoir_plugin.guidance.guided_arch import GuidedArch
+from dinoir_plugin.guidance.guided_arch import GuidedArch, backbone_of
 from dinoir_plugin.inference.sampler import build_sampler
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
 from dinoir_plugin.models.acceleration import compiled, prepare
@@ -71,12 +71,12 @@ class RestorationModel(Checkpoints, SRModel):
         super().__init__(opt)
 
     def predict(self, batch: Batch) -> Outputs:
-        """Run the network on a training batch."""
+        """Run the network on a training batch, with those of its items that the network's ``takes_items`` names."""
         net = self.get_bare_model(self.net_g)
+        given = batch.items(getattr(backbone_of(net), 'takes_items', ()))
         if isinstance(net, GuidedArch):
-            encodings = net.encode(batch.lq, batch.features.reader('lq'))
-            return as_outputs(self._run_net(batch.lq, encodings=encodings))
-        return as_outputs(self._run_net(batch.lq))
+            given['encodings'] = net.encode(batch.lq, batch.features.reader('lq'))
+        return as_outputs(self._run_net(batch.lq, **given))
 
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of the phase: name in the log to scalar."""
@@ -196,6 +196,9 @@ class RestorationModel(Checkpoints, SRModel):
         self._phase = self._entered = phase
         net = self.get_bare_model(self.net_g)
         changed = self.phases.choose_learning(net, self._phase)
+        if self._phase.stage is not None:
+            backbone: Any = backbone_of(net)
+            backbone.enter_stage(self._phase.stage)
         if changed and (self.opt['dist'] or self.opt['train'].get('compile')):
             self.net_g = self.model_to_device(net)
             self._run_net = compiled(self.net_g, self.opt['train'])

@@ -10,6 +10,10 @@ from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, say
 
 if TYPE_CHECKING:
     from dinoir_plugin.restore.files import Job
+    from dinoir_plugin.restore.restorer import Restorer
+
+# methods that learn nothing, and the names under which they are registered
+METHODS = {'cbm3d': 'CBM3D'}
 
 
 def add_restore(commands: Any) -> None:
@@ -23,7 +27,7 @@ def add_restore(commands: Any) -> None:
     )
     parser.add_argument('sources', nargs='+', metavar='IN', help="a file, a folder or a pattern: 'in/**/*.jpg'")
     parser.add_argument('out', metavar='OUT', help='a file for a single file, else a folder, as is what ends in /')
-    _add_network(parser)
+    _add_network(parser, methods=True)
     parser.add_argument('--tile', type=_tile, default='auto', metavar='auto|N',
                         help='side of the tiles in pixels; auto: as the free memory allows (default)')
     parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='default: fp32')
@@ -85,8 +89,13 @@ def add_demo(commands: Any) -> None:
     parser.set_defaults(run=_demo)
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--checkpoint', required=True, metavar='CKPT', help='the trained network, .pth or .safetensors')
+def _add_network(parser: argparse.ArgumentParser, methods: bool = False) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--checkpoint', metavar='CKPT', help='the trained network, .pth or .safetensors')
+    if methods:
+        source.add_argument('--method', choices=list(METHODS),
+                            help="a method that learns nothing: cbm3d needs pip install 'dinoir_plugin[bm3d]'")
+        parser.add_argument('--sigma', type=float, metavar='N', help='strength of the noise for --method, in 0..255')
     parser.add_argument('--encoder-weights', metavar='FILE',
                         help="where the frozen encoder's weights are here, if not where they were in training")
     parser.add_argument('--options', metavar='FILE.yml',
@@ -103,6 +112,24 @@ def _network(args: argparse.Namespace) -> Any:
     from dinoir_plugin.restore.building import network_options
 
     return None if args.options is None else network_options(args.options)
+
+
+def _method(args: argparse.Namespace) -> dict[str, Any]:
+    if args.sigma is None:
+        raise ValueError(f'--method {args.method}: give the strength of the noise, such as --sigma 25')
+    return {'type': METHODS[args.method], 'sigma': args.sigma}
+
+
+def _restorer(args: argparse.Namespace) -> Restorer:
+    from dinoir_plugin.restore.restorer import Restorer
+
+    how = {'tile': args.tile, 'precision': args.precision, 'self_ensemble': args.self_ensemble,
+           'local_statistics': args.local_statistics}  # fmt: skip
+    if args.method:
+        return Restorer.from_options(_method(args), **how)
+    return Restorer.from_checkpoint(
+        args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args), **how
+    )
 
 
 def _find_job(args: argparse.Namespace) -> Job:
@@ -126,17 +153,12 @@ def _restore(args: argparse.Namespace) -> int:
     for path, problem in job.refused:
         complain(f'{path}: {problem}')
     from dinoir_plugin.restore.job import Outcome, Writing, run
-    from dinoir_plugin.restore.restorer import Restorer
 
     outcome = Outcome()
     _shorten_warnings()
     try:
         if job.items:
-            restorer = Restorer.from_checkpoint(
-                args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args),
-                tile=args.tile, precision=args.precision, self_ensemble=args.self_ensemble,
-                local_statistics=args.local_statistics,
-            )  # fmt: skip
+            restorer = _restorer(args)
             run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
     except KeyboardInterrupt:
         complain(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from PIL import Image
 from torch import Tensor, nn
 
+from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.network_file import Description
 from dinoir_plugin.core.tiles import check_tile
@@ -140,6 +142,20 @@ class Restorer:
         place = find_device(device)
         built = build(path, params, encoder_weights, network)
         return cls(built.network, built.file.description, place, chosen)
+
+    @classmethod
+    def from_options(cls, network: Mapping[str, Any], **settings: Any) -> Restorer:
+        """Restore by what learns nothing and has no checkpoint, on the CPU.
+
+        Args:
+            network: What would stand under ``network_g``, such as ``{'type': 'CBM3D', 'sigma': 25}``.
+            **settings: See :class:`Settings`.
+
+        Raises:
+            OptionsError: It cannot be built, or a setting is impossible.
+        """
+        chosen = Settings(**settings)
+        return cls(build_registered(ARCH_REGISTRY, network, 'network_g'), settings=chosen)
 
     def restore(self, image: Any, on_tile: OnTile = no_report) -> Any:
         """Restore an image; what comes out is of the kind and type that went in.

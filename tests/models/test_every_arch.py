@@ -20,6 +20,12 @@ RESTORERS = {
          'prompt_dims': [4, 8, 12], 'prompt_sizes': [8, 4, 3], 'prompt_len': 3},
         ['latent', 'decoder_level1'],
     ),
+    'IDR': (
+        {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8],
+         'num_degra_queries': 4, 'stage': 1},
+        ['latent', 'decoder_level1'],
+    ),
+    'TKMANet': ({'res_blocks': 1, 'widths': [2, 4, 8, 16, 32]}, ['dehaze', 'fusion_1']),
     'DnCNN': ({'nc': 8, 'nb': 4}, ['model.4']),
     'FFDNet': ({'nc': 8, 'nb': 4}, ['model.3']),
     'ECBSR': ({'num_in_ch': 3, 'num_out_ch': 3, 'num_block': 1, 'num_channel': 8, 'with_idt': True,
@@ -42,6 +48,7 @@ RESTORERS = {
 OWN = ('basicsr.', 'dinoir_plugin.')
 # what is not one image in, one image of that size out
 OTHERS = {
+    'CBM3D': 'learns nothing',
     'BasicVSR': 'video', 'BasicVSRPlusPlus': 'video', 'DUF': 'video', 'EDVR': 'video', 'IconVSR': 'video',
     'MSRResNet': 'enlarges, by 2 at least', 'SpyNet': 'optical flow', 'TOFlow': 'video',
     'DFDNet': 'needs landmarks of a face',

@@ -73,6 +73,26 @@ def test_unknown_parts_are_named(options, batch):  # noqa: F811
             build_model(copy.deepcopy(options))
 
 
+def test_a_phase_says_in_which_stage_a_network_is_trained(options, batch):  # noqa: F811
+    tiny = {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8]}
+    options['network_g'] = {'type': 'IDR', **tiny, 'num_degra_queries': 4}
+    options['train'] = {**options['train'], 'dpc_opt': None,
+                        'levels_opt': {'type': 'IDRLevelLoss'}, 'types_opt': {'type': 'IDRTypeLoss'},
+                        'phases': [{'iters': 1, 'stage': 1}, {'iters': 1, 'stage': 2, 'losses': ['pixel', 'levels']}]}
+    first, second, _ = iterate(build_model(copy.deepcopy(options)), batch, (1, 2, 3))
+    assert first[0] == {'l_pix', 'l_levels', 'l_types'} and second[0] == {'l_pix', 'l_levels'}
+    # keys are learned, then mixed
+    assert 'degra_key' in first[1] and 'dmixer' not in first[1] and 'dmixer' in second[1]
+
+    for stage, kind, message in (
+        (3, options['network_g'], r'train\.phases\[0\]\.stage: expected a number from 1 to 2, got 3'),
+        (1, {'type': 'DnCNN', 'nb': 3}, r'train\.phases\[0\]\.stage: DnCNN is not trained in stages'),
+    ):
+        options['network_g'], options['train']['phases'] = kind, [{'iters': 1, 'stage': stage}]
+        with pytest.raises(OptionsError, match=message):
+            build_model(copy.deepcopy(options))
+
+
 @pytest.mark.parametrize(('iteration', 'number', 'begins'), [(1, 0, True), (3, 0, False), (4, 1, True), (9, 1, False)])
 def test_iterations_are_counted_from_one(iteration, number, begins):
     phases = Phases([{'iters': 3, 'lr': 0.5}, {'iters': 3, 'lr': 0.25}])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -224,3 +225,18 @@ def test_info_says_what_a_checkpoint_is(checkpoint, tmp_path):
 ])  # fmt: skip
 def test_errors_become_one_line_without_the_files_name(error, said):
     assert reason(error, Path('x.png')) == said
+
+
+def test_a_method_that_learns_nothing(folder, tmp_path, monkeypatch, capsys):
+    """With a stand-in for the package, which halves every image."""
+    halves = SimpleNamespace(bm3d_rgb=lambda image, sigma, profile: image / 2)
+    monkeypatch.setitem(sys.modules, 'bm3d', halves)
+    words = ['restore', str(folder), str(tmp_path / 'out'), '--method', 'cbm3d']
+    assert main(words) == 2 and '--sigma 25' in capsys.readouterr().err
+    assert main([*words, '--sigma', '25']) == 0
+    assert '3 restored, 0 failed' in capsys.readouterr().out
+    degraded, restored = (read_image(path / 'a.png').pixels for path in (folder, tmp_path / 'out'))
+    np.testing.assert_allclose(restored, degraded / 2, atol=0.51)
+    monkeypatch.setitem(sys.modules, 'bm3d', None)
+    assert main([*words, '--sigma', '25', '--overwrite']) == 2
+    assert "pip install 'dinoir_plugin[bm3d]'" in capsys.readouterr().err

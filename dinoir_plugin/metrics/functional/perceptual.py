@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError, nearest
-from dinoir_plugin.metrics.pretrained import CPU, built, from_extra, weight_file
+from dinoir_plugin.encoders.weight_files import weight_file
+from dinoir_plugin.metrics.pretrained import CPU, built, from_extra
 
 # name of the network in LPIPS: torchvision's weights, and the shortest side that its poolings leave anything of
 TRUNKS = {'alex': ('AlexNet_Weights', 31), 'vgg': ('VGG16_Weights', 16)}

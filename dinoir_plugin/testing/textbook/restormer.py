@@ -47,11 +47,12 @@ def textbook_level(level: Any, x: Tensor) -> Tensor:
 
 def textbook_block(block: Any, x: Tensor) -> Tensor:
     """Run a block on (B, C, H, W)."""
-    x = x + _attention(block.attn, _norm(block.norm1.body, x))
-    return x + _feed_forward(block.ffn, _norm(block.norm2.body, x))
+    x = x + _attention(block.attn, textbook_norm(block.norm1.body, x))
+    return x + _feed_forward(block.ffn, textbook_norm(block.norm2.body, x))
 
 
-def _norm(body: Any, x: Tensor) -> Tensor:
+def textbook_norm(body: Any, x: Tensor) -> Tensor:
+    """Normalise (B, C, H, W) over the channels."""
     height, width = x.shape[-2:]
     rows = x.flatten(2).transpose(1, 2)
     variance = rows.var(-1, keepdim=True, unbiased=False)
