@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.atomic_files import FileError, load_verified, save_atomic, write_atomic
+from dinoir_plugin.core.keras_file import ENDINGS as KERAS_ENDINGS
+from dinoir_plugin.core.keras_file import read_keras
 from dinoir_plugin.core.version import __version__
 
 if TYPE_CHECKING:
@@ -84,8 +86,8 @@ def read(path: str | Path) -> NetworkFile:
     """Read a network, onto the CPU, without running code from the file.
 
     Args:
-        path: A ``.safetensors`` of :func:`write`, or anything else as ``.pth``: of this plugin, of BasicSR, or a plain
-            state dict.
+        path: A ``.safetensors`` of :func:`write`, a ``.h5`` of Keras (:mod:`~dinoir_plugin.core.keras_file`), or
+            anything else as ``.pth``: of this plugin, of BasicSR, a plain state dict, or several of them by name.
 
     Raises:
         FileError: It is missing, not whole, or no network.
@@ -93,6 +95,8 @@ def read(path: str | Path) -> NetworkFile:
     path = Path(path).expanduser()
     if path.is_dir():
         raise FileError(f'{path}: expected a file with a trained network, but this is a folder')
+    if path.suffix in KERAS_ENDINGS:
+        return NetworkFile({'params': read_keras(path)}, None)
     states, text = _read_safetensors(path) if path.suffix == '.safetensors' else _read_pth(path)
     if not states:
         raise FileError(f'{path}: expected a trained network, but there is no state dict in it')
@@ -142,9 +146,16 @@ def _read_pth(path: Path) -> tuple[dict[str, State], Any]:
         return {}, None
     found = {key: content[key] for key in STATES if key in content}
     if not found:
-        found = {'params': content.get('state_dict', content)}
+        found = {'params': _joined(content.get('state_dict', content))}
     states = {key: tensors_of(value) for key, value in found.items()}
     return {key: state for key, state in states.items() if state}, content.get(KEY)
+
+
+def _joined(content: Any) -> Any:
+    """Make one state dict of several, as IRCNN's file has them: ``{'0': {'model.0.weight': ...}, ...}``."""
+    if not isinstance(content, Mapping) or not all(isinstance(value, Mapping) for value in content.values()):
+        return content
+    return {f'{name}.{key}': value for name, state in content.items() for key, value in state.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:
