@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -30,6 +30,22 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     distributed.all_gather_object(values, value)
     return values
+
+
+def gather_tensor(own: Tensor) -> Tensor:
+    """Collect the samples of all ranks, without gradient, on each; all ranks call this together.
+
+    Args:
+        own: (B, ...), of one shape on all ranks.
+
+    Returns:
+        (B * world size, ...): the ranks' first samples, then their second ones, as one rank alone would have had them.
+    """
+    if world_size() == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(parts, own.detach().contiguous())
+    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
 def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:

@@ -93,6 +93,10 @@ class Batch:
             raise ValueError('expected a batch with a target (gt), got one without')
         return self.gt
 
+    def items(self, names: Iterable[str]) -> dict[str, Any]:
+        """Give those of ``others`` that are named and there."""
+        return {name: self.others[name] for name in names if name in self.others}
+
     @classmethod
     def of(cls, data: Mapping[str, Any], device: torch.device) -> Batch:
         """Take what a loader gives to a device."""

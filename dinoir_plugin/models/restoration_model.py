@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core import random_state, ranks
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
-from dinoir_plugin.guidance.guided_arch import GuidedArch
+from dinoir_plugin.guidance.guided_arch import GuidedArch, backbone_of
 from dinoir_plugin.inference.sampler import build_sampler
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
 from dinoir_plugin.models.acceleration import Precision, compiled, prepare
@@ -67,12 +67,12 @@ class RestorationModel(Checkpoints, SRModel):
         super().__init__(opt)
 
     def predict(self, batch: Batch) -> Outputs:
-        """Run the network on a training batch."""
+        """Run the network on a training batch, with those of its items that the network's ``takes_items`` names."""
         net = self.get_bare_model(self.net_g)
+        given = batch.items(getattr(backbone_of(net), 'takes_items', ()))
         if isinstance(net, GuidedArch):
-            encodings = net.encode(batch.lq, batch.features.reader('lq'))
-            return as_outputs(self._run_net(batch.lq, encodings=encodings))
-        return as_outputs(self._run_net(batch.lq))
+            given['encodings'] = net.encode(batch.lq, batch.features.reader('lq'))
+        return as_outputs(self._run_net(batch.lq, **given))
 
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of the phase: name in the log to scalar."""

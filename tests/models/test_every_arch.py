@@ -20,6 +20,13 @@ RESTORERS = {
          'prompt_dims': [4, 8, 12], 'prompt_sizes': [8, 4, 3], 'prompt_len': 3},
         ['latent', 'decoder_level1'],
     ),
+    'AirNet': (
+        {'n_feats': 8, 'n_groups': 2, 'n_blocks': 1, 'encoder_widths': [8, 12, 16], 'dim': 16, 'batch_size': 2},
+        ['R.body.0', 'R.body.1'],
+    ),
+    'BRDNet': ({'nc': 8}, ['batch_renormalization_*', 'conv2d_22']),
+    'IRCNN': ({'nc': 8}, ['model.4']),
+    'IRCNN25': ({'nc': 4}, ['layers.3']),
     'DnCNN': ({'nc': 8, 'nb': 4}, ['model.4']),
     'FFDNet': ({'nc': 8, 'nb': 4}, ['model.3']),
     'ECBSR': ({'num_in_ch': 3, 'num_out_ch': 3, 'num_block': 1, 'num_channel': 8, 'with_idt': True,
