@@ -72,7 +72,8 @@ class MoCo(nn.Module):
         if getattr(self, '_is_replica', False):
             raise RuntimeError('AirNet keeps a queue, which DataParallel would lose: start one process a GPU, with '
                                'torchrun and --launcher pytorch, or set num_gpu: 1')
-        of_keys, of_queries = list(self.encoder_k.parameters()), list(self.encoder_q.parameters())
+        of_keys: list[Tensor] = list(self.encoder_k.parameters())
+        of_queries: list[Tensor] = list(self.encoder_q.parameters())
         torch._foreach_lerp_(of_keys, of_queries, 1 - MOMENTUM)
         return F.normalize(full(self.encoder_k(key)[1]), dim=1)
 

@@ -65,7 +65,7 @@ class BRDNet(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         upper = x - self._branch(x, UPPER, 17)
         lower = x - self._branch(x, LOWER, 34)
-        rest: Tensor = self.conv2d_35(torch.cat([upper, lower], dim=1))
+        rest: Tensor = self.get_submodule('conv2d_35')(torch.cat([upper, lower], dim=1))
         return x - rest
 
     def _branch(self, x: Tensor, numbers: range, last: int) -> Tensor:

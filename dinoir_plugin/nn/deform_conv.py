@@ -1,10 +1,11 @@
-"""Modulated deformable convolution (DCNv2, Zhu et al., CVPR 2019, arXiv 1811.11168), in a form that graphs can hold."""
+"""Modulated deformable convolution (DCNv2, Zhu et al., CVPR 2019, arXiv 1811.11168)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import deform_conv2d
 
 from dinoir_plugin.nn.precision import full, no_autocast
@@ -14,7 +15,8 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
     """Convolve with taps that are moved and weighted at each pixel; stride 1, no bias, as many pixels out as in.
 
     ``out(p) = sum_k weight_k * mask_k(p) * x(p + tap_k + offset_k(p))``, with ``x`` bilinear between pixels and zero
-    beyond its borders. Computed in float32 under autocast.
+    beyond its borders. Computed in float32 under autocast. GPUs use torchvision's operator, which processors compute
+    several times slower than samples and a product, and which programs that read graphs do not know.
 
     Args:
         x: (B, C, H, W).
@@ -27,18 +29,18 @@ def modulated_deform_conv(x: Tensor, offset: Tensor, mask: Tensor, weight: Tenso
     """
     with no_autocast(x):
         parts = full(x), full(offset), full(mask), full(weight)
-        # graphs of ONNX and torch.export are read by programs that do not know the operator
-        form = by_sampling if torch.compiler.is_exporting() else _by_operator
-        return form(*parts).to(x.dtype)
-
-
-def _by_operator(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    result: Tensor = deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=mask)
-    return result
+        if x.is_cuda and not torch.compiler.is_exporting():
+            out: Tensor = deform_conv2d(parts[0], parts[1], parts[3], padding=weight.shape[-1] // 2, mask=parts[2])
+        elif torch.is_grad_enabled() and not torch.compiler.is_exporting():
+            # K K samples of each pixel are sampled again rather than kept
+            out = checkpoint(by_sampling, *parts, use_reentrant=False, preserve_rng_state=False)
+        else:
+            out = by_sampling(*parts)
+        return out.to(x.dtype)
 
 
 def by_sampling(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """Do the same by bilinear sampling and a 1x1 convolution; arguments as :func:`modulated_deform_conv`."""
+    """Compute :func:`modulated_deform_conv` by bilinear sampling and a 1x1 convolution; arguments as there."""
     height, width = x.shape[-2:]
     side = weight.shape[-1]
     taps = torch.arange(side, device=x.device) - side // 2

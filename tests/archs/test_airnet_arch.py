@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from dinoir_plugin.archs.airnet_arch import AirNet
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
+from dinoir_plugin.testing.textbook.airnet import textbook_airnet
 from tests.exporting import exported
 
 TINY = {'n_feats': 8, 'n_groups': 2, 'n_blocks': 1, 'encoder_widths': (8, 12, 16), 'dim': 16, 'batch_size': 5}
@@ -57,6 +58,21 @@ def test_reproduces_the_authors_training_step_and_what_it_leaves_behind(golden, 
     (l1 + 0.1 * contrast).backward()
     still = {name.split('.')[2] for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum()}
     assert still == {'encoder_k'}
+
+
+def test_values_and_gradients(net):
+    for name, parameter in net.named_parameters():
+        if 'conv_offset_mask' in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    net.double()
+    image = torch.rand(2, 3, 12, 9, dtype=torch.float64)
+    results = []
+    for output in (net(image), textbook_airnet(net, image)):
+        net.zero_grad()
+        output.square().sum().backward()
+        results.append([output.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-8, atol=1e-9)
 
 
 def test_names_shapes_and_number_of_parameters_of_the_release():
@@ -124,7 +140,7 @@ def test_the_restorer_rests_while_the_encoder_learns_alone(net):
 def test_the_key_comes_closer_than_the_queue(net):
     """Six looks; what counts begins where keys have filled the queue."""
     torch.manual_seed(0)
-    looks = torch.tensor([0.1, 0.5, 0.9]).view(3, 1, 1, 1).repeat(2, 3, 16, 16)
+    looks = torch.tensor([0.1, 0.5, 0.9]).view(3, 1, 1, 1).repeat(2, 3, 8, 8)
     looks[3:, :, ::2] = 0
     net.R.requires_grad_(False)
     optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-2)
@@ -136,15 +152,16 @@ def test_the_key_comes_closer_than_the_queue(net):
         optimizer.zero_grad()
         F.cross_entropy(aux['logits'], aux['labels']).backward()
         optimizer.step()
-    assert sum(leads[-10:]) > 1.2 * sum(leads[15:25])
+    assert sum(leads[-10:]) > 1.1 * sum(leads[20:30])
 
 
-def test_exported_for_any_size_with_its_deformable_convolutions(net, tmp_path):
-    net.eval()
+def test_exported_for_any_size_with_its_deformable_convolutions(tmp_path):
+    options = {**TINY, 'n_groups': 1}
+    net = AirNet(**options).eval()
     for name, parameter in net.named_parameters():
         if 'conv_offset_mask' in name:
             torch.nn.init.normal_(parameter, std=0.5)
-    run = exported(net, {'type': 'AirNet', **TINY}, tmp_path, 'onnx')
+    run = exported(net, {'type': 'AirNet', **options}, tmp_path, 'onnx')
     for size in ((32, 33), (77, 130)):
         image = torch.rand(1, 3, *size)
         torch.testing.assert_close(run(image), net(image), rtol=0, atol=1e-4)

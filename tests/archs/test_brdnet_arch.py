@@ -67,7 +67,6 @@ def test_values_and_gradients(training):
         results.append([output.detach(), *(p.grad.clone() for p in net.parameters())])
     for ours, plain in zip(*results):
         torch.testing.assert_close(ours, plain, rtol=1e-6, atol=1e-8)
-    assert all(grad.abs().sum() > 0 or training for grad in results[0][1:])
 
 
 def test_running_averages_are_those_of_all_batches_so_far():

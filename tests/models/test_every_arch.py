@@ -21,7 +21,7 @@ RESTORERS = {
         ['latent', 'decoder_level1'],
     ),
     'AirNet': (
-        {'n_feats': 8, 'n_groups': 2, 'n_blocks': 1, 'encoder_widths': [8, 12, 16], 'dim': 16, 'batch_size': 2},
+        {'n_feats': 8, 'n_groups': 1, 'n_blocks': 1, 'encoder_widths': [8, 12, 16], 'dim': 16, 'batch_size': 2},
         ['R.body.0', 'R.body.1'],
     ),
     'BRDNet': ({'nc': 8}, ['batch_renormalization_*', 'conv2d_22']),

@@ -1,8 +1,9 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.ops import deform_conv2d
 
-from dinoir_plugin.nn.deform_conv import by_sampling, modulated_deform_conv
+from dinoir_plugin.nn.deform_conv import modulated_deform_conv
 
 
 def parts(side=3, spread=4.0):
@@ -15,10 +16,14 @@ def parts(side=3, spread=4.0):
     return x, offset, mask, weight
 
 
+def by_torchvision(x, offset, mask, weight):
+    return deform_conv2d(x, offset, weight, padding=weight.shape[-1] // 2, mask=mask)
+
+
 @pytest.mark.parametrize('side', [1, 3, 5])
-def test_both_forms_agree_in_values_and_gradients(side):
+def test_it_is_torchvisions_operator_in_values_and_gradients(side):
     results = []
-    for form in (modulated_deform_conv, by_sampling):
+    for form in (modulated_deform_conv, by_torchvision):
         given = parts(side)
         out = form(*given)
         results.append([out.detach(), *torch.autograd.grad(out.square().sum(), given)])
@@ -39,6 +44,12 @@ def test_offsets_go_down_first_and_then_right():
         out = modulated_deform_conv(x, offset, torch.ones_like(mask), weight)
         moved = F.pad(x, (1, 0, 0, 2))[..., 2:, :-1]
         torch.testing.assert_close(out, F.conv2d(moved, weight))
+
+
+def test_without_gradients_it_is_the_same():
+    given = parts()
+    with torch.no_grad():
+        torch.testing.assert_close(modulated_deform_conv(*given), by_torchvision(*given))
 
 
 def test_half_precision_is_kept_out():
