@@ -58,8 +58,8 @@ def _check_needs(kind: Any, path: str, data: Mapping[str, Any]) -> None:
     if provided is None:
         return
     switches: Mapping[str, str] = getattr(provider, 'provides_with', {})
-    missing = getattr(kind, 'needs', frozenset()) - provided
-    missing = {key for key in missing if not (key in switches and data.get(switches[key]))}
+    needs: frozenset[str] = getattr(kind, 'needs', frozenset())
+    missing = {key for key in needs - provided if not (key in switches and data.get(switches[key]))}
     if missing:
         problem = f'{kind.__name__} needs {", ".join(sorted(missing))}, which {data["type"]} does not provide'
         options = [f'datasets.train.{switches[key]}: true' for key in sorted(missing) if key in switches]
