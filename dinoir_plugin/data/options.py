@@ -80,6 +80,9 @@ class DatasetOptions(LoaderOptions):
     on_error: Literal['stop', 'skip'] = option(
         'What training does about a file that cannot be used; skip takes the next image of the task.', 'stop'
     )
+    second_patch: bool = option(
+        'Whether items have a second patch of the same degraded image, as key, for losses that compare samples.', False
+    )
     use_hflip: bool = option('Whether patches are mirrored at random.', True)
     use_rot: bool = option('Whether patches are turned at random.', True)
     seed: Annotated[int, AtLeast(0)] | None = option("Of all random numbers; BasicSR's manual_seed by default.", 0)

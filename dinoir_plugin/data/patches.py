@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -35,6 +36,13 @@ def draw_crop(height: int, width: int, size: int, rng: np.random.Generator) -> C
     top = int(rng.integers(height - size + 1))
     left = int(rng.integers(width - size + 1))
     return Crop(top, left, size, size)
+
+
+def around(crops: Sequence[Crop]) -> Crop:
+    """Give the smallest rectangle that holds all crops."""
+    top, left = min(crop.top for crop in crops), min(crop.left for crop in crops)
+    bottom, right = max(crop.top + crop.height for crop in crops), max(crop.left + crop.width for crop in crops)
+    return Crop(top, left, bottom - top, right - left)
 
 
 def draw_turn(use_hflip: bool, use_rot: bool, rng: np.random.Generator) -> Turn:

@@ -14,7 +14,7 @@ from dinoir_plugin.data.depth import DepthSource, made_up_depth
 from dinoir_plugin.data.meta_info import read_meta_info
 from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.pairing import Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
-from dinoir_plugin.data.patches import Crop, Turn, cut, draw_crop, draw_turn, trim, turn_image
+from dinoir_plugin.data.patches import Crop, Turn, around, cut, draw_crop, draw_turn, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source
 from dinoir_plugin.imaging.decoding import Array, FloatArray, to_rgb_float
 from dinoir_plugin.imaging.reading import decode_image
@@ -116,12 +116,36 @@ class Task:
         Raises:
             ValueError: An image is smaller than the patch, cannot be decoded, or differs in size from its partner.
         """
+        gt = self._large_enough(number, size)
+        crop = draw_crop(gt.shape[0], gt.shape[1], size, rng)
+        return self._sample(number, gt, crop, draw_turn(use_hflip, use_rot, rng), rng)
+
+    def two_patches(
+        self, number: int, size: int, use_hflip: bool, use_rot: bool, rng: np.random.Generator
+    ) -> tuple[Sample, FloatArray]:
+        """Make two training patches of one degraded image: crops drawn, degraded together, then turned each by itself.
+
+        Returns:
+            The first one, and the second one's degraded image, (size, size, 3).
+
+        Raises:
+            ValueError: As for :meth:`patch`.
+        """
+        gt = self._large_enough(number, size)
+        crops = [draw_crop(gt.shape[0], gt.shape[1], size, rng) for _ in range(2)]
+        turns = [draw_turn(use_hflip, use_rot, rng) for _ in range(2)]
+        both = around(crops)
+        whole = self._sample(number, gt, both, Turn(), rng)
+        first, second = (crop._replace(top=crop.top - both.top, left=crop.left - both.left) for crop in crops)
+        lq, key = (turn_image(cut(whole.lq, crop, 0), turn) for crop, turn in zip((first, second), turns))
+        return whole._replace(lq=lq, gt=turn_image(cut(whole.gt, first, 0), turns[0])), key
+
+    def _large_enough(self, number: int, size: int) -> Array:
         gt = self.decode(self.gt, self.pairs[number].gt)
         if min(gt.shape[:2]) < size:
             raise ValueError(f'{self.gt.path(self.pairs[number].gt)}: {size_text(gt.shape)} pixels are too few for '
                              f'gt_size {size}. Lower gt_size or remove the image.')
-        crop = draw_crop(gt.shape[0], gt.shape[1], size, rng)
-        return self._sample(number, gt, crop, draw_turn(use_hflip, use_rot, rng), rng)
+        return gt
 
     def whole(self, number: int, rng: np.random.Generator) -> Sample:
         """Give item ``number`` uncut and unturned; errors as for `patch`."""

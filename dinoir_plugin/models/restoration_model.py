@@ -202,8 +202,7 @@ class RestorationModel(Checkpoints, SRModel):
         if changed and (self.opt['dist'] or self.opt['train'].get('compile')):
             self.net_g = self.model_to_device(net)
             self._run_net = compiled(self.net_g, self.opt['train'])
-        if changed:
-            self.step.prepare()
+        self.step.prepare()
         self.phases.set_learning_rate(iteration, self.optimizers, self.schedulers)
 
     def optimize_parameters(self, current_iter: int) -> None:

@@ -42,14 +42,26 @@ def _check_loss(
     options: Mapping[str, Any], path: str, data: Mapping[str, Any], network: nn.Module | None = None
 ) -> str:
     kind = registered(LOSS_REGISTRY, options, path)
-    provided = getattr(registered_class(DATASET_REGISTRY, data.get('type')), 'provides', None)
-    missing: frozenset[str] = getattr(kind, 'needs', frozenset()) - (provided or frozenset())
-    if missing and provided is not None:
-        problem = f'{kind.__name__} needs {", ".join(sorted(missing))}, which {data["type"]} does not provide'
-        raise OptionsError(f'{path}.type', problem, f'Its items have {", ".join(sorted(provided))}')
+    _check_needs(kind, path, data)
     if network is not None:
         options = fill_encoder(options, network, path)
     # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
     check = check_arguments if isinstance(kind, type) and issubclass(kind, PerceptualLoss) else construct
     check(kind, path, {key: value for key, value in options.items() if key != 'type'})
     return str(kind.__name__)
+
+
+def _check_needs(kind: Any, path: str, data: Mapping[str, Any]) -> None:
+    """Hold what a loss needs of an item against what the training set provides, where that says so."""
+    provider = registered_class(DATASET_REGISTRY, data.get('type'))
+    provided: frozenset[str] | None = getattr(provider, 'provides', None)
+    if provided is None:
+        return
+    switches: Mapping[str, str] = getattr(provider, 'provides_with', {})
+    needs: frozenset[str] = getattr(kind, 'needs', frozenset())
+    missing = {key for key in needs - provided if not (key in switches and data.get(switches[key]))}
+    if missing:
+        problem = f'{kind.__name__} needs {", ".join(sorted(missing))}, which {data["type"]} does not provide'
+        options = [f'datasets.train.{switches[key]}: true' for key in sorted(missing) if key in switches]
+        remedy = f'Write {", ".join(options)}' if options else f'Its items have {", ".join(sorted(provided))}'
+        raise OptionsError(f'{path}.type', problem, remedy)

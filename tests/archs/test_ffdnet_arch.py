@@ -4,9 +4,10 @@ import torch
 from skimage import data
 from skimage.restoration import estimate_sigma as estimate_sigma_of_skimage
 
-from dinoir_plugin.archs.ffdnet_arch import FFDNet, estimate_sigma
+from dinoir_plugin.archs.ffdnet_arch import FFDNet
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
+from dinoir_plugin.nn.noise_level import estimate_sigma
 from dinoir_plugin.testing.textbook.ffdnet import textbook_ffdnet, textbook_sigma
 from tests.exporting import exported
 

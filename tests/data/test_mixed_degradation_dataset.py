@@ -56,6 +56,44 @@ def test_training_items(options):
     assert len(set(hazy)) == 6
 
 
+def test_a_second_patch_is_of_the_same_degraded_image(options, sets):
+    """Clean images are ramps, so a pixel's values tell where it lies; the degradation is one addition an image."""
+    ramp = np.stack(np.meshgrid(np.arange(120), np.arange(90)), axis=-1).astype(np.uint8)
+    root = sets.root / 'ramps'
+    write(root / 'ramp.png', np.dstack([ramp, np.zeros_like(ramp[..., :1])]))
+    noise = {'type': 'gaussian_noise', 'sigma': [5, 50], 'quantise': 'none'}
+    tasks = {'denoise': {'dataroot_gt': str(root), 'degradation': noise}}
+    dataset = MixedDegradationDataset(options(tasks=tasks, gt_size=64, second_patch=True))
+    levels = []
+    for number in range(12):
+        item = dataset[number]
+        assert set(item) == dataset.provides | {'key'}
+        assert item['key'].shape == item['lq'].shape and item['key'].is_contiguous()
+        assert torch.equal(item['key'], dataset[number]['key'])
+        # where there is no ramp there is the noise alone
+        levels.append([item[key][2].std().item() for key in ('lq', 'key')])
+        assert levels[-1][0] == pytest.approx(levels[-1][1], rel=0.06)
+        places = [item[key][:2].flatten(1).mean(1) * 255 for key in ('lq', 'key')]
+        assert (places[0] - places[1]).abs().max() < 60
+    assert np.std([pair[0] for pair in levels]) > 0.02
+    seen = torch.stack([dataset[number]['key'] - dataset[number]['lq'] for number in range(12)])
+    assert seen.abs().amax((1, 2, 3)).min() > 0.05, 'crops and turns are drawn for each'
+
+
+def test_the_second_patch_of_a_pair_comes_from_the_degraded_file(options):
+    opt = options(second_patch=True)
+    opt['tasks'] = {'derain': opt['tasks']['derain']}
+    for item in (MixedDegradationDataset(opt)[number] for number in range(6)):
+        # rain, here, lifts dark pixels to 40
+        assert item['key'].min() * 255 >= 39.9
+        torch.testing.assert_close(item['lq'], item['gt'].clamp(min=40 / 255))
+
+
+def test_without_training_there_is_no_second_patch(options):
+    dataset = MixedDegradationDataset(options(second_patch=True, phase='val'))
+    assert set(dataset[0]) == dataset.provides
+
+
 def test_pairs_are_cut_and_turned_alike(options):
     dataset = MixedDegradationDataset(options())
     for number in range(2, 60, 4):

@@ -26,6 +26,13 @@ RESTORERS = {
         ['latent', 'decoder_level1'],
     ),
     'TKMANet': ({'res_blocks': 1, 'widths': [2, 4, 8, 16, 32]}, ['dehaze', 'fusion_1']),
+    'AirNet': (
+        {'n_feats': 8, 'n_groups': 1, 'n_blocks': 1, 'encoder_widths': [8, 12, 16], 'dim': 16, 'batch_size': 2},
+        ['R.body.0', 'R.body.1'],
+    ),
+    'BRDNet': ({'nc': 8}, ['batch_renormalization_*', 'conv2d_22']),
+    'IRCNN': ({'nc': 8}, ['model.4']),
+    'IRCNN25': ({'nc': 4}, ['layers.3']),
     'DnCNN': ({'nc': 8, 'nb': 4}, ['model.4']),
     'FFDNet': ({'nc': 8, 'nb': 4}, ['model.3']),
     'ECBSR': ({'num_in_ch': 3, 'num_out_ch': 3, 'num_block': 1, 'num_channel': 8, 'with_idt': True,

@@ -209,6 +209,15 @@ def test_what_a_loss_needs_the_training_set_provides(options):
     assert said.startswith('train.pairs_opt.type: Pairs needs query, which MixedDegradationDataset does not provide')
 
 
+def test_what_a_loss_needs_is_switched_on_by_an_option(options):
+    options['train']['contrast_opt'] = {'type': 'ContrastiveQueueLoss'}
+    said = str(refusal(options))
+    assert said.startswith('train.contrast_opt.type: ContrastiveQueueLoss needs key, which MixedDegradationDataset')
+    assert 'datasets.train.second_patch: true' in said
+    options['datasets']['train']['second_patch'] = True
+    check_builds(options, is_train=True)
+
+
 def test_a_derived_model_is_checked_and_may_declare_more(options):
     @dataclass(frozen=True, kw_only=True)
     class More(RunOptions):

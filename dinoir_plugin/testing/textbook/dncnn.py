@@ -1,6 +1,6 @@
 """DnCNN as its paper's equations are written, on the weights of a package network.
 
-Each convolution is a sum over its nine taps; batch norm and ReLU are their formulas.
+Each convolution is a sum over its nine taps, which a dilation moves apart; batch norm and ReLU are their formulas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def textbook_dncnn(net: Any, image: Tensor) -> Tensor:
 
 
 def textbook_stack(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
-    """Run convolutions of 3x3, batch norms and ReLUs one after the other on (B, C, H, W)."""
+    """Run convolutions of 3x3, dilated or not, batch norms and ReLUs one after the other on (B, C, H, W)."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             x = _convolution(layer, x)
@@ -31,12 +31,14 @@ def textbook_stack(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
 
 def _convolution(layer: Any, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
-    framed = x.new_zeros(batch, channels, height + 2, width + 2)
-    framed[:, :, 1:-1, 1:-1] = x
+    reach = layer.dilation[0]
+    framed = x.new_zeros(batch, channels, height + 2 * reach, width + 2 * reach)
+    framed[:, :, reach:-reach, reach:-reach] = x
     out = layer.bias[:, None, None].expand(batch, -1, height, width)
     for row in range(3):
         for column in range(3):
-            shifted = framed[:, :, row : row + height, column : column + width]
+            top, left = row * reach, column * reach
+            shifted = framed[:, :, top : top + height, left : left + width]
             out = out + torch.einsum('oc,bchw->bohw', layer.weight[:, :, row, column], shifted)
     return out
 
