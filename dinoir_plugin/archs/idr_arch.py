@@ -135,7 +135,7 @@ class IDR(Restormer):
             self.register_buffer(name, value, persistent=stored_svd)
         self.register_load_state_dict_post_hook(_after_loading)
 
-    def forward(self, inp_img: Tensor, task: Sequence[str] = ()) -> Tensor | Outputs:
+    def forward(self, inp_img: Tensor, task: Sequence[str] = ()) -> Any:
         """Restore.
 
         Args:
@@ -215,7 +215,7 @@ class IDR(Restormer):
         largest = right.abs().argmax(dim=-1, keepdim=True)
         signs = torch.where(right.gather(-1, largest) < 0, -1.0, 1.0).to(right)
         parts = left * signs.mT, values, (right * signs).mT
-        return tuple(part.to(self.degra_key.dtype) for part in parts)  # type: ignore[return-value]
+        return tuple(part.to(self.degra_key.dtype) for part in parts)
 
     def train(self, mode: bool = True) -> IDR:
         """Turn training on or off; what evaluation takes of ``degra_key`` is brought up to date."""

@@ -157,11 +157,11 @@ def _read(path: Path, model: Any) -> dict[str, Tensor]:
         problem = f"expected Meta's .pth, or timm's .pth or .safetensors, but {error}"
         raise OptionsError('weights', problem, where_to_get(model)) from error
     # of what DINO's training leaves, the teacher is the encoder
-    state = states[next((name for name in states if 'teacher' in name), next(iter(states)))]
-    found = fit(state, model)
+    weights = states[next((name for name in states if 'teacher' in name), next(iter(states)))]
+    found = fit(weights, model)
     if len(found.state) <= found.wanted // 2:  # names of another code, which are translated later
-        return state
-    return {name.removeprefix(found.prefix): value for name, value in state.items() if name.startswith(found.prefix)}
+        return weights
+    return {name.removeprefix(found.prefix): value for name, value in weights.items() if name.startswith(found.prefix)}
 
 
 def _fill(model: Any, name: str, state: dict[str, Tensor], source: str) -> None:

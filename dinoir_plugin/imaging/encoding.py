@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -106,11 +107,12 @@ def encode_image(image: DecodedImage, ending: str, quality: int = DEFAULT_QUALIT
     exif = image.exif
     if kind == 'JPEG' and exif is not None and len(exif) > LONGEST_JPEG_EXIF:
         exif = None
-    options = {
+    options_of: dict[str, dict[str, Any]] = {
         'PNG': {'dpi': image.resolution},
         'JPEG': {'quality': quality, 'subsampling': 0, 'dpi': image.resolution},
         'WEBP': {'quality': quality, 'lossless': quality == 100, 'exact': True},
-    }[kind]
+    }
+    options = options_of[kind]
     if kind == 'WEBP':
         exif = _with_resolution(exif, image.resolution)
     stream = io.BytesIO()
@@ -199,9 +201,9 @@ def _tiff(image: DecodedImage, icc: bytes | None) -> bytes:
 
 def _tiff_resolution(resolution: Resolution | None, exif: Image.Exif) -> tuple[Resolution | None, int | None]:
     """Give resolution and unit, as EXIF says them where it says the same."""
-    told = [exif.get(tag) for tag in EXIF_RESOLUTION]
+    told: list[Any] = [exif.get(tag) for tag in EXIF_RESOLUTION]
     unit = exif.get(EXIF_UNIT, INCH)
-    same = dots_per_inch(*told, unit)
+    same = dots_per_inch(told[0], told[1], unit)
     if same is not None and resolution in (None, same):
         return (float(told[0]), float(told[1])), int(unit)
     return resolution, None if resolution is None else INCH

@@ -90,7 +90,8 @@ def pillow_notes(image: Image.Image) -> Notes:
     if image.format in ('JPEG', 'MPO'):
         # not what Pillow calls dpi: where a file does not say it, that is an invented 72
         unit = {1: INCH, 2: CENTIMETRE}.get(info.get('jfif_unit', 0))
-        own = dots_per_inch(*info.get('jfif_density', (0, 0)), unit)
+        across, down = info.get('jfif_density', (0, 0))
+        own = dots_per_inch(across, down, unit)
     elif image.format == 'TIFF':
         own = None  # its tags are those of EXIF
     else:

@@ -44,6 +44,8 @@ class VGGFeatures(nn.Module):
             (path ``weights``).
     """
 
+    relu1_1_weight: Tensor
+
     def __init__(self, net: VGG, layers: Sequence[str], weights: str = 'auto') -> None:
         super().__init__()
         places = convolutions(net)

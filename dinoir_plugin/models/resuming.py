@@ -35,7 +35,7 @@ def check_optimizer(saved: Mapping[str, Any], kind: str | None, optimizer: Optim
     if counts[0] != counts[1]:
         problem = f'the checkpoint was written with {counts[0]} tensors to train, and the network has {counts[1]}'
         raise OptionsError(OPTION, problem, 'Give the options that it was trained with, or the run another name')
-    entries = next(iter(saved['state'].values()), {})
+    entries: dict[str, Any] = next(iter(saved['state'].values()), {})
     kept = {key for key, value in entries.items() if value is not None}
     own = type(optimizer).__name__
     if not kept or (_keys(optimizer, {}) == kept if kind != own else _keys(optimizer, kept) is not None):

@@ -93,9 +93,9 @@ def _teacher(path: str, option_path: str) -> nn.Module:
     network: nn.Module = build_registered(ARCH_REGISTRY, options, option_path)
     if not hasattr(network, 'teachers'):
         raise OptionsError(option_path, f'expected a TKMANet in {path}, got {options.get("type")}')
-    state = file.states.get('params_ema', file.states.get('params', {}))
-    problem = network_file.misfit(state, network)
+    _, found = file.choose('params_ema', network)
+    problem = found.problem()
     if problem:
         raise OptionsError(option_path, f'{path} is damaged: it {problem}')
-    network.load_state_dict(state)
+    network.load_state_dict(found.state)
     return network.eval().requires_grad_(False)

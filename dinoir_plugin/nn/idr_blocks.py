@@ -6,6 +6,7 @@ Parameter names are those of the authors' release. Features are (B, C, H, W), ch
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,10 @@ class KeyAttention(nn.Module):
         Returns:
             (B, H, W, D).
         """
-        query = depthwise(self.q[1], pointwise(self.q[0], x))
+        across: Any
+        along: Any
+        across, along = self.q
+        query = depthwise(along, pointwise(across, x))
         key, value = self.kv(F.layer_norm(keys, keys.shape[-1:])).chunk(2, dim=-1)
         # one product for all heads: a key is zero in the channels of the other heads
         scores = query.flatten(1, 2) @ self._apart(key).mT * x.shape[-1] ** -0.5
@@ -135,7 +139,8 @@ class Convolve(nn.Module):
 
         A tap of the kernels is made when it is needed, so that there is never more than one of their 25 in memory.
         """
-        *stem, (project, activation) = self.convolve
+        layers: list[Any] = list(self.convolve)
+        *stem, (project, activation) = layers
         for layer in stem:
             fused = layer(fused)
         around = F.pad(feature, [KERNEL // 2] * 4, mode='replicate')

@@ -76,7 +76,7 @@ def _looked_at(dataset: Any, path: str) -> tuple[set[Size], bool]:
         return sizes | dataset.sizes(), 'gt' in item
     # BasicSR's own keep the paths of their images, by themselves or as pairs
     for entry in getattr(dataset, 'paths', ()):
-        file = (entry.get('gt_path') or entry.get('lq_path')) if isinstance(entry, Mapping) else entry
+        file: Any = (entry.get('gt_path') or entry.get('lq_path')) if isinstance(entry, Mapping) else entry
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError), Image.open(file) as header:
             sizes.add((header.height, header.width))
     return sizes, 'gt' in item

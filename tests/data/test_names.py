@@ -78,7 +78,7 @@ def test_report_31_a_dead_link_in_a_training_folder_is_named(options, tmp_path):
     (root / 'd.png').symlink_to('a.png')
     (root / 'e.png').symlink_to(tmp_path)
     dataset = MixedDegradationDataset(options(tasks={'x': {'dataroot_gt': str(root), 'degradation': NOISE}}, gt_size=8))
-    with pytest.raises(OptionsError, match='2 of 4 images cannot be used: .*b.png: the link leads nowhere; .*c.png'):
+    with pytest.raises(OptionsError, match=r'2 of 4 images cannot be used: .*b\.png: the link leads nowhere; .*c\.png'):
         dataset.check_images()
     with pytest.raises(ValueError, match=r'[bc]\.png: the link leads nowhere'):
         [dataset[number] for number in range(8)]

@@ -64,7 +64,7 @@ def test_report_38_links_are_followed_and_loops_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         files = list_images([release])
     assert [file.name for file in files] == ['release/our485/high/1.png', 'release/our485/low/1.png']
-    assert len(caplog.records) == 3 and all('leads back to a folder that it lies in' in text for text in caplog.messages)
+    assert len(caplog.records) == 3 and all('leads back to a folder' in text for text in caplog.messages)
     assert len(plan_splits(CATALOGUE['lol'], files, True)[0].scenes) == 1
 
 
@@ -73,7 +73,7 @@ def test_report_31_dead_links_are_named_with_the_broken_images(photograph, write
     write('our485/high/1.png', photograph(1))
     write('our485/high/2.png', photograph(1))
     (folder / '2.png').symlink_to('nowhere.png')
-    with pytest.raises(PreparationError, match='our485/low/2.png: the link leads nowhere'):
+    with pytest.raises(PreparationError, match=r'our485/low/2\.png: the link leads nowhere'):
         prepare(CATALOGUE['lol'], request_for())
 
 

@@ -95,7 +95,7 @@ def test_report_29_inks_are_read_and_odd_numbers_are_not():
     image = Image.fromarray(making.values(8, 'rgb'))
     for kind in ('TIFF', 'GIF', 'WEBP', 'PNG'):
         both_refuse(saved(image, kind, save_all=True, append_images=[image.rotate(180)]), 'holds 2 images')
-    with pytest.raises(ImageFileError, match='PCX|but it is none'):
+    with pytest.raises(ImageFileError, match=r'PCX|but it is none'):
         image_size(saved(image, 'PCX'), 'x')
 
 
