@@ -41,13 +41,14 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def build(train: Mapping[str, Any]) -> Any:
+def build(train: Mapping[str, Any], num_gpu: int = 0) -> Any:
     """Build a DINOIRModel with ViT-S, random weights, and these options under ``train`` beside those above."""
     from basicsr.models import build_model
 
     warnings.filterwarnings('ignore', message='The encoder .* has random weights')
     options = copy.deepcopy(OPTIONS)
     options['train'].update(train)
+    options['num_gpu'] = num_gpu
     return build_model(options)
 
 
