@@ -25,24 +25,27 @@ class WGWSNet(nn.Module):
     """Restore with WGWS-Net, with the authors' parameter names.
 
     Convolutions of stage 1 have a bias, those of stage 2 none: ``path.strict_load_g: false`` takes the weights of a
-    stage-1 network into stage 2 and leaves 168 biases behind, as the authors do.
+    stage-1 network into stage 2 and leaves these biases (168 of the release) behind, as the authors do.
 
     Args:
         base_channel: Width at full size; it doubles with each of the two halvings.
         stage: 1: one network for all weathers. 2: frozen, with a branch for each weather.
         kernel_size: Of the branches, 1 or 3 (at most that of the convolution).
         num_weathers: How many branches each convolution has.
+        num_res: Residual dense blocks in each level; the authors' argument of this name is without effect, always 6.
         flag: Which branches count where a call does not say it, a number for each; default: the first one alone.
         weathers: Names of the branches, those of the data sets' tasks, for :meth:`flag_of`.
 
     Attributes:
         size_multiple: Sides are padded to multiples of this.
+        takes_items: What a training step hands on to :meth:`forward`.
 
     Raises:
         OptionsError: ``flag`` or ``weathers`` of another length, or two of one name.
     """
 
     size_multiple = 4
+    takes_items = ('flag',)
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class WGWSNet(nn.Module):
         stage: Literal[1, 2] = 2,
         kernel_size: Literal[1, 3] = 1,
         num_weathers: int = 3,
+        num_res: int = 6,
         flag: Sequence[float] | None = None,
         weathers: Sequence[str] = (),
     ) -> None:
@@ -68,7 +72,7 @@ class WGWSNet(nn.Module):
             return WeatherConv(in_channels, out_channels, kernel, stride, kernel_size, num_weathers)
 
         full, half, quarter = base_channel, base_channel * 2, base_channel * 4
-        self.Encoder = nn.ModuleList(Level(width, make) for width in (full, half, quarter))
+        self.Encoder = nn.ModuleList(Level(width, num_res, make) for width in (full, half, quarter))
         self.feat_extract = nn.ModuleList(
             [
                 BasicConv(make(3, full, 3, 1)),
@@ -79,7 +83,7 @@ class WGWSNet(nn.Module):
                 BasicConv(make(full, 3, 3, 1), activated=False),
             ]
         )
-        self.Decoder = nn.ModuleList(Level(width, make) for width in (quarter, half, full))
+        self.Decoder = nn.ModuleList(Level(width, num_res, make) for width in (quarter, half, full))
         self.Convs = nn.ModuleList([BasicConv(make(quarter, half, 1, 1)), BasicConv(make(half, full, 1, 1))])
         self.AFFs = nn.ModuleList(AFF(full + half + quarter, width, make) for width in (full, half, quarter))
         self.FAM1, self.SCM1 = FAM(quarter, make), SCM(quarter, make)

@@ -1,4 +1,4 @@
-"""The perceptual loss of several restoration networks: features of VGG instead of pixels (Johnson et al., ECCV 2016)."""
+"""The perceptual loss of restoration networks: features of VGG in place of pixels (Johnson et al., ECCV 2016)."""
 
 from __future__ import annotations
 

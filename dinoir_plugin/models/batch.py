@@ -93,6 +93,11 @@ class Batch:
             raise ValueError('expected a batch with a target (gt), got one without')
         return self.gt
 
+    def items(self, names: Iterable[str]) -> dict[str, Any]:
+        """Give those of ``others``, and the tasks (``task``), that are named and there."""
+        there = {**self.others, 'task': self.tasks}
+        return {name: there[name] for name in names if name in there}
+
     @classmethod
     def of(cls, data: Mapping[str, Any], device: torch.device) -> Batch:
         """Take what a loader gives to a device."""
@@ -102,6 +107,20 @@ class Batch:
         }
         others = {key: value for key, value in moved.items() if key not in OWN}
         return cls(moved['lq'], moved.get('gt'), data.get('task', ()), data.get('lq_path', ()), others)
+
+    def part(self, places: Sequence[int]) -> Batch:
+        """Give some of the samples, by their places in the batch."""
+        count = len(self.lq)
+
+        def chosen(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[list(places)] if value.ndim and len(value) == count else value
+            return [value[place] for place in places] if isinstance(value, (list, tuple)) else value
+
+        others = {key: chosen(value) for key, value in self.others.items()}
+        gt = None if self.gt is None else chosen(self.gt)
+        tasks, files = (chosen(names) if names else () for names in (self.tasks, self.files))
+        return Batch(chosen(self.lq), gt, tasks, files, others)
 
     def encoded_for(self, pad: Callable[[Tensor], Tensor], wants: Iterable[tuple[str, Wants]]) -> Batch:
         """Prepare for a training step: how the network pads, and what will be asked of encoders."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core import random_state, ranks
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
-from dinoir_plugin.guidance.guided_arch import GuidedArch
+from dinoir_plugin.guidance.guided_arch import GuidedArch, backbone_of
 from dinoir_plugin.inference.sampler import build_sampler
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
 from dinoir_plugin.models.acceleration import Precision, compiled, prepare
@@ -67,18 +67,17 @@ class RestorationModel(Checkpoints, SRModel):
         super().__init__(opt)
 
     def predict(self, batch: Batch) -> Outputs:
-        """Run the network on a training batch."""
+        """Run the network on a training batch, with those of its items that the network's ``takes_items`` names."""
         net = self.get_bare_model(self.net_g)
+        given = batch.items(getattr(backbone_of(net), 'takes_items', ()))
         if isinstance(net, GuidedArch):
-            encodings = net.encode(batch.lq, batch.features.reader('lq'))
-            return as_outputs(self._run_net(batch.lq, encodings=encodings))
-        return as_outputs(self._run_net(batch.lq))
+            given['encodings'] = net.encode(batch.lq, batch.features.reader('lq'))
+        return as_outputs(self._run_net(batch.lq, **given))
 
     def losses(self, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of the phase: name in the log to scalar."""
         return evaluate(self.criteria, outputs, batch, self._phase.losses)
 
-    @torch.no_grad()
     def restore(self, lq: Tensor) -> Tensor:
         """Restore images with the EMA weights, or the trained ones where there are none.
 
@@ -90,13 +89,18 @@ class RestorationModel(Checkpoints, SRModel):
         Returns:
             (B, 3, H, W), RGB, not clipped.
         """
+        return self.restore_with(lq)
+
+    @torch.no_grad()
+    def restore_with(self, lq: Tensor, **others: Any) -> Tensor:
+        """Do what :meth:`restore` does, with what else the network takes by name."""
         # without its wrapper: ranks restore different numbers of images, and DDP would wait for the others
         net: nn.Module = self.get_bare_model(self.net_g_ema if hasattr(self, 'net_g_ema') else self.net_g)
         options = self.opt.get('val') or {}
         training = net.training
         net.eval()
         overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
-        restored = restore_image(net, lq, options.get('tile'), overlap, sampler=self.sampler)
+        restored = restore_image(net, lq, options.get('tile'), overlap, sampler=self.sampler, others=others)
         net.train(training)
         return restored
 
@@ -208,32 +212,54 @@ class RestorationModel(Checkpoints, SRModel):
         Raises:
             TrainingError: A loss or gradient is not finite; the weights were not touched.
         """
-        batch = self._prepared()
+        self._end_iteration(self.make_step(self.batch, current_iter))
+
+    def make_step(self, batch: Batch, current_iter: int, share: float = 1.0) -> bool:
+        """Make one step of the optimizer, of which an iteration may have several; the log is of the last one.
+
+        Args:
+            batch: What is learned from.
+            current_iter: The iteration, for errors.
+            share: Factor of the losses, where this rank's batch counts more or less than those of the others.
+
+        Returns:
+            Whether it was made; False where ``train.on_nonfinite: skip`` left it out.
+
+        Raises:
+            TrainingError: As :meth:`optimize_parameters`.
+        """
+        batch = self._prepared(batch)
         self.optimizer_g.zero_grad()
         with self.precision.autocast():
             outputs = self.predict(batch)
             losses = self.losses(outputs, batch)
         self.output = outputs.image
-        total = torch.stack(list(losses.values())).sum()
+        total = torch.stack(list(losses.values())).sum() * share
         max_norm = self.opt['train'].get('grad_clip_norm') or 0
         norm = self.precision.backward(total, self.optimizer_g, self.net_g.parameters(), max_norm)
         # in fp16 gradients overflow as a matter of course, and the scale takes care of them
         watched = {**losses} if self.precision.scaler.is_enabled() else {**losses, 'the norm of the gradients': norm}
         bad, what = describe(watched, batch.tasks, batch.files)
         bad, self._stops = ranks.on_any([bad, self.stop_request.came], self.device)
-        if self.finite.allows(bad, current_iter, what):
+        made = self.finite.allows(bad, current_iter, what)
+        if made:
             self.precision.step(self.optimizer_g)
-            if self.ema_decay > 0:
-                self.model_ema(decay=self.ema_decay)
-            self._per_task.add(batch.tasks, outputs.image, batch.target)
+            if share:
+                self._per_task.add(batch.tasks, outputs.image, batch.target)
         else:
             self.precision.leave_out()
+        self._log = {name: loss.detach() * share for name, loss in losses.items()}
+        return made
+
+    def _end_iteration(self, made: bool) -> None:
+        """Average the weights after the iteration's steps, if any was made, and log what the method says."""
+        if made and self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
         net = self.get_bare_model(self.net_g)
-        self._log = {name: loss.detach() for name, loss in losses.items()}
         if isinstance(net, GuidedArch):
             self._log.update(net.scalars())
 
-    def _prepared(self) -> Batch:
+    def _prepared(self, batch: Batch) -> Batch:
         """Tell the batch how images are padded, and what the network and the losses will ask of encoders."""
         net = self.get_bare_model(self.net_g)
         guided = isinstance(net, GuidedArch)
@@ -241,7 +267,7 @@ class RestorationModel(Checkpoints, SRModel):
         for loss in self.criteria.values():
             if isinstance(loss, StepLoss):
                 wants += [('lq', loss.wants()), ('gt', loss.wants())]
-        return self.batch.encoded_for(net.padded if guided else lambda image: image, wants)
+        return batch.encoded_for(net.padded if guided else lambda image: image, wants)
 
     def test(self) -> None:
         """Restore the batch of :meth:`feed_data` into ``self.output``."""

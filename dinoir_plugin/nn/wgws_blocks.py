@@ -19,7 +19,6 @@ MakeConv = Callable[[int, int, int, int], nn.Module]
 
 # where an indicator lies at first, and what it has to reach for its branch to count
 FIRST_INDICATOR, THRESHOLD = 0.15, 0.1
-DEPTH = 6
 
 
 class WeatherConv(nn.Module):
@@ -63,9 +62,9 @@ class WeatherConv(nn.Module):
     def _kernel(self, flag: Flag) -> Tensor:
         kernel: Tensor = self.weight
         for number, share in enumerate(flag, start=1):
+            indicator = self.indicator(number)
             # idle branches get zeros as gradient, not none, as with the authors: an optimizer's momentum moves them on
-            if share or torch.is_grad_enabled():
-                indicator = self.indicator(number)
+            if share or (indicator.requires_grad and torch.is_grad_enabled()):
                 mask = (indicator >= THRESHOLD).to(indicator.dtype) + (indicator - indicator.detach())
                 residual = F.pad(self.get_parameter(f'B{number}_residual'), (self.border,) * 4)
                 kernel = kernel + share * mask * residual
@@ -117,14 +116,15 @@ class RDBlock(nn.Module):
 class Level(nn.Module):
     """Apply residual dense blocks in a row."""
 
-    def __init__(self, width: int, make: MakeConv) -> None:
+    def __init__(self, width: int, depth: int, make: MakeConv) -> None:
         super().__init__()
-        for place in range(1, DEPTH + 1):
+        self.depth = depth
+        for place in range(1, depth + 1):
             self.add_module(f'layer{place}', RDBlock(width, make))
 
     def forward(self, x: Tensor, flag: Flag) -> Tensor:
         """Change (B, C, H, W)."""
-        for place in range(1, DEPTH + 1):
+        for place in range(1, self.depth + 1):
             x = self.get_submodule(f'layer{place}')(x, flag)
         return x
 

@@ -17,6 +17,8 @@ RELEASED = [
     ({'base_channel': 20}, None, '48f2e6f4112c9ed2c0c3315c1d49d18b3a5e747ce5b2c3f72771d8310350b374'),
     ({'kernel_size': 3}, 19_772_658, '88ea08f61ecb3c632ca18ec76dc3223445caabfef8546d34ac8562ef243d1b98'),
 ]
+# convolutions with branches of a network with one block a level
+COUNT = 6 * 4 + 24
 FLAGS = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0), (1, 1, 0)]
 STAGE2 = [('wgws_stage2_k1', {'base_channel': 4}), ('wgws_stage2_k3', {'base_channel': 3, 'kernel_size': 3})]
 
@@ -38,7 +40,7 @@ def with_branches(net):
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    return with_branches(WGWSNet(base_channel=4, weathers=['rain', 'haze', 'noise']))
+    return with_branches(WGWSNet(base_channel=4, num_res=1, weathers=['rain', 'haze', 'noise']))
 
 
 def test_reproduces_the_authors_image_of_stage_one(golden):
@@ -81,7 +83,7 @@ def test_names_widths_and_number_of_parameters_of_the_releases(options, count, d
 @pytest.mark.parametrize('options', [{'stage': 1}, {}, {'kernel_size': 3, 'num_weathers': 4}])
 def test_values_and_gradients_are_those_of_branches_apart(options):
     torch.manual_seed(0)
-    net = with_branches(WGWSNet(base_channel=4, **options)).double()
+    net = with_branches(WGWSNet(base_channel=4, num_res=2, **options)).double()
     flag = () if net.stage == 1 else (0.0, 1.0, *[0.5] * (net.num_weathers - 2))
     image = torch.rand(2, 3, 24, 16, dtype=torch.float64)
     results = []
@@ -112,9 +114,9 @@ def test_stage_two_learns_in_its_branches_alone_and_idle_ones_get_zeros(net):
 
 
 def test_a_stage_one_network_goes_into_stage_two_without_the_biases_of_its_convolutions(net):
-    first = WGWSNet(base_channel=4, stage=1)
+    first = WGWSNet(base_channel=4, stage=1, num_res=1)
     result = net.load_state_dict(first.state_dict(), strict=False)
-    assert len(result.unexpected_keys) == sum(isinstance(m, WeatherConv) for m in net.modules()) == 168
+    assert len(result.unexpected_keys) == sum(isinstance(m, WeatherConv) for m in net.modules()) == COUNT
     assert all(key.endswith('bias') for key in result.unexpected_keys)
     assert all('.B' in key for key in result.missing_keys)
 
@@ -122,13 +124,13 @@ def test_a_stage_one_network_goes_into_stage_two_without_the_biases_of_its_convo
 def test_flags_by_name_and_the_networks_own(net):
     image = torch.rand(1, 3, 16, 16)
     assert net.flag_of('haze') == (0.0, 1.0, 0.0)
-    own = WGWSNet(base_channel=4, flag=[0, 1, 0])
+    own = WGWSNet(base_channel=4, num_res=1, flag=[0, 1, 0])
     own.load_state_dict(net.state_dict())
     with torch.no_grad():
         assert torch.equal(own(image), net(image, flag=net.flag_of('haze')))
         assert torch.equal(own(image), net(image, flag=torch.tensor([0, 1, 0])))
         assert not torch.equal(own(image), net(image))
-    assert net.indicators((0, 1, 1)).shape == (336,)
+    assert net.indicators((0, 1, 1)).shape == (2 * COUNT,)
     assert net.indicators((0, 1, 0))[0] == net.Encoder[0].layer1.conv0.conv.layer.B2_indicator
 
 
@@ -146,8 +148,8 @@ def test_trains_in_a_process_group(net, tmp_path):
 @pytest.mark.parametrize('options', [{'stage': 1}, {'num_weathers': 4, 'flag': [0, 0, 1, 0]}])
 def test_exported_for_any_size(options, tmp_path):
     torch.manual_seed(0)
-    net = with_branches(WGWSNet(base_channel=4, **options)).eval()
-    run = exported(net, {'type': 'WGWSNet', 'base_channel': 4, **options}, tmp_path, 'onnx')
+    net = with_branches(WGWSNet(base_channel=4, num_res=1, **options)).eval()
+    run = exported(net, {'type': 'WGWSNet', 'base_channel': 4, 'num_res': 1, **options}, tmp_path, 'onnx')
     for size in ((40, 52), (33, 70)):
         image = torch.rand(1, 3, *size)
         with torch.no_grad():
