@@ -67,6 +67,15 @@ def largest(values: Tensor) -> Tensor:
     return values
 
 
+def total(counts: Sequence[int], device: torch.device) -> list[int]:
+    """Add up whole numbers over the ranks; all ranks call this together, with as many of them."""
+    if world_size() == 1:
+        return list(counts)
+    tensor = torch.tensor(counts, device=device)
+    distributed.all_reduce(tensor)
+    return [int(count) for count in tensor.tolist()]
+
+
 def share_statistics(network: nn.Module) -> None:
     """Give all ranks the running statistics of the first one's batch norms.
 

@@ -75,7 +75,7 @@ def pad_for(network: Any, image: Tensor) -> Tensor:
     return size_rule(network).pad(image)
 
 
-def any_size(network: nn.Module, image: Tensor) -> Tensor:
+def any_size(network: nn.Module, image: Tensor, **others: Any) -> Tensor:
     """Restore an image of any size.
 
     Networks with a ``size_multiple`` pad themselves; for others the image is padded here, and the result cropped.
@@ -84,11 +84,12 @@ def any_size(network: nn.Module, image: Tensor) -> Tensor:
         network: From (B, 3, H, W) to (B, 3, s * H, s * W), s = 1 for all but those that enlarge; of several images
             (``core.outputs``) the final one counts.
         image: (B, 3, H, W).
+        **others: What else the network takes.
     """
     if hasattr(network, 'size_multiple'):
-        return as_outputs(network(image)).image
+        return as_outputs(network(image, **others)).image
     padded = pad_for(network, image)
-    restored = as_outputs(network(padded)).image
+    restored = as_outputs(network(padded, **others)).image
     scale = restored.shape[-1] // padded.shape[-1]
     return restored[..., : image.shape[-2] * scale, : image.shape[-1] * scale]
 

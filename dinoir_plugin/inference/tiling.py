@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ def restore_image(
     on_tile: OnTile = no_report,
     sampler: Sampler | None = None,
     device: torch.device | None = None,
+    others: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Restore with a network, as a whole or in tiles.
 
@@ -46,27 +47,28 @@ def restore_image(
         on_tile: See :func:`restore_tiled`.
         sampler: How the network restores; None: in one pass.
         device: The network's, where the image is on another: only its tiles go there. None: the image's.
+        others: What else the network takes in each call, by name.
 
     Returns:
         (B, 3, H, W), on the device of ``image``.
     """
     how, place = sampler or Feedforward(), device or image.device
+    apart = partial(any_size, network, **(others or {}))
 
     def run(call: Network, part: Tensor) -> Tensor:
         return how.restore(call, part.to(place)).to(part.device)
 
     height, width = image.shape[-2:]
     if tile is None or max(height, width) <= tile:
-        whole = run(partial(any_size, network), image)
+        whole = run(apart, image)
         on_tile(1, 1)
         return whole
     if not (one_guide and hasattr(network, 'by_tile')):
-        apart = partial(any_size, network)
         return restore_tiled(lambda part, where: run(apart, part), image, tile, overlap, on_tile=on_tile)
     guided: Any = network
     multiple: int = guided.size_multiple
     padded = guided.padded(image)
-    call = guided.by_tile(padded.to(place))
+    call = partial(guided.by_tile(padded.to(place)), **(others or {}))
     tile = max(tile // multiple, 1) * multiple
     overlap = min(-(-overlap // multiple) * multiple, tile // 2 // multiple * multiple)
     restored = restore_tiled(

@@ -135,6 +135,21 @@ class Batch:
             places = places.to(device, non_blocking=True)
         return cls(moved['lq'], moved.get('gt'), tasks, data.get('lq_path', ()), others, places)
 
+    def part(self, places: Sequence[int]) -> Batch:
+        """Give some of the samples, by their places in the batch."""
+        count = len(self.lq)
+
+        def chosen(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value[list(places)] if value.ndim and len(value) == count else value
+            return [value[place] for place in places] if isinstance(value, (list, tuple)) else value
+
+        others = {key: chosen(value) for key, value in self.others.items()}
+        gt = None if self.gt is None else chosen(self.gt)
+        tasks, files = (chosen(names) if names else () for names in (self.tasks, self.files))
+        numbers = None if self.task_numbers is None else chosen(self.task_numbers)
+        return Batch(chosen(self.lq), gt, tasks, files, others, numbers)
+
     def encoded_for(self, pad: Callable[[Tensor], Tensor], wants: Iterable[tuple[str, Wants]]) -> Batch:
         """Prepare for a training step: how the network pads, and what will be asked of encoders."""
         self.pad = pad

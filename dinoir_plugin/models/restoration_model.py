@@ -82,7 +82,6 @@ class RestorationModel(Checkpoints, SRModel):
         """Compute the losses of the phase: name in the log to scalar."""
         return evaluate(self.criteria, outputs, batch, self._phase.losses)
 
-    @torch.no_grad()
     def restore(self, lq: Tensor) -> Tensor:
         """Restore images with the EMA weights, or the trained ones where there are none.
 
@@ -94,13 +93,18 @@ class RestorationModel(Checkpoints, SRModel):
         Returns:
             (B, 3, H, W), RGB, not clipped.
         """
+        return self.restore_with(lq)
+
+    @torch.no_grad()
+    def restore_with(self, lq: Tensor, **others: Any) -> Tensor:
+        """Do what :meth:`restore` does, with what else the network takes by name."""
         # without its wrapper: ranks restore different numbers of images, and DDP would wait for the others
         net: nn.Module = self.get_bare_model(self.net_g_ema if hasattr(self, 'net_g_ema') else self.net_g)
         options = self.opt.get('val') or {}
         training = net.training
         net.eval()
         overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
-        restored = restore_image(net, lq, options.get('tile'), overlap, sampler=self.sampler)
+        restored = restore_image(net, lq, options.get('tile'), overlap, sampler=self.sampler, others=others)
         net.train(training)
         return restored
 
@@ -211,8 +215,26 @@ class RestorationModel(Checkpoints, SRModel):
         Raises:
             TrainingError: A loss or gradient is not finite; the weights were not touched.
         """
+        self.count_samples()
+        self.make_step(self.batch, current_iter)
+
+    def count_samples(self) -> None:
+        """Count the batch's samples of all ranks, by which a resumed run knows where it is."""
         self._samples += len(self.batch.lq) * ranks.world_size()
-        self._stops = self.step.make(self.batch, current_iter, self.stop_request.came)
+
+    def make_step(self, batch: Batch, current_iter: int, share: float = 1.0, last: bool = True) -> None:
+        """Make one step of the optimizer, of which an iteration may have several; the log is of the last one.
+
+        Args:
+            batch: What is learned from.
+            current_iter: The iteration, for errors.
+            share: Factor of the losses, where this rank's batch counts more or less than those of the others.
+            last: Whether it is the iteration's last one, after which weights are averaged.
+
+        Raises:
+            TrainingError: As :meth:`optimize_parameters`.
+        """
+        self._stops = self.step.make(batch, current_iter, self.stop_request.came, share, last)
 
     def log_step(self, log: dict[str, Tensor]) -> None:
         """Keep a step's numbers for the log."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from dinoir_plugin.models.restoration_model import RestorationModel
 
 GRADIENT_NORM = 'the norm of the gradients'
+
+
+class Part(NamedTuple):
+    """Say what a step is of its iteration; see :meth:`TrainingStep.make`."""
+
+    share: float
+    averages: bool
+
+
+WHOLE = Part(1.0, True)
 
 
 @dataclass
@@ -73,8 +83,17 @@ class TrainingStep:
         if self._graph is not None:
             self._graph.forget()
 
-    def make(self, batch: Batch, iteration: int, told_to_stop: bool) -> bool:
+    def make(
+        self, batch: Batch, iteration: int, told_to_stop: bool, share: float = 1.0, averages: bool = True
+    ) -> bool:
         """Make the step of a batch; all ranks call this together.
+
+        Args:
+            batch: What is learned from.
+            iteration: The step's.
+            told_to_stop: Whether this rank has been.
+            share: Factor of the losses; 0 where this rank only goes along.
+            averages: Whether weights are averaged afterwards.
 
         Returns:
             Whether a rank was told to stop, as far as it is known: of an optimizer that decides on the device, after
@@ -84,15 +103,16 @@ class TrainingStep:
             TrainingError: A number is not finite; the weights were not touched.
         """
         stops = self.settle()
-        if self._graph is not None:
+        part = Part(share, averages)
+        if self._graph is not None and part == WHOLE:
             made = self._graph.step(batch, told_to_stop)
         else:
-            made = self._computed(batch, told_to_stop)
+            made = self._computed(batch, told_to_stop, part)
         report = StepReport(made.numbers, made.watched, batch.tasks, batch.files, iteration)
         if self.on_device:
             self._report = report
         else:
-            stops = self._decide(report, made, batch)
+            stops = self._decide(report, made, batch, part)
         self.model.output = made.image
         self.model.log_step(made.log)
         # ranks have to agree; one alone knows without asking
@@ -114,21 +134,22 @@ class TrainingStep:
         self.finite.allows(bad, report.iteration, what)
         return stops
 
-    def _decide(self, report: StepReport, made: Made, batch: Batch) -> bool:
+    def _decide(self, report: StepReport, made: Made, batch: Batch, part: Part) -> bool:
         bad, stops, what = report.read()
         if self.finite.allows(bad, report.iteration, what):
             self.precision.step(self.model.optimizer_g)
-            self._average(None)
-            self.model.per_task.add(batch, made.image, None)
+            self._note(batch, made.image, None, part)
         else:
             self.precision.leave_out()
         return stops
 
-    def _average(self, made: Tensor | None) -> None:
-        if self.model.ema_decay > 0:
+    def _note(self, batch: Batch, image: Tensor, made: Tensor | None, part: Part) -> None:
+        if part.averages and self.model.ema_decay > 0:
             self.model.average(self.model.ema_decay, made)
+        if part.share:
+            self.model.per_task.add(batch, image, made)
 
-    def _computed(self, batch: Batch, told_to_stop: bool) -> Made:
+    def _computed(self, batch: Batch, told_to_stop: bool, part: Part = WHOLE) -> Made:
         """Compute all that needs no decision of the host."""
         model, precision = self.model, self.precision
         batch = model.prepared(batch)
@@ -137,7 +158,8 @@ class TrainingStep:
             with precision.autocast():
                 outputs = model.predict(batch)
                 losses = model.losses(outputs, batch)
-            precision.backward(torch.stack(list(losses.values())).sum())
+            total = torch.stack(list(losses.values())).sum()
+            precision.backward(total if part.share == 1 else total * part.share)
         norm = precision.clip(model.optimizer_g, model.net_g.parameters(), self._max_norm)
         # in fp16 gradients overflow as a matter of course, and the scale takes care of them
         watched = {**losses} if precision.scaler.is_enabled() else {**losses, GRADIENT_NORM: norm}
@@ -145,9 +167,10 @@ class TrainingStep:
         if self.on_device:
             bad = numbers[0]
             precision.step(model.optimizer_g, bad)
-            self._average(1 - bad)
-            model.per_task.add(batch, outputs.image, 1 - bad)
+            self._note(batch, outputs.image, 1 - bad, part)
         log = {name: loss.detach() for name, loss in losses.items()}
+        if part.share != 1:
+            log = {name: loss * part.share for name, loss in log.items()}
         net: nn.Module = model.get_bare_model(model.net_g)
         if isinstance(net, GuidedArch):
             log.update(net.scalars())

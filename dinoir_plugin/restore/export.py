@@ -64,9 +64,9 @@ def export(
 ) -> str:
     """Write a network in the format that the ending of ``out`` names.
 
-    ``.onnx`` and ``.pt2`` take and give (1, 3, H, W), RGB in [0, 1], with sides from 32 pixels, and are run on three
-    sizes before they are written. ``.pth`` and ``.safetensors`` are checkpoints for
-    :meth:`~dinoir_plugin.restore.restorer.Restorer.from_checkpoint`.
+    ``.onnx`` and ``.pt2`` take and give (1, 3, H, W), RGB in [0, 1], with sides from 32 pixels, or from the network's
+    ``size_minimum`` where that is more, and are run on three sizes before they are written. ``.pth`` and
+    ``.safetensors`` are checkpoints for :meth:`~dinoir_plugin.restore.restorer.Restorer.from_checkpoint`.
 
     Args:
         checkpoint: The trained network.
@@ -120,7 +120,8 @@ def export(
 
 def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     """Make the bytes of the file, and what a program that reads them computes."""
-    height, width = (torch.export.Dim(name, min=LEAST_SIDE, max=MOST_SIDE) for name in ('height', 'width'))
+    least = max(LEAST_SIDE, size_rule(network).minimum)
+    height, width = (torch.export.Dim(name, min=least, max=MOST_SIDE) for name in ('height', 'width'))
     with _explained(network):
         program = torch.export.export(
             AnySize(network).eval(), (torch.rand(1, 3, *TRACED),), dynamic_shapes=({2: height, 3: width},),

@@ -47,6 +47,12 @@ RESTORERS = {
         {'n_feat': 8, 'scale_unetfeats': 4, 'scale_orsnetfeats': 4, 'num_cab': 1},
         ['stage2_decoder.decoder_level*', 'stage3_orsnet.orb*'],
     ),
+    'WGWSNet': (
+        {'base_channel': 4, 'num_weathers': 4, 'num_res': 1},
+        ['Encoder.2', 'Decoder.*'],
+    ),
+    'TransWeather': ({'embed_dims': [8, 16, 20, 32]}, ['Tenc.block4.1', 'convtail.dense_*']),
+    'TransWeatherBase': ({'embed_dims': [8, 16, 20, 32]}, ['Tenc.block4.1', 'convproj.dense_*']),
     'SRVGGNetCompact': ({'num_feat': 8, 'num_conv': 2, 'upscale': 1}, ['body.2']),
     'SwinIR': ({'upscale': 1, 'img_size': 32, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
                 'mlp_ratio': 1, 'upsampler': ''}, ['conv_after_body']),
