@@ -112,7 +112,7 @@ def _fold_scales(model: Any) -> None:
             last.weight.mul_(gamma[:, None])
             if last.bias is not None:
                 last.bias.mul_(gamma)
-            setattr(block, name, nn.Identity())
+            setattr(block, name, nn.Identity().eval())
 
 
 _POOL: WeakValueDictionary[str, FrozenEncoder] = WeakValueDictionary()

@@ -130,7 +130,7 @@ class Batch:
         others = {key: value for key, value in moved.items() if key not in OWN}
         tasks = data.get('task', ())
         places = None
-        if numbers and len(tasks) == len(moved['lq']):
+        if numbers and len(tasks) == len(moved['lq']) and all(name in numbers for name in tasks):
             places = torch.tensor([numbers[name] for name in tasks], pin_memory=device.type == 'cuda')
             places = places.to(device, non_blocking=True)
         return cls(moved['lq'], moved.get('gt'), tasks, data.get('lq_path', ()), others, places)

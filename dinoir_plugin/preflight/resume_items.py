@@ -32,7 +32,8 @@ def resume_items(opt: Mapping[str, Any]) -> list[CheckItem]:
         return [CheckItem(AUTO, lambda network: _check(opt, network, AUTO))]
     if opt['path'].get('resume_state'):
         return [CheckItem('path.resume_state', lambda network: _check(opt, network, 'path.resume_state'))]
-    if any(Path(opt['path']['training_states']).glob('*.state')):
+    states = opt['path'].get('training_states')
+    if states and any(Path(states).glob('*.state')):
         return [CheckItem(AUTO, lambda network: _look(opt, network))]
     return []
 

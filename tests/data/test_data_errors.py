@@ -63,7 +63,7 @@ NOISE = {'type': 'gaussian_noise', 'sigma': 25}
         ({'dataroot_gt': 'dry', 'dataroot_lq': 'rain', 'degradation': NOISE}, '', 'got both'),
         ({'dataroot_gt': 'clean', 'degredation': NOISE}, '.degredation', "did you mean 'degradation'?"),
         ({'dataroot_gt': 'nowhere', 'degradation': NOISE}, '.dataroot_gt', 'no such folder'),
-        ({'dataroot_gt': 3, 'degradation': NOISE}, '.dataroot_gt', 'expected a folder, got 3'),
+        ({'dataroot_gt': 3, 'degradation': NOISE}, '.dataroot_gt', 'no such folder: 3'),
         ({'dataroot_gt': 'clean', 'degradation': {'type': 'noise'}}, '.degradation.type', 'gaussian_noise'),
         ({'dataroot_gt': 'clean', 'degradation': NOISE, 'weight': 0}, '.weight', 'above 0, got 0'),
         ({'dataroot_gt': 'clean', 'degradation': NOISE, 'pairing': 'reside'}, '.pairing', 'without dataroot_lq'),

@@ -139,7 +139,7 @@ def scale_factor(disparity):
 def test_depth_without_any_value_is_refused():
     with pytest.raises(ValueError, match=r'x\.png: the depth map has no finite value'):
         scale_depth(np.zeros((4, 4), np.uint16), 'depth', 'x.png')
-    with pytest.raises(ValueError, match='could not be decoded'):
+    with pytest.raises(ValueError, match='expected an image'):
         decode_depth(b'nonsense', 'x.png')
 
 
@@ -204,12 +204,12 @@ def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind)
         ({'type': 'gaussian_noise', 'sigma': {'choice': [15]}}, 'd.sigma', 'or {choices: [...]}, got'),
         ({'type': 'gaussian_noise', 'sigma': {'choices': [15, 'x']}}, 'd.sigma.choices[1]', "got 'x'"),
         ({'type': 'gaussian_noise', 'sigma': {'choices': [15, -1]}}, 'd.sigma', 'of at least 0'),
-        ({'type': 'gaussian_noise', 'sigma': '1e-3'}, 'd.sigma', 'Write 1.0e-3'),
+        ({'type': 'gaussian_noise', 'sigma': 'much'}, 'd.sigma', 'much'),
         ({'type': 'gaussian_noise', 'sigma': True}, 'd.sigma', 'expected a number'),
         ({'type': 'gaussian_noise', 'sigma': 5, 'quantise': 'rond'}, 'd.quantise', 'round'),
         ({'type': 'gaussian_blur', 'kernel_size': 14, 'sigma': 2}, 'd.kernel_size', 'odd number, got 14. Take 13 or'),
         ({'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': 0}, 'd.sigma', 'above 0'),
-        ({'type': 'gaussian_blur', 'kernel_size': 15.0, 'sigma': 1}, 'd.kernel_size', 'whole number'),
+        ({'type': 'gaussian_blur', 'kernel_size': 15.5, 'sigma': 1}, 'd.kernel_size', 'whole number'),
         ({'type': 'haze', 'airlight': 1.2}, 'd.airlight', 'at most 1'),
         ({'type': 'rain_streaks', 'blend': 'max'}, 'd.blend', 'screen, add'),
         ([], 'd', 'empty list'),
