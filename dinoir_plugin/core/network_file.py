@@ -119,10 +119,10 @@ def read(path: str | Path) -> NetworkFile:
     path = Path(path).expanduser()
     if path.is_dir():
         raise FileError(f'{path}: expected a file with a trained network, but this is a folder')
-    if not path.is_file():
-        raise FileError(f'{path} is missing')
     if path.suffix in KERAS_ENDINGS:
         return NetworkFile({'params': read_keras(path)}, None)
+    if not path.is_file():
+        raise FileError(f'{path} is missing')
     states, text = _read_safetensors(path) if _is_safetensors(path) else _read_pth(path)
     if not states:
         raise FileError(f'{path}: expected a trained network, but there is no state dict in it')
