@@ -121,7 +121,7 @@ def _is_plain_sequential(module: nn.Module) -> bool:
 
 def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
     """Find the width of each named module's output by one forward of a copy on the meta device (shapes, no numbers)."""
-    twin = copy.deepcopy(network).to('meta')
+    twin = copy.deepcopy(network).to('meta').eval()
     multiple = size_multiple(network)
     side = -(-PROBE_SIDE // multiple) * multiple
     shapes: dict[str, object] = {}
