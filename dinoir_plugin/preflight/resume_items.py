@@ -32,7 +32,8 @@ def resume_items(opt: Mapping[str, Any]) -> list[CheckItem]:
         return [CheckItem(AUTO, lambda network: _check(opt, network, AUTO))]
     if opt['path'].get('resume_state'):
         return [CheckItem('path.resume_state', lambda network: _check(opt, network, 'path.resume_state'))]
-    if any(Path(opt['path']['training_states']).glob('*.state')):
+    folder = opt['path'].get('training_states')
+    if folder is not None and any(Path(folder).glob('*.state')):
         return [CheckItem(AUTO, lambda network: _look(opt, network))]
     return []
 
@@ -47,7 +48,7 @@ def _look(opt: Mapping[str, Any], network: nn.Module) -> str:
         return f'{_check(opt, network, AUTO)}; without it the run begins anew'
     except OptionsError as error:
         warnings.warn(f'with --auto_resume the run would stop. {error}', stacklevel=2)
-        return f'{opt["path"]["training_states"]}'
+        return str(opt['path']['training_states'])
 
 
 def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:
