@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dinoir_plugin.encoders.encoder import Encoder
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
-from dinoir_plugin.nn.precision import full, no_autocast
+from dinoir_plugin.nn.precision import full_type, no_autocast
 
 
 class FrozenEncoder:
@@ -77,7 +77,7 @@ class FrozenEncoder:
         net = self._on(image.device)
         with no_autocast(image):
             features = net(image.to(net.mean.dtype), layers)
-        return {layer: feature.to(full(image[:0]).dtype) for layer, feature in features.items()}
+        return {layer: feature.to(full_type(image)) for layer, feature in features.items()}
 
     def normalised(self, feature: Tensor) -> Tensor:
         """Apply :meth:`Encoder.normalised` on any device, in the encoder's own type; the type stays."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dinoir_plugin.nn.attention_by_head import by_head
 from dinoir_plugin.nn.attention_of_all import of_all
-from dinoir_plugin.nn.precision import full
+from dinoir_plugin.nn.precision import full_type
 
 
 def channel_attention(qkv: Tensor, temperature: Tensor, projection: Tensor, residual: Tensor) -> Tensor:
@@ -30,6 +30,6 @@ def channel_attention(qkv: Tensor, temperature: Tensor, projection: Tensor, resi
     Returns:
         (B, N, D). For gradients only ``qkv`` and small matrices are kept.
     """
-    counts_products = qkv.device.type == 'cpu' and full(qkv[:0]).dtype == qkv.dtype
+    counts_products = qkv.device.type == 'cpu' and qkv.dtype == full_type(qkv)
     compute = by_head if counts_products else of_all
     return compute(qkv, temperature, projection.to(qkv.dtype), residual.to(qkv.dtype))

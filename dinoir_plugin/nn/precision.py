@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def full_type(x: Tensor) -> torch.dtype:
+    """Give float32, or float64 where ``x`` is that."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
 def full(x: Tensor) -> Tensor:
     """Give ``x`` in float32, or in float64 where it is that already."""
     return x if x.dtype == torch.float64 else x.float()
@@ -26,6 +31,6 @@ def share(x: Tensor, pixels: int) -> float:
 
 def norms(x: Tensor) -> Tensor:
     """Compute the length of each channel over space, from (B, N, C) to (B, C), in float32 at least."""
-    if x.device.type == 'cpu' and full(x[:0]).dtype == x.dtype:
+    if x.device.type == 'cpu' and x.dtype == full_type(x):
         return x.square().sum(dim=1).sqrt()  # six times as fast there
-    return torch.linalg.vector_norm(x, dim=1, dtype=full(x[:0]).dtype)
+    return torch.linalg.vector_norm(x, dim=1, dtype=full_type(x))

@@ -21,7 +21,7 @@ from dinoir_plugin.models.losses import loss_blocks
 from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items
-from dinoir_plugin.preflight.resume_items import resume_items
+from dinoir_plugin.preflight.resume_items import has_checkpoint, resume_items
 from dinoir_plugin.preflight.schema import drives
 
 TRIAL_SIDE = 64
@@ -85,7 +85,8 @@ def _path_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     paths = opt['path']
     items = resume_items(opt) if is_train and drives(opt) else []
     # a resumed run takes its own network, not the pretrained one
-    if paths.get('pretrain_network_g') and not (opt.get('auto_resume') or paths.get('resume_state')):
+    goes_on = is_train and (paths.get('resume_state') or (opt.get('auto_resume') and has_checkpoint(opt)))
+    if paths.get('pretrain_network_g') and not goes_on:
         items.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(paths, network, is_train)))
     return items
 

@@ -32,10 +32,15 @@ def resume_items(opt: Mapping[str, Any]) -> list[CheckItem]:
         return [CheckItem(AUTO, lambda network: _check(opt, network, AUTO))]
     if opt['path'].get('resume_state'):
         return [CheckItem('path.resume_state', lambda network: _check(opt, network, 'path.resume_state'))]
-    states = opt['path'].get('training_states')
-    if states and any(Path(states).glob('*.state')):
+    if has_checkpoint(opt):
         return [CheckItem(AUTO, lambda network: _look(opt, network))]
     return []
+
+
+def has_checkpoint(opt: Mapping[str, Any]) -> bool:
+    """Tell whether the run's folder holds a training state."""
+    folder = opt['path'].get('training_states')
+    return folder is not None and any(Path(folder).glob('*.state'))
 
 
 def asked_for(opt: Mapping[str, Any]) -> bool:
@@ -48,7 +53,7 @@ def _look(opt: Mapping[str, Any], network: nn.Module) -> str:
         return f'{_check(opt, network, AUTO)}; without it the run begins anew'
     except OptionsError as error:
         warnings.warn(f'with --auto_resume the run would stop. {error}', stacklevel=2)
-        return f'{opt["path"]["training_states"]}'
+        return str(opt['path']['training_states'])
 
 
 def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:

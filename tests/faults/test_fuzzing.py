@@ -21,6 +21,7 @@ from dinoir_plugin.imaging.reading import decode_image
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.reading import parse_as_host
 from dinoir_plugin.preflight.schema import check_schema
+from dinoir_plugin.preflight.values import run_values
 
 EXAMPLES = int(os.environ.get('DINOIR_FUZZ', '40'))
 QUIET = {'deadline': None, 'derandomize': True, 'suppress_health_check': [HealthCheck.function_scoped_fixture]}
@@ -89,7 +90,7 @@ def test_options_train_a_step_or_are_refused_by_key(folders, tiny_run, tmp_path,
     try:
         written = read_options(str(path))
         check_schema(written, is_train=True)
-        opt = parse_as_host(str(path), [], written, is_train=True)
+        opt, _ = parse_as_host(str(path), [], run_values(written, True), is_train=True)
         opt.update(dist=False, rank=0, world_size=1, auto_resume=False)
         check_builds(opt, is_train=True)
     except OptionsError as error:

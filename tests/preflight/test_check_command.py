@@ -265,7 +265,7 @@ def test_checkpoints_and_options_for_testing(project, check):
     assert result.status == BAD
     assert result.rows['schema'] == ('ok', 'keys and kinds of values, for testing')
     assert result.rows['path.pretrain_network_g'][0] == 'error'
-    assert "other.pth' does not fit network_g: it lacks " in result.out
+    assert "other.pth' fits network_g: it lacks " in result.out
     assert 'disk space' not in result.rows
     project.options['path'] = {}
     assert check().status == GOOD

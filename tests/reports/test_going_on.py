@@ -71,8 +71,6 @@ def test_report_2_what_the_file_changed_counts_and_is_named_line_by_line(run, op
     ):
         assert line in done.log
     assert all(rate < 1e-5 for rate in rates(done.log).values())
-    group = load_verified(run / 'experiments/run/training_states/6.state')['optimizers'][0]['param_groups'][0]
-    assert group['weight_decay'] == 0
     assert not re.search(r'train\.(phases|warmup_iter)', done.log)
 
 
@@ -92,12 +90,9 @@ def test_report_2_another_schedule_milestones_warm_up_and_phases(run, train, opt
     assert rates(done.log)[10] == 1e-4 and 'train.phases: ' in done.log and 'train.scheduler' not in done.log
 
 
-def test_report_2_nothing_is_said_of_a_run_that_goes_on_as_it_was(run, train, options):
-    shutil.rmtree(run / 'experiments/run/models/best.json', ignore_errors=True)
-    for path in (run / 'experiments/run').glob('*/*6.*'):
-        path.unlink()
+def test_report_2_nothing_is_said_of_a_run_that_goes_on_as_it_was(train, options):
     reference = rates(train(options).log)
-    shutil.rmtree(run / 'experiments')
+    shutil.rmtree('experiments')
     done = train({**options, 'train': {**options['train'], 'total_iter': 3}})
     assert rates(done.log).keys() == {1, 2, 3}
     done = train(options, '--auto_resume')

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dinoir_plugin.core.construct import build_registered, construct
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.options import read
 from dinoir_plugin.encoders.frozen import FrozenEncoder, frozen_encoder
 from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.methods.dinoir.method import DINOIR, ENCODER
@@ -81,6 +82,7 @@ def build_encoder(options: Mapping[str, Any]) -> tuple[FrozenEncoder, dict[str, 
         expected = 'expected a name and an index for each level, e.g. {shallow: 3, medium: 7, deep: 11}'
         raise OptionsError(f'{ENCODER}.layers', f'{expected}, got {layers!r}')
     encoder: FrozenEncoder = construct(frozen_encoder, ENCODER, arguments)
-    for name, layer in layers.items():
+    levels: dict[str, int] = read(Mapping[str, int], layers, f'{ENCODER}.layers')
+    for name, layer in levels.items():
         encoder.check_layers([layer], f'{ENCODER}.layers.{name}')
-    return encoder, dict(layers)
+    return encoder, levels
