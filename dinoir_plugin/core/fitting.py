@@ -112,7 +112,7 @@ def fit(state: Mapping[str, Tensor], network: nn.Module) -> Fit:
         reshaped=[f"has '{prefix}{name}' as {tuple(value.shape)} instead of {tuple(shapes[target[name]])}"
                   for name, value in below.items() if name in target and value.shape != shapes[target[name]]],
         outside=len(state) - len(below),
-        why=str(explain(named)) if explain is not None and whole else '',
+        why=str(explain(below)) if explain is not None and whole else '',
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dinoir_plugin.encoders.encoder import Encoder
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
@@ -35,7 +36,7 @@ class FrozenEncoder:
         self.model_args = dict(model_args)
         self._net = Encoder(name, weights, layers=(0,), model_args=model_args)
         self.fingerprint = fingerprint(self._net.model.state_dict())
-        _fold_scales(self._net.model)
+        _join_scales(self._net.model)
         self._elsewhere: dict[torch.device, Encoder] = {}
 
     @property
@@ -100,19 +101,21 @@ class FrozenEncoder:
         return frozen_encoder, (self.name, self.weights, self.model_args)
 
 
-@torch.no_grad()
-def _fold_scales(model: Any) -> None:
-    """Multiply the scales of a transformer's branches into the layers before them, which saves a pass over each."""
+def _join_scales(model: Any) -> None:
+    """Let a transformer's blocks scale a branch and add it in one operation; names and weights stay."""
     for block in getattr(model, 'blocks', ()):
-        for name, layer in (('ls1', ('attn', 'proj')), ('ls2', ('mlp', 'fc2'))):
-            gamma = getattr(getattr(block, name, None), 'gamma', None)
-            if gamma is None:
-                continue
-            last = getattr(getattr(block, layer[0]), layer[1])
-            last.weight.mul_(gamma[:, None])
-            if last.bias is not None:
-                last.bias.mul_(gamma)
-            setattr(block, name, nn.Identity().eval())
+        scales = [getattr(getattr(block, name, None), 'gamma', None) for name in ('ls1', 'ls2')]
+        if type(block).__name__ == 'Block' and all(isinstance(scale, Tensor) for scale in scales):
+            # partial keeps it picklable, and deep copies of it consistent
+            block.forward = functools.partial(_scaled_block, block)
+
+
+def _scaled_block(block: Any, x: Tensor, *others: Any, **named: Any) -> Tensor:
+    if others or any(value is not None and value is not False for value in named.values()):
+        plain: Tensor = type(block).forward(block, x, *others, **named)
+        return plain
+    x = torch.addcmul(x, block.attn(block.norm1(x)), block.ls1.gamma)
+    return torch.addcmul(x, block.mlp(block.norm2(x)), block.ls2.gamma)
 
 
 _POOL: WeakValueDictionary[str, FrozenEncoder] = WeakValueDictionary()

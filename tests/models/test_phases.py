@@ -76,7 +76,7 @@ def test_unknown_parts_are_named(options, batch):  # noqa: F811
 def test_a_phase_says_in_which_stage_a_network_is_trained(options, batch):  # noqa: F811
     tiny = {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8]}
     options['network_g'] = {'type': 'IDR', **tiny, 'num_degra_queries': 4}
-    options['train'] = {**options['train'], 'dpc_opt': None,
+    options['train'] = {**options['train'], 'dpc_opt': None, 'optim_g': {'type': 'Adam', 'lr': 1e-3},
                         'levels_opt': {'type': 'IDRLevelLoss'}, 'types_opt': {'type': 'IDRTypeLoss'},
                         'phases': [{'iters': 1, 'stage': 1}, {'iters': 1, 'stage': 2, 'losses': ['pixel', 'levels']}]}
     first, second, _ = iterate(build_model(copy.deepcopy(options)), batch, (1, 2, 3))
