@@ -73,10 +73,13 @@ class TransWeather(_TransWeather):
     Attributes:
         size_multiple: Sides are padded to multiples of this.
         size_minimum: The shortest side.
+        graph_minimum: The same of an exported graph, which does not hold a task feature of one pixel.
 
     Raises:
         OptionsError: Other than four stages, or heads that do not divide a width.
     """
+
+    graph_minimum = 65
 
     def __init__(
         self,

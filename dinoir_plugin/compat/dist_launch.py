@@ -3,13 +3,18 @@
 Without CUDA that is a division by zero. The mend is for machines without CUDA only: the gloo backend and no device.
 Where CUDA is there, the host's functions run as they are. CUDA is asked about when a run starts, not at import:
 asking initialises the driver, which a process that forks later must not have done.
+
+The host never destroys the process group. A rank that ends with one left can be aborted by threads of the group that
+still run, and the launcher then kills the first rank while it saves the last checkpoint. So it is destroyed at exit.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import subprocess
+import sys
 from typing import Any
 
 from dinoir_plugin.compat._replace import is_ours, replace
@@ -25,6 +30,14 @@ def _slurm_environment(port: int | None) -> None:
     os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
     os.environ['RANK'] = os.environ['SLURM_PROCID']
     os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
+
+
+def _destroy_group() -> None:
+    """Destroy the process group, unless an error ends this rank: others may wait in it, and the launcher ends them."""
+    import torch
+
+    if torch.distributed.is_initialized() and not hasattr(sys, 'last_value'):
+        torch.distributed.destroy_process_group()
 
 
 def mend() -> bool:
@@ -51,6 +64,7 @@ def mend() -> bool:
             _slurm_environment(port)
             torch.distributed.init_process_group(backend='gloo')
 
+    atexit.register(_destroy_group)
     replace(host_pytorch, init_pytorch)
     replace(host_slurm, init_slurm)
     return True

@@ -130,7 +130,8 @@ def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
             lambda module, inputs, output, name=name: shapes.update({name: getattr(output, 'shape', type(output))})
         )
     try:
-        with torch.no_grad():
+        # tensors that the network makes itself, too, are made there
+        with torch.no_grad(), torch.device('meta'):
             twin(torch.empty(1, 3, side, side, device='meta'))
     # a foreign network may raise anything; whatever it is, it cannot be guided
     except Exception as error:

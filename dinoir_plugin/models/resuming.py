@@ -102,6 +102,7 @@ def replay(optimizers: Sequence[Optimizer], lrs: Sequence[Sequence[float]], done
 
 def changed(path: str, value: Any, old: Any) -> str:
     """Say that an option is another one than in the checkpoint, and which of them counts."""
+    value, old = (list(one) if isinstance(one, tuple) else one for one in (value, old))
     return f'{path}: {value!r} in the options file, {old!r} in the checkpoint. What the file says counts from here on.'
 
 

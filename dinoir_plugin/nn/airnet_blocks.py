@@ -132,7 +132,7 @@ def _through(body: nn.ModuleList, x: Tensor, degradation: Tensor) -> Tensor:
 
 
 class ResBlock(nn.Module):
-    """A residual block with batch norms, its shortcut a 1x1 convolution."""
+    """Add two convolutions with batch norms to a shortcut, a 1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

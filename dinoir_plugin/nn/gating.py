@@ -30,7 +30,7 @@ def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None, residu
         gates, values = hidden.chunk(2, dim=-1)
         out = residual + (F.gelu(gates) * values) @ weight.T
     else:
-        out = _GatedProjection.apply(hidden, weight, residual)
+        out = _GatedProjection.apply(hidden, weight, residual).view(residual.shape)
     return out if bias is None else out + bias.to(hidden.dtype)
 
 
@@ -41,10 +41,12 @@ def gate(hidden: Tensor) -> Tensor:
 
 
 class _GatedProjection(torch.autograd.Function):
+    """Give (N, D) and no view: an operation in place on a view made in here raises."""
+
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         ctx.save_for_backward(hidden, weight)
-        return torch.addmm(residual.flatten(0, -2), gate(hidden).flatten(0, -2), weight.T).view(residual.shape)
+        return torch.addmm(residual.flatten(0, -2), gate(hidden).flatten(0, -2), weight.T)
 
     @staticmethod
     @once_differentiable
@@ -52,10 +54,10 @@ class _GatedProjection(torch.autograd.Function):
         hidden, weight = ctx.saved_tensors
         gates, values = hidden.chunk(2, dim=-1)
         activated = F.gelu(gates)
-        grad_weight = grad.flatten(0, -2).T @ (activated * values).flatten(0, -2)
-        grad_gated = grad @ weight
+        grad_weight = grad.T @ (activated * values).flatten(0, -2)
+        grad_gated = (grad @ weight).view(values.shape)
         grad_hidden = torch.empty_like(hidden)
         grad_gates, grad_values = grad_hidden.chunk(2, dim=-1)
         torch.mul(activated, grad_gated, out=grad_values)
         torch.ops.aten.gelu_backward.grad_input(grad_gated.mul_(values), gates, grad_input=grad_gates)
-        return grad_hidden, grad_weight, grad
+        return grad_hidden, grad_weight, grad.view(*hidden.shape[:-1], -1)

@@ -75,7 +75,7 @@ def replacement() -> tuple[Function, Function]:
         dataset_opt['epoch_iters'] = len(arguments['batch_sampler'])
         dataset_opt['done_samples'] = getattr(arguments['batch_sampler'], 'done_samples', None)
         if dataset_opt.get('prefetch_mode') == 'cpu':
-            return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue', 1), **arguments)
+            return PrefetchDataLoader(num_prefetch_queue=dataset_opt.get('num_prefetch_queue') or 1, **arguments)
         return DataLoader(**arguments)
 
     return host, build_dataloader

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as shape_config
 
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
@@ -114,15 +115,15 @@ def export(
         raise ValueError(f'{out} was not written: its results differ from the network by {difference:.1e}, more than '
                          f'{TOLERANCE:.0e}')
     write_atomic(out, data)
-    sizes = ', '.join(f'{width}x{height}' for height, width in CHECKED)
+    sizes = ', '.join(f'{width}x{height}' for height, width in _checked(built.network))
     return f'{out}: {len(data) / 1e6:.1f} MB; differs from the network by at most {difference:.1e} (at {sizes})'
 
 
 def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     """Make the bytes of the file, and what a program that reads them computes."""
-    least = max(LEAST_SIDE, size_rule(network).minimum)
+    least = _least_side(network)
     height, width = (torch.export.Dim(name, min=least, max=MOST_SIDE) for name in ('height', 'width'))
-    with _explained(network):
+    with _explained(network), _of_any_extent():
         program = torch.export.export(
             AnySize(network).eval(), (torch.rand(1, 3, *TRACED),), dynamic_shapes=({2: height, 3: width},),
             strict=False, prefer_deferred_runtime_asserts_over_guards=True,
@@ -146,6 +147,13 @@ def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], T
     return data, lambda image: torch.from_numpy(session.run(None, {'lq': image.numpy()})[0])
 
 
+def _of_any_extent() -> contextlib.AbstractContextManager[Any]:
+    """Have the exporter leave open whether a map inside is one pixel high; before torch 2.8 it decides."""
+    if hasattr(shape_config, 'backed_size_oblivious'):
+        return shape_config.patch(backed_size_oblivious=True)
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def _explained(network: nn.Module) -> Iterator[None]:
     try:
@@ -157,8 +165,19 @@ def _explained(network: nn.Module) -> Iterator[None]:
         raise ValueError(f'{type(backbone).__name__} cannot be exported for all sizes: {reason}') from error
 
 
+def _least_side(network: nn.Module) -> int:
+    """Give the shortest side that a graph takes; a network whose graph holds from more pixels on says so itself."""
+    return max(LEAST_SIDE, size_rule(network).minimum, getattr(backbone_of(network), 'graph_minimum', 1))
+
+
+def _checked(network: nn.Module) -> list[list[int]]:
+    """Give the heights and widths at which the written graph is compared with the network."""
+    least = _least_side(network)
+    return [[max(side, least) for side in size] for size in CHECKED]
+
+
 @torch.no_grad()
 def _largest_difference(network: nn.Module, run: Callable[[Tensor], Tensor]) -> float:
     generator = torch.Generator().manual_seed(0)
-    images = [torch.rand(1, 3, *size, generator=generator) for size in CHECKED]
+    images = [torch.rand(1, 3, *size, generator=generator) for size in _checked(network)]
     return max(float((run(image) - any_size(network, image)).abs().max()) for image in images)

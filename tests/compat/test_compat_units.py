@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import basicsr
@@ -95,3 +97,19 @@ def test_slurm_environment(tmp_path, monkeypatch):
 ])  # fmt: skip
 def test_where_pip_installs_packages_is_known(path, installed):
     assert output_root.is_installed(path) is installed
+
+
+@pytest.mark.parametrize(('end', 'left'), [('', False), ('sys.exit(75)', False), ('1 / 0', True)])
+def test_a_rank_destroys_its_process_group_at_exit_unless_an_error_ends_it(end, left):
+    script = f"""
+import atexit, os, sys
+import torch.distributed as dist
+atexit.register(lambda: print('left', dist.is_initialized()))
+from basicsr.utils import dist_util
+os.environ.update(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='localhost', MASTER_PORT='0')
+dist_util._init_dist_pytorch('gloo')
+{end}
+"""
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True,
+                          env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''}, check=False)  # fmt: skip
+    assert f'left {left}' in done.stdout, done.stderr

@@ -39,11 +39,11 @@ def test_niqe_needs_no_target_and_knows_a_good_photograph():
 
 
 def test_a_image_that_a_metric_refuses_is_named():
-    for name, shape, reason in (('niqe', (64, 64), '96x96'), ('niqe', (96, 96), '96x96'), ('psnr', (9, 9), 'img2')):
+    for name, shape, reason in (('niqe', (64, 64), '96x96'), ('niqe', (96, 96), '96x96'), ('psnr', (9, 9), 'shapes')):
         kind = NIQE if name == 'niqe' else {'type': 'calculate_psnr', 'crop_border': 0}
         image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
         with pytest.raises(OptionsError) as caught:
-            Measures({name: kind}, CPU).of_image('a.png', {'img': image}, {})
+            Measures({name: kind}, CPU).of_image('a.png', {'img': image, 'img2': image[1:]}, {})
         assert str(caught.value).startswith(f'val.metrics.{name}: cannot measure a.png, {shape[0]}x{shape[1]} pixels (')
         assert reason in str(caught.value)
 
@@ -84,7 +84,7 @@ def test_means_are_of_images_and_sets_are_judged_whole(weights, photos):
         ({'type': 'calculate_lpips', 'better': 'lower', 'net': 'vgg19'}, 'val.metrics.x.net: there is no LPIPS'),
         ({'type': 'calculate_fid', 'better': 'lower', 'device': 'cuda'}, 'val.metrics.x.device: unknown option'),
         ({'type': 'calculate_fid', 'better': 'lower', 'feature': 63}, 'val.metrics.x.feature: expected one of 64'),
-        ({'type': 'calculate_fid', 'better': 'lower', 'weights': 5}, 'val.metrics.x.weights: expected text, got 5'),
+        ({'type': 'calculate_fid', 'better': 'lower', 'weights': [5]}, 'val.metrics.x.weights: expected text, got [5]'),
     ],
 )
 def test_options_are_held_against_the_metric_before_a_run(options, said):
@@ -123,8 +123,8 @@ def test_a_metric_of_somebody_else_may_have_the_name_of_one_of_ours_and_wins(som
     theirs = somebody_elses(name)
     assert METRIC_REGISTRY.get(name) is find_metric({'type': name}, 'x') is theirs
     assert better_value(theirs) is None
-    image = {'img': np.zeros((8, 8, 3), np.uint8)}
-    measures = Measures({'x': {'type': name, 'scale': 3, 'img2': None}}, CPU)
+    image = dict.fromkeys(('img', 'img2'), np.zeros((8, 8, 3), np.uint8))
+    measures = Measures({'x': {'type': name, 'scale': 3}}, CPU)
     assert measures.of_image('a.png', image, {}) == ({'x': 3.0}, {})
 
 

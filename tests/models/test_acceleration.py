@@ -88,7 +88,7 @@ def test_the_loss_scale_is_in_the_training_state(options, batch, tmp_path):  # n
     state = torch.load(tmp_path / '7.state', weights_only=False)
     resumed = build_model(copy.deepcopy(options))
     resumed.resume_training(state)
-    assert resumed.precision.scaler.get_scale() == 512.0
+    assert resumed.step.precision.scaler.get_scale() == 512.0
 
 
 def test_checkpointing_computes_the_inside_again(network_options):

@@ -29,3 +29,10 @@ def test_values_and_gradients_are_those_of_the_plain_form(biased):
 def test_weights_follow_the_type_of_the_feature():
     out = gated_projection(torch.randn(2, 8).bfloat16(), torch.randn(3, 4), torch.randn(3), torch.randn(2, 3))
     assert out.dtype == torch.bfloat16 and out.shape == (2, 3)
+
+
+def test_what_follows_may_change_the_result_in_place():
+    hidden, weight = torch.rand(1, 2, 3, 8, requires_grad=True), torch.rand(5, 4, requires_grad=True)
+    out = gated_projection(hidden, weight, None, torch.rand(1, 2, 3, 5))
+    torch.relu_(out).sum().backward()
+    assert hidden.grad.abs().sum() > 0

@@ -165,24 +165,23 @@ def folder(tmp_path, monkeypatch):
     hooks.set_up({}, ours=False)
 
 
-accepted = []
+def test_what_check_accepts_trains_validates_and_saves(folder, monkeypatch):
+    accepted = []
 
+    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))
+    @given(options=options_files())
+    def run(options):
+        Path('o.yml').write_text(yaml.safe_dump(options, allow_unicode=True))
+        report, _ = check_run('o.yml', [], False, folder / 'sheets')
+        if report.has_errors:
+            return
+        monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', 'o.yml'])
+        shutil.rmtree('experiments', ignore_errors=True)
+        train_pipeline(ROOT)
+        (models,) = Path('experiments').glob('*/models')
+        assert (models / 'net_g_latest.pth').is_file()
+        accepted.append(options)
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
-          suppress_health_check=list(HealthCheck))
-@given(options=options_files())
-def test_what_check_accepts_trains_validates_and_saves(folder, monkeypatch, options):
-    Path('o.yml').write_text(yaml.safe_dump(options, allow_unicode=True))
-    report, _ = check_run('o.yml', [], False, folder / 'sheets')
-    if report.has_errors:
-        return
-    monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', 'o.yml'])
-    shutil.rmtree('experiments', ignore_errors=True)
-    train_pipeline(ROOT)
-    (models,) = Path('experiments').glob('*/models')
-    assert (models / 'net_g_latest.pth').is_file()
-    accepted.append(options)
-
-
-def test_enough_of_them_are_accepted():
+    run()
     assert len(accepted) >= EXAMPLES // 4

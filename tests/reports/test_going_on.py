@@ -66,7 +66,7 @@ def test_report_2_what_the_file_changed_counts_and_is_named_line_by_line(run, op
     for line in (
         'train.optim_g.lr: 1e-05 in the options file, 0.001 in the checkpoint.',
         'train.optim_g.weight_decay: 0.1 in the options file, 0 in the checkpoint.',
-        'train.optim_g.betas: [0.8, 0.999] in the options file, (0.9, 0.999) in the checkpoint.',
+        'train.optim_g.betas: [0.8, 0.999] in the options file, [0.9, 0.999] in the checkpoint.',
         'train.scheduler.eta_min: 1e-07 in the options file, 1e-06 in the checkpoint.',
     ):
         assert line in done.log

@@ -155,7 +155,7 @@ def test_a_stop_between_comparison_and_result_leaves_the_image_to_be_done(folder
         (['', 'out'], 'got nothing'),
         (['in', 'out', '--device', 'cuda:9'], "'cuda:9' is not to be had"),
         (['in', 'out', '--checkpoint', 'none.pth'], 'none.pth is missing'),
-        (['in', 'out', '--options', 'in/notes.txt'], 'expected a block network_g'),
+        (['in', 'out', '--options', 'in/notes.txt'], 'expected a mapping of options, got str'),
         (['in', 'in'], 'the original in/a.png would be replaced'),
         (['in', 'in/a.png'], 'expected a folder'),
         (['in/a.png', 'x.gif'], "not written as '.gif'"),

@@ -76,9 +76,10 @@ def steer(
     """
     weight = weight.to(pixels.dtype)
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        out: Tensor = _Steer.apply(pixels, keys, weight, temperature, strength, *steps)
-        return out
-    return _mixed(pixels, _parts(pixels, keys, weight, steps, temperature).softmax, strength)
+        mixed: Tensor = _Steer.apply(pixels, keys, weight, temperature, strength, *steps)
+    else:
+        mixed = _mixed(pixels, _parts(pixels, keys, weight, steps, temperature).softmax, strength)
+    return mixed.view_as(pixels)
 
 
 def attention(
@@ -114,11 +115,14 @@ def _parts(pixels: Tensor, keys: Tensor, weight: Tensor, steps: Steps, temperatu
 def _mixed(pixels: Tensor, softmax: Tensor, strength: Tensor | None) -> Tensor:
     matrix = (softmax if strength is None else softmax * strength).to(pixels.dtype)
     flat = pixels.flatten(1, 2)
-    return torch.baddbmm(flat, flat, matrix.mT).view_as(pixels)
+    return torch.baddbmm(flat, flat, matrix.mT)
 
 
 class _Steer(torch.autograd.Function):
-    """Write the backward pass out; the queries are computed again, and the norms give ``-r / |q|^2 q`` as in MDTA."""
+    """Write the backward pass out; the queries are computed again, and the norms give ``-r / |q|^2 q`` as in MDTA.
+
+    The result is (B, H * W, C) and no view: an activation in place after a view made in here raises.
+    """
 
     @staticmethod
     def forward(
@@ -142,7 +146,7 @@ class _Steer(torch.autograd.Function):
         parts = _Parts(*saved)
         batch, height, width, channels = pixels.shape
         factor = share(pixels, height * width)
-        flat, grad_flat = pixels.flatten(1, 2), grad.flatten(1, 2)
+        flat, grad_flat = pixels.flatten(1, 2), grad
 
         grad_matrix = full(grad_flat.mT @ flat)
         grad_strength = None
