@@ -160,7 +160,7 @@ class RunOptions:
     )
     manual_seed: Whole | None = option('Of all random numbers; without it each run has another.')
     find_unused_parameters: bool = option("Argument of torch's DistributedDataParallel.", False)
-    dist_params: DistOptions = option('How ranks find each other.')
+    dist_params: DistOptions | None = option('How ranks find each other.')
     datasets: DatasetsOptions = option('Data sets of training, validation and tests.', required=True)
     network_g: Block = option('The network: registered type and arguments.', required=True)
     path: PathOptions = option('Files and folders.', required=True)

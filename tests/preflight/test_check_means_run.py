@@ -28,7 +28,7 @@ from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.plugin import hooks
 from dinoir_plugin.preflight.check import check_run
 
-EXAMPLES = int(os.environ.get('DINOIR_FUZZ', '24'))
+EXAMPLES = int(os.environ.get('DINOIR_FUZZ', '60'))
 ROOT = str(Path(basicsr.__file__).absolute().parent.parent)
 
 
@@ -177,11 +177,12 @@ def test_what_check_accepts_trains_validates_and_saves(folder, monkeypatch):
         if report.has_errors:
             return
         monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', 'o.yml'])
-        shutil.rmtree('experiments', ignore_errors=True)
+        for made in ('experiments', 'tb_logger'):
+            shutil.rmtree(made, ignore_errors=True)
         train_pipeline(ROOT)
         (models,) = Path('experiments').glob('*/models')
         assert (models / 'net_g_latest.pth').is_file()
         accepted.append(options)
 
     run()
-    assert len(accepted) >= EXAMPLES // 4
+    assert len(accepted) >= EXAMPLES // 8, len(accepted)
