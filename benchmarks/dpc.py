@@ -16,7 +16,7 @@ import statistics
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from basicsr.data import build_dataset
@@ -30,16 +30,35 @@ HERE = Path(__file__).resolve().parent
 LAMBDA = 1.0
 TESTS = ('noise25', 'blur', 'rain100l', 'haze')
 IMAGES, SIDE, LAYERS = 6, 128, [1, 2, 4]
-# name to options of the loss, and over how many iterations it is ramped up
-FORMS: dict[str, tuple[dict[str, Any] | None, int]] = {
-    'no DPC': (None, 0),
-    'no bound': ({'floor': 0.0, 'layers': LAYERS}, 0),
-    'ramp, no bound': ({'floor': 0.0, 'layers': LAYERS}, 200),
-    'floor 0.25': ({'floor': 0.25, 'layers': LAYERS}, 0),
-    'floor 0.5': ({'floor': 0.5, 'layers': LAYERS}, 0),
-    'floor 1': ({'floor': 1.0, 'layers': LAYERS}, 0),
-    'floor 0.5, shallow': ({'floor': 0.5, 'layers': [1]}, 0),
-    'floor 0.5, deep': ({'floor': 0.5, 'layers': [4]}, 0),
+
+
+class Form(NamedTuple):
+    """Hold what is tried.
+
+    Attributes:
+        loss: Options of the loss; None: without it.
+        ramp: The share of the training over which its weight rises from zero to lambda.
+        identity: Whether the network gives its input back at the start, its last convolution being zero.
+    """
+
+    loss: dict[str, Any] | None
+    ramp: float = 0.0
+    identity: bool = False
+
+
+FORMS = {
+    'no DPC': Form(None),
+    'no bound': Form({'floor': 0.0, 'layers': LAYERS}),
+    'ramp': Form({'floor': 0.0, 'layers': LAYERS}, ramp=0.5),
+    'floor 0.5': Form({'floor': 0.5, 'layers': LAYERS}),
+    'floor 1': Form({'floor': 1.0, 'layers': LAYERS}),
+    'floor 1, ramp': Form({'floor': 1.0, 'layers': LAYERS}, ramp=0.5),
+    'floor 1, shallow': Form({'floor': 1.0, 'layers': [1]}),
+    'floor 1, deep': Form({'floor': 1.0, 'layers': [4]}),
+    'no DPC, identity': Form(None, identity=True),
+    'no bound, identity': Form({'floor': 0.0, 'layers': LAYERS}, identity=True),
+    'floor 0.5, identity': Form({'floor': 0.5, 'layers': LAYERS}, identity=True),
+    'floor 1, identity': Form({'floor': 1.0, 'layers': LAYERS}, identity=True),
 }
 
 
@@ -55,16 +74,18 @@ def options(data: str, loss: dict[str, Any] | None, seed: int, iters: int) -> di
     return {**opt, 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1, 'num_gpu': 0}
 
 
-def trained(opt: dict[str, Any], ramp: int) -> Any:
-    """Train; the weight of the loss rises from zero over ``ramp`` iterations."""
+def trained(opt: dict[str, Any], form: Form) -> Any:
+    """Train, one batch after the other of a sequence that depends on the seed alone."""
     torch.manual_seed(opt['manual_seed'])
     data = opt['datasets']['train']
     samples = build_dataset({**data, 'phase': 'train', 'seed': opt['manual_seed']})
     model = build_model(copy.deepcopy(opt))
-    batch = data['batch_size_per_gpu']
-    for iteration in range(1, opt['train']['total_iter'] + 1):
-        if ramp:
-            model.criteria['dpc'].loss_weight = LAMBDA * min(1.0, iteration / ramp)
+    if form.identity:
+        torch.nn.init.zeros_(model.net_g.backbone.output.weight)
+    batch, total = data['batch_size_per_gpu'], opt['train']['total_iter']
+    for iteration in range(1, total + 1):
+        if form.ramp:
+            model.criteria['dpc'].loss_weight = LAMBDA * min(1.0, iteration / (form.ramp * total))
         items = [samples[(iteration - 1) * batch + place] for place in range(batch)]
         model.feed_data({key: torch.stack([item[key] for item in items]) for key in ('lq', 'gt')}
                         | {'task': [item['task'] for item in items]})  # fmt: skip
@@ -125,8 +146,8 @@ def main() -> int:
         for name in args.only:
             key = f'{name}/{seed}'
             if key not in results:
-                loss, ramp = FORMS[name]
-                results[key] = measured(trained(options(args.data, loss, seed, args.iters), ramp), args.data)
+                opt = options(args.data, FORMS[name].loss, seed, args.iters)
+                results[key] = measured(trained(opt, FORMS[name]), args.data)
                 kept.write_text(json.dumps(results, indent=1) + '\n')
             sys.stdout.write(f'{key}: {results[key]}\n')
             sys.stdout.flush()

@@ -4,8 +4,9 @@ Without CUDA that is a division by zero. The mend is for machines without CUDA o
 Where CUDA is there, the host's functions run as they are. CUDA is asked about when a run starts, not at import:
 asking initialises the driver, which a process that forks later must not have done.
 
-The host never destroys the process group. A rank that ends with one left can be aborted by threads of the group that
-still run, and the launcher then kills the first rank while it saves the last checkpoint. So it is destroyed at exit.
+The host never destroys the process group. Gloo's threads drop Python objects of finished operations; where one waits
+for the interpreter's lock when the interpreter ends, the process is aborted, and the launcher then kills the first rank
+while it saves the last checkpoint. So the group is destroyed at exit, and its threads are given a moment.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import functools
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 from dinoir_plugin.compat._replace import is_ours, replace
+
+THREADS_END = 0.1  # seconds
 
 
 def _slurm_environment(port: int | None) -> None:
@@ -38,6 +42,8 @@ def _destroy_group() -> None:
 
     if torch.distributed.is_initialized() and not hasattr(sys, 'last_value'):
         torch.distributed.destroy_process_group()
+        # without the lock, for which its threads wait
+        time.sleep(THREADS_END)
 
 
 def mend() -> bool:

@@ -17,10 +17,17 @@ Extent = Literal['whole', 'start', 'part']
 
 
 class Weights(NamedTuple):
-    """Hold tensors by a network's names, some of them or all, and what is to be said about them."""
+    """Hold weights for a network.
+
+    Attributes:
+        state: Tensors by the network's names, some of them or all.
+        words: What is to be said about them.
+        trained_with: Fingerprints of the encoders that they were trained with, by name; empty in files of others.
+    """
 
     state: dict[str, Tensor]
     words: str
+    trained_with: dict[str, list[float]]
 
 
 def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: Extent, option: str) -> Weights:
@@ -54,4 +61,5 @@ def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: E
             remedy += f', or {option.replace("pretrain_network", "strict_load").removeprefix("path.")}: false'
         raise OptionsError(option, f"'{path}' does not fit network_g: it {problem}", remedy)
     place = file.where if name == 'params' else name
-    return Weights(found.state, f'{place or "a plain state dict"}, {found.words()}')
+    trained_with = file.description.encoders if file.description else {}
+    return Weights(found.state, f'{place or "a plain state dict"}, {found.words()}', trained_with)

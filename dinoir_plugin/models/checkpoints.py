@@ -20,11 +20,20 @@ from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomi
 from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.core.training_state import PASSED_OVER
 from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.guidance.trained_with import other_encoder
 from dinoir_plugin.metrics.measures import better_value, find_metric
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases
-from dinoir_plugin.models.resuming import changed, check_optimizer, load_optimizer, replay, schedule_changes
+from dinoir_plugin.models.resuming import (
+    changed,
+    check_optimizer,
+    kept_options,
+    load_optimizer,
+    option_changes,
+    replay,
+    schedule_changes,
+)
 
 ITERATION = re.compile(r'(?:net_g_)?(\d+)\.(?:pth|state)')
 BEST = 'best.json'
@@ -96,6 +105,11 @@ class Checkpoints(BaseModel):
         resumed = paths.get('resume_state') and Path(load_path).parent == Path(paths['models'])
         extent: Extent = 'whole' if resumed or not self.is_train else 'start'
         weights = weights_for(net, load_path, param_key, extent if resumed or strict else 'part', f'path.{option}')
+        other = other_encoder(net, weights.trained_with, load_path, 'Give those, or the run another name')
+        if other and extent == 'whole':
+            raise other
+        if other:
+            get_root_logger().warning(str(other))
         net.load_state_dict(weights.state, strict=False)
         get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}: {weights.words}')
 
@@ -126,6 +140,7 @@ class Checkpoints(BaseModel):
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'samples': self._samples,
             'pace': self._pace(),
+            'options': kept_options(self.opt),
             'ranks': list(self._of_ranks),
         }
         save_atomic(Path(self.opt['path']['training_states'], f'{current_iter}.state'), state)
@@ -144,7 +159,11 @@ class Checkpoints(BaseModel):
         """
         logger = get_root_logger()
         done = resume_state['iter']
-        for message in [*resume_state.get(PASSED_OVER, ()), *self._load_schedules(resume_state, done)]:
+        for message in [
+            *resume_state.get(PASSED_OVER, ()),
+            *option_changes(kept_options(self.opt), resume_state.get('options', {})),
+            *self._load_schedules(resume_state, done),
+        ]:
             logger.warning(message)
         data = self.opt['datasets']['train']
         samples = resume_state.get('samples')

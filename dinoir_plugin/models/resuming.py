@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,12 @@ COMPUTING = ('foreach', 'fused', 'capturable', 'differentiable')
 # of a scheduler: where it is, and what follows from other entries
 PLACE = ('last_epoch', 'verbose', 'base_lrs', 'cumulative_period')
 OPTION = 'train.optim_g'
+# of an options file: what is compared with the parts of a state itself, and what changes nothing that is learned
+COMPARED = ('optim_g', 'scheduler', 'phases', 'warmup_iter', 'total_iter')
+OF_LOADING = ('name', 'phase', 'scale', 'epoch_iters', 'done_iters', 'done_samples', 'done_ranks', 'pin_memory',
+              'num_worker_per_gpu', 'persistent_workers', 'prefetch_mode', 'num_prefetch_queue', 'on_error')
+# where weights are read from; whether they are the same tell their fingerprints
+OF_PLACES = ('weights',)
 
 
 def check_optimizer(saved: Mapping[str, Any], kind: str | None, optimizer: Optimizer) -> None:
@@ -98,6 +105,33 @@ def replay(optimizers: Sequence[Optimizer], lrs: Sequence[Sequence[float]], done
         warnings.simplefilter('ignore', UserWarning)
         for iteration in range(1, done + 1):
             begin(iteration)
+
+
+def kept_options(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick what tells how a run trains, for its training state: plain values by the option's path."""
+    data = {key: value for key, value in opt['datasets']['train'].items() if key not in OF_LOADING}
+    train = {key: value for key, value in opt['train'].items() if key not in COMPARED}
+    kept = {'datasets': {'train': data}, 'network_g': opt['network_g'], 'train': train}
+    if data.get('seed') is not None and data['seed'] == opt.get('manual_seed'):
+        kept['manual_seed'] = data.pop('seed')
+    return dict(_flat(kept, ''))
+
+
+def option_changes(options: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]:
+    """Say what :func:`kept_options` has otherwise than in the checkpoint; an older one, without them, says nothing."""
+    if old:
+        for path in dict.fromkeys([*options, *old]):
+            if not _same(options.get(path), old.get(path)):
+                yield changed(path, options.get(path), old.get(path))
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            if key not in OF_PLACES:
+                yield from _flat(entry, f'{path}.{key}' if path else str(key))
+    else:
+        yield path, json.loads(json.dumps(value, default=str))
 
 
 def changed(path: str, value: Any, old: Any) -> str:

@@ -15,6 +15,7 @@ from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.guidance.trained_with import other_encoder
 from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.models.acceleration import prepare
 from dinoir_plugin.models.losses import loss_blocks
@@ -94,7 +95,13 @@ def _path_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
 def _check_pretrained(paths: Mapping[str, Any], network: nn.Module, is_train: bool) -> str:
     path, key = paths['pretrain_network_g'], paths.get('param_key_g', 'params')
     extent: Extent = 'part' if not paths.get('strict_load_g', True) else 'start' if is_train else 'whole'
-    return f'{path}, {weights_for(network, path, key, extent, "path.pretrain_network_g").words}'
+    weights = weights_for(network, path, key, extent, 'path.pretrain_network_g')
+    other = other_encoder(network, weights.trained_with, path, 'Give those')
+    if other and not is_train:
+        raise other
+    if other:
+        warnings.warn(str(other), stacklevel=2)
+    return f'{path}, {weights.words}'
 
 
 def _check_phases(train: Mapping[str, Any], network: nn.Module) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.pretrained import weights_for
 from dinoir_plugin.core.training_state import Checkpoint, newest_whole, read_state
+from dinoir_plugin.guidance.trained_with import other_encoder
 from dinoir_plugin.models.optimizer import make_optimizer
-from dinoir_plugin.models.resuming import changed, check_optimizer
+from dinoir_plugin.models.resuming import check_optimizer, kept_options, option_changes
 from dinoir_plugin.preflight.check_item import CheckItem
 
 AUTO = '--auto_resume'
@@ -69,6 +69,8 @@ def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:
     optimizer = make_optimizer(train['optim_g'].get('type'), trained, **arguments)
     kinds = state.get('optimizer_types') or [None]
     check_optimizer(state['optimizers'][0], kinds[0], optimizer)
+    for change in option_changes(kept_options(opt), state.get('options', {})):
+        warnings.warn(change, stacklevel=2)
     if asked_for(opt) and checkpoint.iteration >= train['total_iter']:
         warnings.warn(
             f'train.total_iter: the run ends after {train["total_iter"]} iterations, and {checkpoint.state} is of '
@@ -95,19 +97,10 @@ def _found(opt: Mapping[str, Any], option: str) -> tuple[Checkpoint | None, dict
 
 def _check_network(opt: Mapping[str, Any], network: nn.Module, path: Path, option: str) -> None:
     try:
-        weights_for(network, path, 'params', 'whole', option)
+        weights = weights_for(network, path, 'params', 'whole', option)
     except OptionsError as error:
         raise OptionsError(option, error.problem, ELSE) from error
-    about = network_file.read(path).description
-    for change in _changes(opt['network_g'], about.network if about else {}, 'network_g'):
-        warnings.warn(change, stacklevel=2)
+    other = other_encoder(network, weights.trained_with, path, ELSE)
+    if other:
+        raise other
 
-
-def _changes(options: Mapping[str, Any], old: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Name the options of the network that are others now; where weights of others are read from does not matter."""
-    for key in old:
-        one, other = options.get(key), old[key]
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            yield from _changes(one, other, f'{path}.{key}')
-        elif one != other and key != 'weights':
-            yield changed(f'{path}.{key}', one, other)

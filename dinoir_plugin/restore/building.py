@@ -16,8 +16,7 @@ from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.written import plain
 from dinoir_plugin.core.yaml_options import read_options
-from dinoir_plugin.encoders.weights import same_weights
-from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.guidance.trained_with import other_encoder
 
 ENCODER_KEY = 'weights'  # what an encoder's block of options has
 
@@ -84,13 +83,11 @@ def build_network(
         remedy = f'{error.remedy}. Or give the file here: --encoder-weights FILE, in Python encoder_weights='
         raise OptionsError(error.path, error.problem, remedy) from error
     trained_with = file.description.encoders if file.description else {}
-    for name, encoder in encoders_of(network).items():
-        if name in trained_with and not same_weights(encoder.fingerprint, trained_with[name]):
-            raise OptionsError(
-                f'network_g.{name}.weights',
-                f"the weights of '{encoder.name}' ({encoder.weights}) are others than {checkpoint} was trained with",
-                'Give those: --encoder-weights FILE, in Python encoder_weights=',
-            )
+    other = other_encoder(
+        network, trained_with, checkpoint, 'Give those: --encoder-weights FILE, in Python encoder_weights='
+    )
+    if other:
+        raise other
     return network
 
 

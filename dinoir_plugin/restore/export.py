@@ -149,9 +149,9 @@ def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], T
 
 def _of_any_extent() -> contextlib.AbstractContextManager[Any]:
     """Have the exporter leave open whether a map inside is one pixel high; before torch 2.8 it decides."""
-    if hasattr(shape_config, 'backed_size_oblivious'):
-        patch: contextlib.AbstractContextManager[Any] = vars(shape_config)['patch'](backed_size_oblivious=True)
-        return patch
+    config: Any = shape_config
+    if hasattr(config, 'backed_size_oblivious'):
+        return config.patch(backed_size_oblivious=True)
     return contextlib.nullcontext()
 
 
