@@ -69,14 +69,15 @@ def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:
     optimizer = make_optimizer(train['optim_g'].get('type'), trained, **arguments)
     kinds = state.get('optimizer_types') or [None]
     check_optimizer(state['optimizers'][0], kinds[0], optimizer)
-    for change in option_changes(kept_options(opt), state.get('options', {})):
-        warnings.warn(change, stacklevel=2)
     if asked_for(opt) and checkpoint.iteration >= train['total_iter']:
         warnings.warn(
             f'train.total_iter: the run ends after {train["total_iter"]} iterations, and {checkpoint.state} is of '
             f'iteration {checkpoint.iteration}: nothing is left to train', stacklevel=2,
         )  # fmt: skip
-    return f'{checkpoint.state}, iteration {checkpoint.iteration}'
+    # the run itself logs both values of each
+    others = [change.partition(': ')[0] for change in option_changes(kept_options(opt), state.get('options', {}))]
+    said = f'; otherwise than there: {", ".join(others)}' if others else ''
+    return f'{checkpoint.state}, iteration {checkpoint.iteration}{said}'
 
 
 def _found(opt: Mapping[str, Any], option: str) -> tuple[Checkpoint | None, dict[str, Any]]:

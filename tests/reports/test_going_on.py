@@ -3,11 +3,13 @@
 import copy
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from dinoir_plugin.core.atomic_files import load_verified, save_atomic
+from dinoir_plugin.preflight.check import check_run
 from dinoir_plugin.testing.project import logged
 from tests.reports.conftest import OPTIONS, in_process, write_images
 
@@ -72,6 +74,51 @@ def test_report_2_what_the_file_changed_counts_and_is_named_line_by_line(run, op
         assert line in done.log
     assert all(rate < 1e-5 for rate in rates(done.log).values())
     assert not re.search(r'train\.(phases|warmup_iter)', done.log)
+
+
+def test_report_2_what_the_file_changed_beside_the_optimizer_is_named_too(run, train, options):
+    options = longer(options, 7)
+    options['manual_seed'] = 11
+    options['datasets']['train']['tasks']['denoise']['weight'] = 2
+    options['datasets']['train'].update(gt_size=24, num_worker_per_gpu=1)
+    options['train'].update(grad_clip_norm=0.5)
+    options['train']['pixel_opt']['loss_weight'] = 0.5
+    done = train(options, '--auto_resume')
+    assert done.code is None, done.log
+    found = [line.partition(' What the file says')[0] for line in done.log.splitlines() if 'in the options file' in line]
+    assert [line for line in found if 'scheduler' not in line] == [
+        'datasets.train.gt_size: 24 in the options file, 32 in the checkpoint.',
+        'datasets.train.tasks.denoise.weight: 2.0 in the options file, None in the checkpoint.',
+        'train.grad_clip_norm: 0.5 in the options file, None in the checkpoint.',
+        'train.pixel_opt.loss_weight: 0.5 in the options file, 1.0 in the checkpoint.',
+        'manual_seed: 11 in the options file, 10 in the checkpoint.',
+    ]
+
+
+@pytest.fixture
+def guided(options):
+    options['network_g'] = {
+        'type': 'DINOIRArch', 'backbone': options['network_g'], 'guide_at': ['model.2'], 'psf': {'dim': 8},
+        'encoder': {'name': 'vit_small_patch14_dinov2', 'weights': 'random', 'layers': [0, 1],
+                    'model_args': {'depth': 2, 'embed_dim': 24, 'num_heads': 2, 'init_values': 1.0}},
+    }  # fmt: skip
+    options['train'].update(total_iter=3)
+    options['network_g']['encoder']['layers'] = {'shallow': 0, 'medium': 0, 'deep': 1}
+    return options
+
+
+def test_other_weights_of_the_encoder_are_refused_in_going_on(guided, train):
+    assert train(guided).code is None
+    guided['network_g']['encoder']['model_args']['init_values'] = 0.5
+    guided['train']['total_iter'] = 4
+    done = train(guided, '--auto_resume')
+    assert "network_g.encoder.weights: the weights of 'vit_small_patch14_dinov2' (random) are others than " in done.code
+    report, _ = check_run('o.yml', [], False, Path('sheets'), auto_resume=True)
+    assert done.code.partition(': ')[2].split(' (')[0] in report.text()
+    # as the start of another run they are worth a line
+    guided.update(name='another', path={'pretrain_network_g': 'experiments/run/models/net_g_3.pth'})
+    done = train(guided)
+    assert done.code is None and 'are others than experiments/run/models/net_g_3.pth was trained with' in done.log
 
 
 def test_report_2_another_schedule_milestones_warm_up_and_phases(run, train, options):
