@@ -85,7 +85,7 @@ def test_report_2_what_the_file_changed_beside_the_optimizer_is_named_too(run, t
     options['train']['pixel_opt']['loss_weight'] = 0.5
     done = train(options, '--auto_resume')
     assert done.code is None, done.log
-    found = [line.partition(' What the file says')[0] for line in done.log.splitlines() if 'in the options file' in line]
+    found = [line.partition(' What')[0] for line in done.log.splitlines() if 'in the options file' in line]
     assert [line for line in found if 'scheduler' not in line] == [
         'datasets.train.gt_size: 24 in the options file, 32 in the checkpoint.',
         'datasets.train.tasks.denoise.weight: 2.0 in the options file, None in the checkpoint.',
