@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def number(value: float) -> str:
+    """Write a bound in full, a whole number without decimals."""
+    return str(int(value)) if float(value).is_integer() else repr(value)
+
+
 class Constraint:
     """Restrict values of the right type; everything is allowed by default."""
 
@@ -40,7 +45,7 @@ class AtLeast(Constraint):
 
     def words(self, kind: str) -> str:
         """Say the bound."""
-        return f'{kind} of at least {self.low:g}'
+        return f'{kind} of at least {number(self.low)}'
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class From(AtLeast):
 
     def words(self, kind: str) -> str:
         """Say the bound, where there is one."""
-        return kind if self.low == -math.inf else f'{kind} from {self.low:g}'
+        return kind if self.low == -math.inf else f'{kind} from {number(self.low)}'
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Above(Constraint):
 
     def words(self, kind: str) -> str:
         """Say the bound."""
-        return f'{kind} above {self.low:g}'
+        return f'{kind} above {number(self.low)}'
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Tile(NamedTuple):
         vertical = (self.top * height, self.image_height * height)
         horizontal = (self.left * width, self.image_width * width)
         if any(place % self.height for place in vertical) or any(place % self.width for place in horizontal):
-            raise ValueError(f'expected tiles that begin and end where a feature of {height}x{width} does, got {self}')
+            raise ValueError(f'expected tiles that begin and end where a feature of {width}x{height} does, got {self}')
         top, image_height = (place // self.height for place in vertical)
         left, image_width = (place // self.width for place in horizontal)
         return Tile(top, left, height, width, image_height, image_width)

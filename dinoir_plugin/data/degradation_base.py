@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from dinoir_plugin.core.constraints import Constraint
+from dinoir_plugin.core.constraints import Constraint, number
 from dinoir_plugin.imaging.decoding import FloatArray
 
 # How a degraded image becomes one that could have been read from a file.
@@ -46,9 +46,9 @@ class Within(Constraint):
             return f'expected [from, to] with from <= to, got {value!r}'
         low, high = min(numbers), max(numbers)
         if low < self.low or high > self.high or (self.above_low and low == self.low):
-            bound = f'above {self.low:g}' if self.above_low else f'of at least {self.low:g}'
+            bound = f'above {number(self.low)}' if self.above_low else f'of at least {number(self.low)}'
             if self.high < math.inf:
-                bound += f' and of at most {self.high:g}'
+                bound += f' and of at most {number(self.high)}'
             return f'expected values {bound}, got {value!r}'
         return ''
 

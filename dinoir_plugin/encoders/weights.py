@@ -193,7 +193,8 @@ def _refuse_resampling(model: Any, state: Mapping[str, Tensor], problem: str, re
     name = 'patch_embed.proj.weight'
     own = getattr(getattr(getattr(model, 'patch_embed', None), 'proj', None), 'weight', None)
     if own is not None and name in state and state[name].shape[-2:] != own.shape[-2:]:
-        sizes = f'patches of {tuple(state[name].shape[-2:])} pixels in the file, {tuple(own.shape[-2:])} in the model'
+        sides = [f'{weight.shape[-1]}x{weight.shape[-2]}' for weight in (state[name], own)]
+        sizes = f'patches of {sides[0]} pixels in the file, {sides[1]} in the model'
         raise OptionsError('weights', f'{problem} ({sizes})', remedy)
 
 

@@ -106,7 +106,7 @@ def restore_tiled(
     """
     check_tile(tile, overlap)
     if any(side % multiple for side in (tile, overlap, *image.shape[-2:])):
-        sides = f'{tile}, {overlap} and {tuple(image.shape[-2:])}'
+        sides = f'{tile}, {overlap} and {image.shape[-1]}x{image.shape[-2]}'
         raise ValueError(f'expected tile, overlap and image to be multiples of {multiple}, got {sides}')
     result = torch.zeros_like(image)
     places = list(tiles(image.shape[-2], image.shape[-1], tile, overlap, multiple))

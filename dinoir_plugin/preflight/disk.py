@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dinoir_plugin.core.errors import told_apart
 from dinoir_plugin.models.optimizer import make_optimizer
 
 GIGA = 10**9
@@ -66,7 +67,7 @@ def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
     needed = estimate(opt['train'], opt['logger'], network)
     place = _existing(Path(opt['path']['experiments_root']))
     free = shutil.disk_usage(place).free
-    total, left = different(needed.total, free)
+    total, left = told_apart(needed.total, free, _giga)
     looked = (f'{needed.checkpoints} checkpoints of {_giga(needed.each)} and the last network: {total}; {left} free at '
               f'{place}')
     if needed.total > free:
@@ -97,15 +98,6 @@ def _state_share(options: Mapping[str, Any]) -> float:
     optimizer.step()
     state = (value for entry in optimizer.state.values() for value in entry.values() if isinstance(value, Tensor))
     return _bytes(state) / _bytes([probe])
-
-
-def different(one: float, other: float) -> tuple[str, str]:
-    """Write two numbers of bytes with as many digits as tell them apart."""
-    for digits in range(1, 10):
-        texts = _giga(one, digits), _giga(other, digits)
-        if texts[0] != texts[1]:
-            break
-    return texts
 
 
 def _giga(number: float, digits: int = 1) -> str:

@@ -180,7 +180,7 @@ def test_errors_say_what_to_do(tmp_path, golden, encoder_options):
     quick = message(name='vit_base_patch16_clip_224.openai', weights=str(tmp_path / 'meta.pth'))
     assert "trained with QuickGELU" in quick and "Use 'vit_base_patch16_clip_quickgelu_224.openai'" in quick
     twice = {**TINY, 'img_size': 2 * TINY['img_size'], 'patch_size': 28}
-    assert 'patches of (14, 14) pixels in the file' in message(weights=str(tmp_path / 'meta.pth'), model_args=twice)
+    assert 'patches of 14x14 pixels in the file' in message(weights=str(tmp_path / 'meta.pth'), model_args=twice)
     assert 'does not take these arguments (Token pooling' in message(model_args={**args, 'class_token': False})
     assert "lacks 'blocks.6" in message(weights=str(tmp_path / 'meta.pth'), model_args={**TINY, 'depth': 7})
 

@@ -95,10 +95,10 @@ def test_a_network_is_built_once_and_draws_no_random_numbers():
 @pytest.mark.parametrize(
     ('options', 'shape', 'message'),
     [
-        (LPIPS, (30, 40, 3), 'at least 31 pixels, got 30x40'),
-        ({**LPIPS, 'crop_border': 5}, (40, 60, 3), 'got 30x50'),
-        (VGG, (40, 15, 3), 'at least 16 pixels, got 40x15'),
-        (DISTS, (0, 40, 3), 'at least 1 pixels, got 0x40'),
+        (LPIPS, (30, 40, 3), 'at least 31 pixels, got 40x30'),
+        ({**LPIPS, 'crop_border': 5}, (40, 60, 3), 'got 50x30'),
+        (VGG, (40, 15, 3), 'at least 16 pixels, got 15x40'),
+        (DISTS, (0, 40, 3), 'at least 1 pixels, got 40x0'),
         (LPIPS, (40, 40), 'height, width, 3'),
     ],
 )

@@ -41,12 +41,16 @@ def ssim(restored: FloatArray, target: FloatArray, crop_multiple: int = CROP_MUL
     return float(structural_similarity(target, restored, data_range=1, channel_axis=-1))
 
 
+def _size(image: FloatArray) -> str:
+    return f'{image.shape[1]}x{image.shape[0]}'
+
+
 def _cropped(restored: FloatArray, target: FloatArray, multiple: int) -> tuple[FloatArray, FloatArray]:
     if restored.shape != target.shape:
-        raise ValueError(f'expected two images of one size, got {restored.shape} and {target.shape}')
+        raise ValueError(f'expected two images of one size, got {_size(restored)} and {_size(target)}')
     height, width = target.shape[:2]
     if min(height, width) < multiple:
-        raise ValueError(f'expected sides of at least {multiple} pixels, got {height}x{width}; set crop_multiple to 1')
+        raise ValueError(f'expected sides of at least {multiple} pixels, got {width}x{height}; set crop_multiple to 1')
     top, left = height % multiple // 2, width % multiple // 2
     place = (slice(top, top + height // multiple * multiple), slice(left, left + width // multiple * multiple))
     return restored[place], target[place]

@@ -80,8 +80,8 @@ def _url(net: str) -> str:
 
 
 def _check(restored: Tensor, target: Tensor, smallest: int) -> None:
-    sizes = [tuple(image.shape[-2:]) for image in (restored, target)]
+    sizes = [f'{image.shape[-1]}x{image.shape[-2]}' for image in (restored, target)]
     if sizes[0] != sizes[1]:
         raise ValueError(f'expected two images of one size, got {sizes[0]} and {sizes[1]}')
-    if min(sizes[0]) < smallest:
-        raise ValueError(f'expected sides of at least {smallest} pixels, got {sizes[0][0]}x{sizes[0][1]}')
+    if min(target.shape[-2:]) < smallest:
+        raise ValueError(f'expected sides of at least {smallest} pixels, got {sizes[0]}')
