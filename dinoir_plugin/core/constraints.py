@@ -7,10 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-
-def number(value: float) -> str:
-    """Write a bound in full, a whole number without decimals."""
-    return str(int(value)) if float(value).is_integer() else repr(value)
+from dinoir_plugin.core.wording import bound_text
 
 
 class Constraint:
@@ -45,7 +42,7 @@ class AtLeast(Constraint):
 
     def words(self, kind: str) -> str:
         """Say the bound."""
-        return f'{kind} of at least {number(self.low)}'
+        return f'{kind} of at least {bound_text(self.low)}'
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class From(AtLeast):
 
     def words(self, kind: str) -> str:
         """Say the bound, where there is one."""
-        return kind if self.low == -math.inf else f'{kind} from {number(self.low)}'
+        return kind if self.low == -math.inf else f'{kind} from {bound_text(self.low)}'
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Above(Constraint):
 
     def words(self, kind: str) -> str:
         """Say the bound."""
-        return f'{kind} above {number(self.low)}'
+        return f'{kind} above {bound_text(self.low)}'
 
 
 @dataclass(frozen=True)

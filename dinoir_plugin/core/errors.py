@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -29,22 +29,6 @@ class OptionsError(ValueError):
     def under(self, prefix: str) -> OptionsError:
         """Give the same error seen from further up: ``tasks.x`` becomes ``datasets.train.tasks.x``."""
         return OptionsError(f'{prefix}.{self.path}', self.problem, self.remedy)
-
-
-def told_apart(one: float, other: float, write: Callable[[float, int], str]) -> tuple[str, str]:
-    """Write two numbers with as many digits as make them different.
-
-    Args:
-        one: A number.
-        other: The one that it is compared with.
-        write: Takes a number and how many decimals it is written with.
-    """
-    texts = '', ''
-    for digits in range(1, 17):
-        texts = write(one, digits), write(other, digits)
-        if texts[0] != texts[1]:
-            break
-    return texts
 
 
 def unknown_option(key: object, valid: Iterable[str], path: str) -> OptionsError:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from dinoir_plugin.core.constraints import Constraint, number
+from dinoir_plugin.core.constraints import Constraint
+from dinoir_plugin.core.wording import bound_text
 from dinoir_plugin.imaging.decoding import FloatArray
 
 # How a degraded image becomes one that could have been read from a file.
@@ -46,9 +47,9 @@ class Within(Constraint):
             return f'expected [from, to] with from <= to, got {value!r}'
         low, high = min(numbers), max(numbers)
         if low < self.low or high > self.high or (self.above_low and low == self.low):
-            bound = f'above {number(self.low)}' if self.above_low else f'of at least {number(self.low)}'
+            bound = f'above {bound_text(self.low)}' if self.above_low else f'of at least {bound_text(self.low)}'
             if self.high < math.inf:
-                bound += f' and of at most {number(self.high)}'
+                bound += f' and of at most {bound_text(self.high)}'
             return f'expected values {bound}, got {value!r}'
         return ''
 

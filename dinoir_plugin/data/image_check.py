@@ -10,9 +10,10 @@ from typing import NamedTuple, TypeVar
 from tqdm import tqdm
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.data.depth import DepthSource
 from dinoir_plugin.data.sources import Source
-from dinoir_plugin.data.task import Task, size_text
+from dinoir_plugin.data.task import Task
 from dinoir_plugin.imaging.decoding import Array
 
 # Above this many images the check takes long enough for people to wonder.

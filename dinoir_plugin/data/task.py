@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.data.degradation_base import Context, Degradation
 from dinoir_plugin.data.degradations import build_degradations
 from dinoir_plugin.data.depth import DepthSource, made_up_depth
@@ -188,8 +189,3 @@ def _check_same_size(shape: Sequence[int], path: str, gt_shape: Sequence[int], g
     if tuple(shape[:2]) != tuple(gt_shape[:2]):
         raise ValueError(f'{path} is {size_text(shape)}, but {gt_path} is {size_text(gt_shape)}. '
                          'Pairs must have the same size.')
-
-
-def size_text(shape: Sequence[int]) -> str:
-    """Write height and width in the order people say them: ``640x480`` is 640 wide."""
-    return f'{shape[1]}x{shape[0]}'

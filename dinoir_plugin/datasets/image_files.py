@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.datasets.planning import File, FilePart, Scene
 from dinoir_plugin.datasets.recipe import LEVELS, Recipe
 from dinoir_plugin.imaging.decoding import Array
@@ -123,8 +124,8 @@ def _cut_border(images: list[Array], border: int) -> None:
 
 def _size_problems(scene: Scene, images: list[Array]) -> list[str]:
     clean = images[-1].shape
-    return [f'{part.file.name} is {image.shape[1]}x{image.shape[0]}, but {scene.parts[-1].file.name} is '
-            f'{clean[1]}x{clean[0]}. Pairs must have the same size'
+    return [f'{part.file.name} is {size_text(image.shape)}, but {scene.parts[-1].file.name} is '
+            f'{size_text(clean)}. Pairs must have the same size'
             for part, image in zip(scene.parts, images) if image.shape != clean]
 
 
@@ -176,5 +177,5 @@ def _encode(image: Array, encoding: str) -> bytes:
     options = [cv2.IMWRITE_PNG_COMPRESSION, LEVELS['png']] if encoding == 'png' else []
     done, data = cv2.imencode(f'.{encoding}', image, options)
     if not done:
-        raise ValueError(f'OpenCV cannot encode an image of {image.shape[1]}x{image.shape[0]} pixels as {encoding}')
+        raise ValueError(f'OpenCV cannot encode an image of {size_text(image.shape)} pixels as {encoding}')
     return data.tobytes()

@@ -20,6 +20,7 @@ from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.fitting import fit
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.encoders import efficientnet_names
 
 # of the fingerprint: numbers taken from each tensor, and angles from one to the next
@@ -193,8 +194,8 @@ def _refuse_resampling(model: Any, state: Mapping[str, Tensor], problem: str, re
     name = 'patch_embed.proj.weight'
     own = getattr(getattr(getattr(model, 'patch_embed', None), 'proj', None), 'weight', None)
     if own is not None and name in state and state[name].shape[-2:] != own.shape[-2:]:
-        sides = [f'{weight.shape[-1]}x{weight.shape[-2]}' for weight in (state[name], own)]
-        sizes = f'patches of {sides[0]} pixels in the file, {sides[1]} in the model'
+        theirs, ours = (size_text(weight.shape[-2:]) for weight in (state[name], own))
+        sizes = f'patches of {theirs} pixels in the file, {ours} in the model'
         raise OptionsError('weights', f'{problem} ({sizes})', remedy)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.core.tiles import Tile, check_tile, slices, tiles
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.inference.sampler import Feedforward, Network, Sampler
 
@@ -106,7 +107,7 @@ def restore_tiled(
     """
     check_tile(tile, overlap)
     if any(side % multiple for side in (tile, overlap, *image.shape[-2:])):
-        sides = f'{tile}, {overlap} and {image.shape[-1]}x{image.shape[-2]}'
+        sides = f'{tile}, {overlap} and {size_text(image.shape[-2:])}'
         raise ValueError(f'expected tile, overlap and image to be multiples of {multiple}, got {sides}')
     result = torch.zeros_like(image)
     places = list(tiles(image.shape[-2], image.shape[-1], tile, overlap, multiple))

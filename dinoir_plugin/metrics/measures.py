@@ -24,6 +24,7 @@ from basicsr.utils.registry import METRIC_REGISTRY, Registry
 
 from dinoir_plugin.core.construct import registered
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.wording import size_text
 
 ImageArray = np.ndarray[Any, np.dtype[Any]]
 Pair = Mapping[str, ImageArray]
@@ -127,8 +128,8 @@ class Measures:
                         raise ValueError('the result is not a number')
             # whatever a metric raises, the user wants to know at which image
             except Exception as error:
-                height, width = images['img'].shape[:2]
-                problem = f'cannot measure {image}, {width}x{height} pixels ({type(error).__name__}: {error})'
+                size = size_text(images['img'].shape)
+                problem = f'cannot measure {image}, {size} pixels ({type(error).__name__}: {error})'
                 raise OptionsError(f'val.metrics.{name}', problem, NEEDS.get(kind.__name__, '')) from error
         return values, kept
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from dinoir_plugin.core.construct import registered_class
 from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.options import read
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.data.image_check import (
     SHOW_PROGRESS_ABOVE,
     Decoded,
@@ -29,7 +30,7 @@ from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.sampling import Draw
 from dinoir_plugin.data.sources import LmdbSource, folder_path, open_source
-from dinoir_plugin.data.task import Task, size_text
+from dinoir_plugin.data.task import Task
 from dinoir_plugin.preflight.builds import find_dataset
 from dinoir_plugin.preflight.contact_sheet import SAMPLES, DecodedImage, SheetRow
 from dinoir_plugin.preflight.report import ERROR, NOT_CHECKED, OK, Finding, NotCheckedError, Report

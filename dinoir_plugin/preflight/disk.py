@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dinoir_plugin.core.errors import told_apart
+from dinoir_plugin.core.wording import told_apart
 from dinoir_plugin.models.optimizer import make_optimizer
 
 GIGA = 10**9

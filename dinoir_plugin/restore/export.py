@@ -14,9 +14,10 @@ from torch.fx.experimental import _config as shape_config
 
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
-from dinoir_plugin.core.errors import nearest, told_apart
+from dinoir_plugin.core.errors import nearest
 from dinoir_plugin.core.fitting import fit
 from dinoir_plugin.core.outputs import as_outputs
+from dinoir_plugin.core.wording import size_text, told_apart
 from dinoir_plugin.guidance.guided_arch import backbone_of, encoders_of
 from dinoir_plugin.inference.padding import any_size, size_rule
 from dinoir_plugin.restore.building import build, build_network
@@ -115,7 +116,7 @@ def export(
         off, most = told_apart(difference, TOLERANCE, lambda number, digits: f'{number:.{digits}e}')
         raise ValueError(f'{out} was not written: its results differ from the network by {off}, more than {most}')
     write_atomic(out, data)
-    sizes = ', '.join(f'{width}x{height}' for height, width in _checked(built.network))
+    sizes = ', '.join(size_text(size) for size in _checked(built.network))
     return f'{out}: {len(data) / 1e6:.1f} MB; differs from the network by at most {difference:.1e} (at {sizes})'
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dinoir_plugin.core.errors import OptionsError, told_apart
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.wording import size_text, told_apart
 from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.inference.sampler import Sampler
 from dinoir_plugin.inference.tiling import restore_image
@@ -83,7 +84,7 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
     needed, left = told_apart(smallest, free, lambda number, digits: f'{number / GIB:.{digits}f} GiB')
     remedy = 'Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore the image in parts'
     raise OutOfMemory(
-        f'{width}x{height} pixels in tiles of {sides[-1]} need about {needed} of free memory, and {left} '
+        f'{size_text((height, width))} pixels in tiles of {sides[-1]} need about {needed} of free memory, and {left} '
         f'is free. {remedy}'
     )
 

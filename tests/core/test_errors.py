@@ -4,8 +4,7 @@ import pickle
 
 import pytest
 
-from dinoir_plugin.core.constraints import Above, AtLeast
-from dinoir_plugin.core.errors import OptionsError, close_to, missing_option, nearest, reject_unknown, told_apart, under
+from dinoir_plugin.core.errors import OptionsError, close_to, missing_option, nearest, reject_unknown, under
 
 
 def test_an_error_names_option_problem_and_remedy_and_outlives_a_process():
@@ -42,16 +41,3 @@ def test_the_first_unknown_key_is_refused_with_the_closest_valid_one():
 def test_the_closest_word_is_named_or_all(word, hint):
     assert nearest(word, {'sigma', 'clip'}) == hint
     assert close_to(word, {'sigma', 'clip'}) == ('' if word == 'zzz' else hint)
-
-
-@pytest.mark.parametrize(
-    ('one', 'other', 'said'),
-    [(1.0, 2.0, ('1.0', '2.0')), (1.04, 1.01, ('1.04', '1.01')), (3.0, 3.0, (f'{3:.16f}',) * 2)],
-)
-def test_numbers_have_as_many_digits_as_make_them_different(one, other, said):
-    assert told_apart(one, other, lambda number, digits: f'{number:.{digits}f}') == said
-
-
-def test_bounds_are_written_in_full():
-    assert AtLeast(1234567).words('a whole number') == 'a whole number of at least 1234567'
-    assert Above(1e-7).words('a number') == 'a number above 1e-07'

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from dinoir_plugin.core.wording import size_text
+
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 CROP_MULTIPLE = 16
 
@@ -41,16 +43,14 @@ def ssim(restored: FloatArray, target: FloatArray, crop_multiple: int = CROP_MUL
     return float(structural_similarity(target, restored, data_range=1, channel_axis=-1))
 
 
-def _size(image: FloatArray) -> str:
-    return f'{image.shape[1]}x{image.shape[0]}'
-
-
 def _cropped(restored: FloatArray, target: FloatArray, multiple: int) -> tuple[FloatArray, FloatArray]:
     if restored.shape != target.shape:
-        raise ValueError(f'expected two images of one size, got {_size(restored)} and {_size(target)}')
+        sizes = ' and '.join(size_text(image.shape) for image in (restored, target))
+        raise ValueError(f'expected two images of one size, got {sizes}')
     height, width = target.shape[:2]
     if min(height, width) < multiple:
-        raise ValueError(f'expected sides of at least {multiple} pixels, got {width}x{height}; set crop_multiple to 1')
+        got = size_text(target.shape)
+        raise ValueError(f'expected sides of at least {multiple} pixels, got {got}; set crop_multiple to 1')
     top, left = height % multiple // 2, width % multiple // 2
     place = (slice(top, top + height // multiple * multiple), slice(left, left + width // multiple * multiple))
     return restored[place], target[place]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError, nearest
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.encoders.weight_files import weight_file
 from dinoir_plugin.metrics.pretrained import CPU, built, from_extra
 
@@ -80,7 +81,7 @@ def _url(net: str) -> str:
 
 
 def _check(restored: Tensor, target: Tensor, smallest: int) -> None:
-    sizes = [f'{image.shape[-1]}x{image.shape[-2]}' for image in (restored, target)]
+    sizes = [size_text(image.shape[-2:]) for image in (restored, target)]
     if sizes[0] != sizes[1]:
         raise ValueError(f'expected two images of one size, got {sizes[0]} and {sizes[1]}')
     if min(target.shape[-2:]) < smallest:
