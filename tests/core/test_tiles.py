@@ -12,7 +12,7 @@ def test_steps_of_a_feature_and_parts_of_a_tile():
     assert tile.part(Tile(8, 4, 16, 20, 64, 48)) == Tile(24, 36, 16, 20, 128, 96)
     assert slices(tile) == (slice(16, 80), slice(32, 80))
     for height, width in ((3, 6), (8, 5)):
-        with pytest.raises(ValueError, match=f'a feature of {height}x{width}'):
+        with pytest.raises(ValueError, match=f'a feature of {width}x{height}'):
             tile.in_steps(height, width)
 
 
