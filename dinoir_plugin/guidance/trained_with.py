@@ -1,4 +1,4 @@
-"""Whether a network's frozen encoders are those that it was trained with; a checkpoint has only their fingerprints."""
+"""Compare a network's frozen encoders with those it was trained with, of which a checkpoint has the fingerprints."""
 
 from __future__ import annotations
 

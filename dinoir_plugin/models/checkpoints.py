@@ -161,7 +161,7 @@ class Checkpoints(BaseModel):
         done = resume_state['iter']
         for message in [
             *resume_state.get(PASSED_OVER, ()),
-            *option_changes(kept_options(self.opt), resume_state.get('options', {})),
+            *(changed(*change) for change in option_changes(self.opt, resume_state)),
             *self._load_schedules(resume_state, done),
         ]:
             logger.warning(message)

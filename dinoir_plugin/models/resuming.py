@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.written import plain
 
 # of a parameter group: what the schedule sets, and how it is computed rather than what
 SCHEDULED = ('params', 'lr', 'initial_lr')
@@ -117,12 +117,15 @@ def kept_options(opt: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_flat(kept, ''))
 
 
-def option_changes(options: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[str]:
-    """Say what :func:`kept_options` has otherwise than in the checkpoint; an older one, without them, says nothing."""
-    if old:
-        for path in dict.fromkeys([*options, *old]):
-            if not _same(options.get(path), old.get(path)):
-                yield changed(path, options.get(path), old.get(path))
+def option_changes(opt: Mapping[str, Any], state: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """List what :func:`kept_options` has otherwise than a training state: path, value and that of the checkpoint.
+
+    An older state, without them, gives nothing.
+    """
+    options, old = kept_options(opt), state.get('options', {})
+    for path in dict.fromkeys([*options, *old]) if old else ():
+        if not _same(options.get(path), old.get(path)):
+            yield path, options.get(path), old.get(path)
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -131,7 +134,7 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             if key not in OF_PLACES:
                 yield from _flat(entry, f'{path}.{key}' if path else str(key))
     else:
-        yield path, json.loads(json.dumps(value, default=str))
+        yield path, plain(value)
 
 
 def changed(path: str, value: Any, old: Any) -> str:

@@ -15,7 +15,7 @@ from dinoir_plugin.core.pretrained import weights_for
 from dinoir_plugin.core.training_state import Checkpoint, newest_whole, read_state
 from dinoir_plugin.guidance.trained_with import other_encoder
 from dinoir_plugin.models.optimizer import make_optimizer
-from dinoir_plugin.models.resuming import check_optimizer, kept_options, option_changes
+from dinoir_plugin.models.resuming import check_optimizer, option_changes
 from dinoir_plugin.preflight.check_item import CheckItem
 
 AUTO = '--auto_resume'
@@ -75,7 +75,7 @@ def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:
             f'iteration {checkpoint.iteration}: nothing is left to train', stacklevel=2,
         )  # fmt: skip
     # the run itself logs both values of each
-    others = [change.partition(': ')[0] for change in option_changes(kept_options(opt), state.get('options', {}))]
+    others = [path for path, _, _ in option_changes(opt, state)]
     said = f'; otherwise than there: {", ".join(others)}' if others else ''
     return f'{checkpoint.state}, iteration {checkpoint.iteration}{said}'
 
@@ -104,4 +104,3 @@ def _check_network(opt: Mapping[str, Any], network: nn.Module, path: Path, optio
     other = other_encoder(network, weights.trained_with, path, ELSE)
     if other:
         raise other
-
