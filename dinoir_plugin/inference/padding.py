@@ -117,7 +117,8 @@ def _takes(network: nn.Module, multiple: int) -> bool:
     count = 2 * (least // (2 * multiple)) + 1
     height, width = (count + 2) * multiple, (count + 4) * multiple
     try:
-        with torch.no_grad():
+        # tensors that the network makes itself, too, are made there
+        with torch.no_grad(), torch.device('meta'):
             output = as_outputs(network(torch.empty(1, 3, height, width, device='meta'))).image
         scale = output.shape[-1] // width
         return bool(output.shape[-2:] == (height * scale, width * scale))
