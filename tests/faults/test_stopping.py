@@ -66,11 +66,16 @@ def test_an_unreadable_image_ends_the_run_with_its_name(make_project, tmp_path, 
     for name in os.listdir(source):
         (clean / name).write_bytes(open(os.path.join(source, name), 'rb').read())
     process, log = started(project)
-    for path in clean.iterdir():
-        path.write_bytes(path.read_bytes()[:500])
+    for path in list(clean.iterdir()):
+        # whole at once: the run must not find a file that is being written
+        cut = path.with_suffix('.cut')
+        cut.write_bytes(path.read_bytes()[:500])
+        cut.replace(path)
     log += process.communicate(timeout=60)[0]
     assert process.returncode == 1
-    assert re.search(r'ImageFileError: \S+\.png: expected an image, but it cannot be read', last_line(log)), log
+    kind = r'dinoir_plugin\.imaging\.decoding\.ImageFileError'
+    said = r'\S+\.png: expected an image, but it cannot be read \(\D+\)'
+    assert re.match(f'{kind}: {said}', last_line(log)), log
 
 
 def test_a_dead_rank_ends_the_run_within_a_minute(make_project):
