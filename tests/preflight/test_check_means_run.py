@@ -185,4 +185,5 @@ def test_what_check_accepts_trains_validates_and_saves(folder, monkeypatch):
         accepted.append(options)
 
     run()
-    assert len(accepted) >= EXAMPLES // 8, len(accepted)
+    # the longer it draws, the odder they become
+    assert len(accepted) >= min(EXAMPLES, 60) // 4, len(accepted)

@@ -21,6 +21,7 @@ from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.restoration_model import RestorationModel
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema, drives
+from dinoir_plugin.preflight.values import run_values
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 
@@ -61,7 +62,7 @@ def put(options, path, value):
 def refusal(options):
     with pytest.raises(OptionsError) as caught:
         check_schema(options, is_train=True)
-        check_builds(options, is_train=True)
+        check_builds(run_values(options, is_train=True), is_train=True)
     return caught.value
 
 
@@ -128,7 +129,7 @@ TASKS = 'datasets.train.tasks'
         ('network_g.backbone.bias', 'no', "network_g.backbone.bias: expected true or false, got 'no'"),
         ('train.dpc_opt.eps', 'small', "train.dpc_opt.eps: expected a number, got 'small'"),
         ('train.dpc_opt.layer_weights', [1, 'x'], "train.dpc_opt.layer_weights[1]: expected a number, got 'x'"),
-        ('train.checkpointing', ['latent', 3], 'train.checkpointing: expected a list of module names'),
+        ('train.checkpointing', ['latent', 3], "train.checkpointing: the backbone Restormer has no module '3'"),
         ('train.checkpointing', ['latent', True], 'train.checkpointing[1]: expected text, got True'),
         ('num_gpu', 64, 'num_gpu: 64 asked for'),
         ('model_type', 'DINOIRModle', "did you mean 'DINOIRModel'?"),
