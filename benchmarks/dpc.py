@@ -37,7 +37,7 @@ class Form(NamedTuple):
 
     Attributes:
         loss: Options of the loss; None: without it.
-        ramp: The share of the training over which its weight rises from zero to lambda.
+        ramp: The share of the training over which its weight rises from zero to lambda (the loss's ``ramp``).
         identity: Whether the network gives its input back at the start, its last convolution being zero.
     """
 
@@ -51,10 +51,13 @@ FORMS = {
     'no bound': Form({'floor': 0.0, 'layers': LAYERS}),
     'ramp': Form({'floor': 0.0, 'layers': LAYERS}, ramp=0.5),
     'floor 0.5': Form({'floor': 0.5, 'layers': LAYERS}),
+    'floor 0.5, ramp': Form({'floor': 0.5, 'layers': LAYERS}, ramp=0.5),
     'floor 1': Form({'floor': 1.0, 'layers': LAYERS}),
     'floor 1, ramp': Form({'floor': 1.0, 'layers': LAYERS}, ramp=0.5),
     'floor 1, shallow': Form({'floor': 1.0, 'layers': [1]}),
     'floor 1, deep': Form({'floor': 1.0, 'layers': [4]}),
+    'floor 0.5, deep, ramp': Form({'floor': 0.5, 'layers': [4]}, ramp=0.5),
+    'floor 1, deep, ramp': Form({'floor': 1.0, 'layers': [4]}, ramp=0.5),
     'no DPC, identity': Form(None, identity=True),
     'no bound, identity': Form({'floor': 0.0, 'layers': LAYERS}, identity=True),
     'floor 0.5, identity': Form({'floor': 0.5, 'layers': LAYERS}, identity=True),
@@ -62,15 +65,16 @@ FORMS = {
 }
 
 
-def options(data: str, loss: dict[str, Any] | None, seed: int, iters: int) -> dict[str, Any]:
+def options(data: str, form: Form, seed: int, iters: int) -> dict[str, Any]:
     """Give the options of a training, as BasicSR's models take them."""
     experiments = Experiments()
     opt = training_options(experiments.runs['dinoir'], experiments.budgets['mini'], 'dpc', seed, data)
     opt['train'].update(total_iter=iters, scheduler={'type': 'CosineAnnealingRestartLR', 'periods': [iters]})
     opt['train'].pop('dpc_opt', None)
     opt['network_g']['psf']['form'] = 'literal'
-    if loss is not None:
-        opt['train']['dpc_opt'] = {'type': 'DPCLoss', 'loss_weight': LAMBDA, 'eps': 1e-6, **loss}
+    if form.loss is not None:
+        own = {'eps': 1e-6, 'ramp': round(form.ramp * iters), **form.loss}
+        opt['train']['dpc_opt'] = {'type': 'DPCLoss', 'loss_weight': LAMBDA, **own}
     return {**opt, 'is_train': True, 'dist': False, 'rank': 0, 'world_size': 1, 'num_gpu': 0}
 
 
@@ -84,8 +88,6 @@ def trained(opt: dict[str, Any], form: Form) -> Any:
         torch.nn.init.zeros_(model.net_g.backbone.output.weight)
     batch, total = data['batch_size_per_gpu'], opt['train']['total_iter']
     for iteration in range(1, total + 1):
-        if form.ramp:
-            model.criteria['dpc'].loss_weight = LAMBDA * min(1.0, iteration / (form.ramp * total))
         items = [samples[(iteration - 1) * batch + place] for place in range(batch)]
         model.feed_data({key: torch.stack([item[key] for item in items]) for key in ('lq', 'gt')}
                         | {'task': [item['task'] for item in items]})  # fmt: skip
@@ -146,7 +148,7 @@ def main() -> int:
         for name in args.only:
             key = f'{name}/{seed}'
             if key not in results:
-                opt = options(args.data, FORMS[name].loss, seed, args.iters)
+                opt = options(args.data, FORMS[name], seed, args.iters)
                 results[key] = measured(trained(opt, FORMS[name]), args.data)
                 kept.write_text(json.dumps(results, indent=1) + '\n')
             sys.stdout.write(f'{key}: {results[key]}\n')

@@ -40,6 +40,9 @@ class StepLoss(nn.Module):
         """Name the layers of encoders that are read of both ``lq`` and ``gt``; none by default."""
         return {}
 
+    def begin(self, iteration: int) -> None:
+        """Learn which iteration begins, counted from 1; called before its step. Nothing to do by default."""
+
     @abstractmethod
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Compute the loss of a training step, a scalar."""

@@ -183,6 +183,9 @@ class RestorationModel(Checkpoints, SRModel):
             self._stop_after(current_iter - 1)
         super().update_learning_rate(current_iter, warmup_iter)
         self._enter_phase(current_iter)
+        for loss in self.criteria.values():
+            if isinstance(loss, StepLoss):
+                loss.begin(current_iter)
 
     def _stop_after(self, done: int) -> None:
         # set by our build_dataloader; without it a run of other data goes on from the start of the data

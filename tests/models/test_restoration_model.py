@@ -76,6 +76,16 @@ def test_a_loss_with_an_encoder_of_its_own_uses_that(options, batch, encoder_opt
     assert model.get_current_log()['l_dpc'] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_loss_is_told_the_iteration(options, batch):
+    options['train']['dpc_opt']['ramp'] = 10
+    model = build_model(options)
+    whole = model.criteria['dpc'](model.net_g(batch['lq']), batch['gt'], batch['lq']).item()
+    # that of a resumed run: nothing but the iteration counts
+    model.update_learning_rate(7)
+    step(model, batch, 7)
+    assert model.get_current_log()['l_dpc'] == pytest.approx(0.7 * whole, rel=1e-5)
+
+
 def test_ema_follows_the_network(options, batch):
     model = build_model(options)
     before = [p.clone() for p in model.net_g_ema.parameters()]

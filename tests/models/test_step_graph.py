@@ -45,6 +45,8 @@ def test_what_cannot_be_recorded_is_named(options):  # noqa: F811
 @pytest.mark.parametrize('amp', ['off', 'bf16'])
 def test_recorded_steps_are_those_made_one_by_one(options, batch, amp):  # noqa: F811
     options['num_gpu'] = 1
+    # rises on while steps are recorded ones
+    options['train']['dpc_opt']['ramp'] = WARM_UP + 3
     models = [built(options, amp=amp, cuda_graph=graph) for graph in ('auto', 'off')]
     models[1].net_g.load_state_dict(models[0].net_g.state_dict())
     models[1].model_ema(0)

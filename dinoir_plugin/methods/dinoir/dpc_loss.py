@@ -32,8 +32,9 @@ class DPCLoss(StepLoss):
 
     What the paper leaves open, and what is done here: the layers and weights (options), and what keeps the ratio from
     growing without bound where the output still equals the input, as in the first steps of a network that predicts a
-    residual: the denominator never falls below ``floor`` times the distance of ``gt`` from ``lq``. There the ratio is
-    at most ``1 / floor``, and as soon as the output has gone that far it is that of the paper.
+    residual. Two means, which may be combined: the denominator never falls below ``floor`` times the distance of ``gt``
+    from ``lq``; there the ratio is at most ``1 / floor``, and as soon as the output has gone that far it is that of the
+    paper. And the weight rises from zero over the first ``ramp`` iterations; from then on it is the paper's.
 
     Args:
         layers: The encoder's blocks or stages, from zero.
@@ -46,12 +47,15 @@ class DPCLoss(StepLoss):
         floor: Least denominator, as a share of the distance of ``gt`` from ``lq``, from 0.
         eps: Added to the denominator, in units of the features: all that bounds the ratio without ``floor``, and of use
             for images without degradation with it.
+        ramp: Iterations over which the weight rises evenly to ``loss_weight``; 0: none. It is told the iteration by
+            :meth:`begin`; before that the weight is the whole one.
 
     Raises:
         OptionsError: No encoder, a layer that does not exist, weights that do not match the layers.
     """
 
     capturable = True
+    risen: Tensor
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class DPCLoss(StepLoss):
         encoder: Mapping[str, Any] | FrozenEncoder | None = None,
         floor: float = 0.0,
         eps: float = 1e-3,
+        ramp: int = 0,
     ) -> None:
         super().__init__()
         if encoder is None:
@@ -83,6 +88,16 @@ class DPCLoss(StepLoss):
             raise OptionsError('floor', f'expected a number from 0 to 1, got {floor}')
         self.floor = floor
         self.eps = eps
+        if ramp < 0:
+            raise OptionsError('ramp', f'expected a number of iterations from 0, got {ramp}')
+        self.ramp = ramp
+        # a tensor: a recorded step reads it anew
+        self.register_buffer('risen', torch.ones(()), persistent=False)
+
+    def begin(self, iteration: int) -> None:
+        """Set the weight of an iteration, counted from 1."""
+        if self.ramp:
+            self.risen.fill_(min(1.0, iteration / self.ramp))
 
     def forward(self, output: Tensor, gt: Tensor, lq: Tensor) -> Tensor:
         """Compute the loss of a batch.
@@ -126,7 +141,7 @@ class DPCLoss(StepLoss):
             if self.floor:
                 negative = torch.maximum(negative, self.floor * _distance(gt[layer], lq[layer]))
             total = total + weight * (positive / (negative + self.eps)).mean()
-        return self.loss_weight * total
+        return self.loss_weight * (total * self.risen if self.ramp else total)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DPCLoss:
         """Take the encoder along where ``.to()`` and the like go, though it is no submodule."""

@@ -67,6 +67,16 @@ def test_is_bounded_where_the_output_still_is_the_input(loss, batch):
     assert torch.isfinite(lq.grad).all()
 
 
+def test_the_weight_rises_over_the_first_iterations(batch, loss):
+    rising = DPCLoss([1, 3], [0.25, 0.75], loss_weight=2.0, encoder=loss.encoder, floor=0.5, eps=1e-6, ramp=4)
+    whole = loss(*batch).item()
+    assert rising(*batch).item() == pytest.approx(whole)
+    for iteration, share in ((1, 0.25), (3, 0.75), (4, 1.0), (1000, 1.0)):
+        rising.begin(iteration)
+        assert rising(*batch).item() == pytest.approx(share * whole)
+    assert not rising.state_dict()
+
+
 def test_is_finite_for_an_image_without_degradation(loss, batch):
     clean = batch[1]
     output = clean.clone().requires_grad_()
@@ -84,7 +94,7 @@ def test_shares_the_networks_encoder(network_options):
 @pytest.mark.parametrize(
     ('change', 'path'),
     [({'encoder': None}, 'encoder'), ({'layers': [4]}, 'layers'), ({'layer_weights': [1, 2]}, 'layer_weights'),
-     ({'floor': 1.5}, 'floor')],
+     ({'floor': 1.5}, 'floor'), ({'ramp': -1}, 'ramp')],
 )
 def test_errors_name_the_option(change, path, encoder_options):
     encoder_options.pop('layers')
