@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dinoir_plugin.core.constraints import Above
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.nn.noise_level import estimate_sigma
 
 LEAST_SIDE = 16  # the package ends the process at 8
 
@@ -24,7 +25,8 @@ class CBM3D(nn.Module):
     eighth digit from run to run.
 
     Args:
-        sigma: Standard deviation of the noise, in 0..255.
+        sigma: Standard deviation of the noise, in 0..255. None: estimated for each image
+            (:func:`~dinoir_plugin.nn.noise_level.estimate_sigma`), which the authors do not do.
         profile: The package's settings, such as ``np`` (normal).
 
     Attributes:
@@ -36,7 +38,7 @@ class CBM3D(nn.Module):
 
     size_multiple = 1
 
-    def __init__(self, sigma: Annotated[float, Above(0)], profile: str = 'np') -> None:
+    def __init__(self, sigma: Annotated[float, Above(0)] | None = None, profile: str = 'np') -> None:
         super().__init__()
         try:
             import bm3d
@@ -56,15 +58,20 @@ class CBM3D(nn.Module):
         Returns:
             The same shape, not clipped, without gradient.
         """
-        images = [self._restored(image.permute(1, 2, 0).double().cpu().numpy()) for image in lq.detach()]
+        levels = [self.sigma / 255] * len(lq) if self.sigma else estimate_sigma(lq).tolist()
+        images = [
+            self._restored(image.permute(1, 2, 0).double().cpu().numpy(), level)
+            for image, level in zip(lq.detach(), levels)
+        ]
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(lq)
 
-    def _restored(self, image: Any) -> Any:
-        """Restore (H, W, 3), float64."""
+    def _restored(self, image: Any, sigma: float) -> Any:
+        """Restore (H, W, 3), float64, with noise of ``sigma`` on its scale."""
+        if not sigma:
+            return image
         height, width = image.shape[:2]
         missing = (max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width))
         image = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode='symmetric')
-        sigma = self.sigma / 255
         if _has_colour(image):
             restored = self._bm3d.bm3d_rgb(image, sigma, self.profile)
         else:

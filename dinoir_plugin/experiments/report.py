@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from dinoir_plugin.core.machine import machine
 from dinoir_plugin.core.markdown import table as markdown_table
@@ -15,7 +16,7 @@ from dinoir_plugin.experiments.published import MEAN
 from dinoir_plugin.experiments.runs import jobs
 from dinoir_plugin.experiments.table_rows import NOT_BUILT, TableRow, figure_of, folders, mean_of, text
 from dinoir_plugin.experiments.variants import TASKS, Experiments
-from dinoir_plugin.experiments.wording import encoders, length
+from dinoir_plugin.experiments.wording import encoders, lengths
 
 DEFAULT_METRICS = ['psnr', 'ssim']
 CONVENTIONS = {
@@ -53,16 +54,17 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
     columns = [*tests, MEAN] if about.get('mean') else tests
     rows = _rows(experiments, table, budget, seeds, tests)
     sources = published.read(table, about, metrics)
-    trainings = [job.training for job in jobs(experiments, table, budget, 1, None)]
+    trainings = {job.run: job.training for job in jobs(experiments, table, budget, 1, None) if job.learns}
     over = 'One seed.' if seeds == 1 else f'Mean over {seeds} seeds, ± the standard deviation between them.'
     over += ' The last column is the mean of the others.' if MEAN in columns else ''
     parts = [
         f'# {table}: {about["title"]}\n',
-        f'{size["note"]} {length(trainings[0])} {encoders(trainings)}\n',
+        f'{size["note"]} {lengths(_labelled(trainings, rows))} {encoders(trainings.values())}\n',
         f'{CONVENTIONS[metrics[0]]} {over}\n',
         _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
         '## Ours\n',
         _overview(rows, columns, metrics),
+        *_notes(experiments, rows),
         *_gaps(table, budget, rows[1:], tests),
     ]
     if 'against' in about:
@@ -87,7 +89,22 @@ def _rows(
         trained = set(experiments.runs.get(str(row.run), {}).get('tasks', TASKS))
         row.untrained = [test for test in tests if not trained & set(tasks[test])]
         row.tests = [test for test in tests if test not in row.untrained]
+        if row.run is not None and not experiments.learns(row.run):
+            row.names = row.names[:1]
     return [inputs, *rows]
+
+
+def _labelled(trainings: Mapping[str, dict[str, Any]], rows: Sequence[TableRow]) -> dict[str, dict[str, Any]]:
+    """Call trainings as the table does; one that another begins with by the name of its run."""
+    labels = {row.run: row.label for row in rows}
+    return {labels.get(run, run): training for run, training in trainings.items()}
+
+
+def _notes(experiments: Experiments, rows: Sequence[TableRow]) -> list[str]:
+    """Write what a reader has to know of single rows."""
+    about = {row.label: experiments.runs.get(str(row.run), {}).get('note') for row in rows}
+    lines = [f'- {label}: {note}.' for label, note in about.items() if note]
+    return ['\n'.join([*lines, ''])] if lines else []
 
 
 def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str]) -> list[str]:

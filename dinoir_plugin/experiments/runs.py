@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from basicsr.utils.registry import ARCH_REGISTRY
+
+from dinoir_plugin.core.construct import build_registered
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.experiments.measured import (
     FOLDER,
     RunError,
@@ -21,6 +25,7 @@ from dinoir_plugin.experiments.measured import (
 )
 from dinoir_plugin.experiments.variants import (
     Experiments,
+    begin_with,
     filled,
     folder_name,
     read_yaml,
@@ -39,6 +44,7 @@ class Job(NamedTuple):
         name: Its folder in ``experiments/`` and ``results/``.
         training: Options for the trainer.
         tests: Name of each test to its tasks.
+        learns: Whether there is anything to train.
     """
 
     run: str
@@ -46,11 +52,22 @@ class Job(NamedTuple):
     name: str
     training: dict[str, Any]
     tests: dict[str, Any]
+    learns: bool = True
 
     @property
-    def checkpoint(self) -> Path:
-        """Name the file of the trained network."""
-        return Path('experiments') / self.name / 'models' / 'net_g_latest.pth'
+    def checkpoint(self) -> Path | None:
+        """Name the file of the trained network, where there is one."""
+        return checkpoint_of(self.name) if self.learns else None
+
+    @property
+    def trained(self) -> bool:
+        """Say whether the network is there, or none is needed."""
+        return self.checkpoint is None or self.checkpoint.is_file()
+
+
+def checkpoint_of(name: str) -> Path:
+    """Say where the trained network of a run's folder is."""
+    return Path('experiments') / name / 'models' / 'net_g_latest.pth'
 
 
 def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> list[Job]:
@@ -68,12 +85,17 @@ def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: st
 def _jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> Iterator[Job]:
     size = experiments.budgets[budget]
     wanted = [test for test in experiments.tables[table]['tests'] if test in size['tests']]
+    rows = experiments.rows_of(table)
     for seed in range(seeds):
         for run in dict.fromkeys(experiments.runs_of(table)):
-            name = folder_name(budget, run, seed)
-            training = training_options(experiments.runs[run], size, name, seed, data)
-            tests = filled({test: size['tests'][test] for test in wanted}, data)
-            yield Job(run, seed, name, training, tests)
+            about, name = experiments.runs[run], folder_name(budget, run, seed)
+            training = training_options(about, size, name, seed, data)
+            if 'after' in about:
+                begin_with(training, checkpoint_of(folder_name(budget, about['after'], seed)))
+            tests = filled({test: size['tests'][test] for test in wanted}, data) if run in rows else {}
+            # what learns nothing is the same with every seed
+            if experiments.learns(run) or seed == 0:
+                yield Job(run, seed, name, training, tests, experiments.learns(run))
 
 
 def data_folder(experiments: Experiments, budget: str, data: str | None) -> str | None:
@@ -111,12 +133,11 @@ def do(job: Job, place: str) -> None:
     Raises:
         RunError: A program failed, or the folder holds a run with other options.
     """
-    refuse_other_options(job)
-    options = FOLDER / f'{job.name}.yml'
-    write(options, job.training)
-    if not job.checkpoint.is_file():
-        note(f'{place} {job.name}: training')
-        _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
+    if job.learns:
+        _train(job, place)
+    elif why := _cannot_be_built(job):
+        note(f'{place} {job.name}: left out. {why}')
+        return
     if not not_measured(job.name, job.tests, job.checkpoint):
         note(f'{place} {job.name}: there already')
         return
@@ -134,19 +155,37 @@ def do(job: Job, place: str) -> None:
     record(job.name, wanted)
 
 
+def _train(job: Job, place: str) -> None:
+    refuse_other_options(job)
+    options = FOLDER / f'{job.name}.yml'
+    write(options, job.training)
+    if not job.trained:
+        note(f'{place} {job.name}: training')
+        _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
+
+
+def _cannot_be_built(job: Job) -> str:
+    """Say what is missing for a run without training, such as a package; empty where nothing is."""
+    try:
+        build_registered(ARCH_REGISTRY, job.training['network_g'], 'network_g')
+    except OptionsError as error:
+        return str(error)
+    return ''
+
+
 def refuse_other_options(job: Job) -> None:
     """Leave a run alone that was trained in another way than the job says.
 
     Raises:
         RunError: There is one.
     """
-    folder = job.checkpoint.parents[1]
+    folder = checkpoint_of(job.name).parents[1]
     # the trainer puts a copy of the options that it was given beside the networks
     own = sorted(folder.glob('*.yml'))
     remedy = f'Remove that folder and results/{job.name}, or work in another one'
     if any(read_yaml(path) != job.training for path in own):
         raise RunError(f'{folder} was trained with other options than are asked for now. {remedy}')
-    if not own and any(job.checkpoint.parent.glob('*')):
+    if not own and any((folder / 'models').glob('*')):
         raise RunError(f'{folder} has networks, but no options file that says how they were trained. {remedy}')
 
 
@@ -157,7 +196,8 @@ def refuse_stale_results(job: Job) -> None:
         RunError: There are some: of other options, other images or an earlier network.
     """
     if any(result_file(job.name, test).is_file() for test in job.tests):
-        refuse_other_options(job)
+        if job.learns:
+            refuse_other_options(job)
         refuse_stale(job.name, job.tests, job.checkpoint)
 
 
@@ -165,7 +205,7 @@ def count_done(experiments: Experiments, table: str, budget: str) -> int:
     """Count a table's runs that have a network and all their figures, with seed 0."""
     todo = jobs(experiments, table, budget, seeds=1, data=None)
     return sum(
-        job.checkpoint.is_file() and all(result_file(job.name, test).is_file() for test in job.tests) for job in todo
+        job.trained and all(result_file(job.name, test).is_file() for test in job.tests) for job in todo
     )
 
 

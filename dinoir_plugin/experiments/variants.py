@@ -46,9 +46,21 @@ class Experiments:
         """Name all tables and figures."""
         return [*self.tables, *RESULT_FIGURES, *FEATURE_FIGURES]
 
-    def runs_of(self, table: str) -> list[str]:
-        """Name the runs behind a table's rows, without those that are not built."""
+    def rows_of(self, table: str) -> list[str]:
+        """Name the runs of a table's rows, without those that are not built."""
         return [row[-1] for row in self.tables[table]['rows'] if row[-1] is not None]
+
+    def runs_of(self, table: str) -> list[str]:
+        """Name the runs behind a table's rows, each after the one whose network it begins with."""
+        found: list[str] = []
+        for run in self.rows_of(table):
+            before = self.runs[run].get('after')
+            found += [run] if before is None else [before, run]
+        return found
+
+    def learns(self, run: str) -> bool:
+        """Say whether there is anything to train."""
+        return bool(self.runs[run].get('learns', True))
 
     def allows(self, table: str, budget: str) -> bool:
         """Say whether a table is for a budget; most are for all."""
@@ -72,19 +84,34 @@ def training_options(
         seed: Of initial weights, patches and degradations.
         data: Folder that stands for ``{data}``; None: that stays as it is.
     """
-    opt = read_yaml(options_file(budget['base']))
+    chosen = budget['backbones'].get(run.get('backbone'), {})
+    opt = read_yaml(options_file(chosen.get('base', budget['base'])))
     opt['name'] = name
     opt['manual_seed'] = seed
+    if 'base' in chosen:
+        return filled(opt, data)
     setting = budget['settings'][run['setting']] if 'setting' in run else {}
     for path, value in {**budget.get('options', {}), **setting}.items():
         _put(opt, path, copy.deepcopy(value))
     _keep_tasks(opt, run.get('tasks', TASKS))
-    _set_network(opt, run, budget)
+    _set_network(opt, run, chosen)
+    for path, value in chosen.get('training', {}).items():
+        _put(opt, path, copy.deepcopy(value))
     return filled(opt, data)
 
 
-def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path) -> dict[str, Any]:
-    """Give options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks)."""
+def begin_with(opt: dict[str, Any], checkpoint: Path) -> None:
+    """Let a training begin with the weights of another one, as far as their names and shapes are the same."""
+    opt['path'].update(pretrain_network_g=str(checkpoint), strict_load_g=False)
+
+
+def test_options(
+    training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path | None
+) -> dict[str, Any]:
+    """Give options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks).
+
+    Without a checkpoint it is a run that learns nothing.
+    """
     weights = 'params_ema' if training['train'].get('ema_decay', 0) > 0 else 'params'
     sets = {
         f'test_{test}': {'name': test, 'type': 'MixedDegradationDataset', 'tasks': tasks}
@@ -97,7 +124,9 @@ def test_options(training: dict[str, Any], tests: dict[str, Any], name: str, che
         'manual_seed': TEST_SEED,
         'datasets': sets,
         'network_g': training['network_g'],
-        'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': weights, 'strict_load_g': True},
+        'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': weights, 'strict_load_g': True}
+        if checkpoint
+        else {'pretrain_network_g': None},
         'val': {'save_img': True, 'suffix': None, 'pbar': True, 'metrics': METRICS},
     }
 
@@ -120,8 +149,11 @@ def flat_files(experiments: Experiments) -> dict[Path, str]:
     """Write the options files of the runs in full, path to text."""
     tables = [table for table in experiments.tables if experiments.allows(table, 'full')]
     files = {RECOMMENDED: (RECOMMENDED, 'dinoir')}
+    backbones = experiments.budgets['full']['backbones']
     for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
-        files[name] = ('full', name)
+        # one whose authors train it in their own way has a file of its own already
+        if experiments.learns(name) and 'base' not in backbones.get(experiments.runs[name].get('backbone'), {}):
+            files[name] = ('full', name)
     return {
         options_folder() / 'dinoir' / f'train_{file}.yml': _flat_file(experiments, *about)
         for file, about in files.items()
@@ -170,15 +202,14 @@ def _keep_tasks(opt: dict[str, Any], tasks: tuple[str, ...]) -> None:
             del opt['datasets'][key]
 
 
-def _set_network(opt: dict[str, Any], run: dict[str, Any], budget: dict[str, Any]) -> None:
+def _set_network(opt: dict[str, Any], run: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Choose backbone, guidance and loss; ``chosen`` is what the budget says of the run's backbone."""
     network, train = opt['network_g'], opt['train']
     encoder = network['encoder']
     if run.get('random_encoder'):
         encoder['weights'] = 'random'
-    backbone = run.get('backbone')
-    if backbone is not None:
-        chosen = budget['backbones'][backbone]
-        network['backbone'] = {'type': backbone, **chosen['options']}
+    if chosen:
+        network['backbone'] = {'type': chosen.get('type', run['backbone']), **chosen['options']}
         network['guide_at'] = chosen.get('guide_at')
     levels = run.get('levels')
     if levels:

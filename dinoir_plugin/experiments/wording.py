@@ -27,12 +27,22 @@ def encoders(trainings: Iterable[Mapping[str, Any]]) -> str:
     return f'Encoder: {"; ".join(texts)}.' if texts else ''
 
 
-def length(training: Mapping[str, Any]) -> str:
-    """Write a sentence on how long is trained, and on what patches."""
+def lengths(trainings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write a sentence on how long is trained, and on what patches.
+
+    Args:
+        trainings: What a training is called to its options; the first one stands for those that are like it.
+    """
+    texts = {name: _length(training) for name, training in trainings.items()}
+    common = next(iter(texts.values()))
+    others = [f'{name} for {text}' for name, text in texts.items() if text != common]
+    return f'{"; ".join([f"Each network is trained for {common}", *others])}.'
+
+
+def _length(training: Mapping[str, Any]) -> str:
     data = training['datasets']['train']
     stages = data.get('stages') or [{'iters': training['train']['total_iter']}]
-    parts = [
+    return ', then '.join(
         f'{stage["iters"]} iterations of {stage.get("batch_size_per_gpu", data["batch_size_per_gpu"])} patches of '
         f'{stage.get("gt_size", data["gt_size"])} px' for stage in stages
-    ]  # fmt: skip
-    return f'Each network is trained for {", then ".join(parts)}.'
+    )  # fmt: skip

@@ -75,3 +75,13 @@ def test_removes_noise(photo):
     assert (network(noisy) - clean).square().mean() < 0.4 * (noisy - clean).square().mean()
     for odd in (torch.rand(1, 1, 24, 24).expand(1, 3, 24, 24), torch.zeros(1, 3, 24, 24), torch.rand(1, 3, 8, 8)):
         assert network(odd).isfinite().all()
+
+
+def test_noise_that_nobody_tells_is_estimated_for_each_image(calls):
+    noise = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    images = 0.5 + noise * torch.tensor([15 / 255, 50 / 255])[:, None, None, None]
+    make()(images)
+    assert [sigma * 255 for _, _, sigma, _ in calls] == pytest.approx([15, 50], rel=0.05)
+    calls.clear()
+    clean = torch.full((1, 3, 20, 24), 0.25)
+    assert torch.equal(make()(clean), clean) and not calls

@@ -1,4 +1,4 @@
-"""The paper's runs: options in step with their source, reports that keep columns apart, a real run."""
+"""The paper's runs: options in step with their source, a real run."""
 
 import json
 import os
@@ -22,17 +22,9 @@ from dinoir_plugin.experiments.variants import TASKS, Experiments, flat_files, r
 from dinoir_plugin.experiments.variants import test_options as options_for_test
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
+from tests.experiments.test_report import made_up, rows_of
 
-
-@pytest.fixture
-def experiments():
-    return Experiments()
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures('folder')
 
 
 def test_files_in_options_are_in_step_with_their_source(experiments):
@@ -47,8 +39,7 @@ def test_the_paper_is_all_there(experiments):
     assert [name for name in tables if name.startswith('table')] == [f'table{number}' for number in range(1, 7)]
     assert {run for table in tables for run in experiments.runs_of(table)} == set(experiments.runs)
     not_built = {name: [row[0] for row in about['rows'] if row[-1] is None] for name, about in tables.items()}
-    assert not_built['table1'] == ['AirNet', 'WGWS', 'DA-CLIP']
-    assert not_built['table2'] == ['CBM3D', 'IRCNN', 'BRDNet', 'TKMANet', 'AirNet', 'DA-CLIP']
+    assert not_built['table1'] == not_built['table2'] == ['DA-CLIP']
     printed = read_yaml(published.FOLDER / 'dinoir.yml')['cells']
     for number, count in ((1, 9), (2, 11), (3, 4), (4, 3), (5, 4)):
         rows = list(dict.fromkeys(cell['row'] for cell in printed if cell['table'] == number))
@@ -125,141 +116,30 @@ def test_every_guided_row_of_mini_has_a_control_with_random_weights(experiments)
         assert options['train']['dpc_opt']['loss_weight'] == 1.0
 
 
-def made_up(name, test, psnr):
-    path = result_file(name, test)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    average = {'psnr': psnr, 'ssim': psnr / 100, 'psnr_all_in_one': psnr, 'ssim_all_in_one': psnr / 100}
-    path.write_text(json.dumps({'means': {'denoise': average, 'average': average}}))
+def test_a_run_that_begins_with_anothers_network_comes_after_it(experiments):
+    for budget in ('full', 'tiny'):
+        names = {job.run: job for job in runs.jobs(experiments, 'table1', budget, 2, None) if job.seed == 1}
+        assert list(names).index('wgws') == list(names).index('wgws_stage1') + 1
+        first, second = names['wgws_stage1'], names['wgws']
+        assert first.tests == {} and second.tests
+        begins = second.training['path']
+        assert begins['pretrain_network_g'] == str(first.checkpoint) and begins['strict_load_g'] is False
+        assert str(first.checkpoint) == f'experiments/{budget}_wgws_stage1_seed1/models/net_g_latest.pth'
 
 
-def rows_of(text, heading):
-    section = text.split(f'{heading}\n')[1].split('\n#')[0]
-    lines = [line.strip('| ').split(' | ') for line in section.splitlines() if line.startswith('|')]
-    return {cells[0].strip(' |'): [cell.strip() for cell in cells[1:]] for cells in lines}
-
-
-def test_report_keeps_ours_and_published_apart(experiments):
-    for seed, psnr in enumerate((31.0, 32.0)):
-        made_up(f'full_dncnn_noise_seed{seed}', 'noise25', psnr)
-    text = report.markdown(experiments, 'table2', 'full', seeds=2)
-    row = rows_of(text, '### noise25')['DnCNN']
-    assert row == ['31.50 ± 0.71', '31.23', '+0.27', '0.3150 ± 0.0071', '0.883', '-0.568']
-    assert rows_of(text, '### noise15')['DnCNN'] == ['–', '33.89', '–', '–', '0.930', '–']
-    assert rows_of(text, '### noise25')['AirNet'] == ['not built here', '31.48', '–', 'not built here', '0.893', '–']
-    assert rows_of(text, '### noise25')['PromptIR'] == ['–', '31.71 (2nd)', '–', '–', '0.897 (2nd)', '–']
-    assert rows_of(text, '### urban15')['Restormer'] == ['–', '34.67 (?)', '–', '–', '0.969 (?)', '–']
-    assert '- PromptIR (arXiv 2306.13090), Table 4: DnCNN, FFDNet, ' in text
-    assert '- DINO-IR (arXiv 2312.01677), Table 2: CBM3D, ' in text
-    assert '- IRCNN, urban15: 27.59/0.833 is the same pair as DnCNN' in text
-    assert 'Each network is trained for 300000 iterations of 4 patches of 128 px. ' in text
-    assert 'Encoder: vit_base_patch14_dinov2, ' in text
-    # what lacks figures is named
-    names = text.split('and so with dashes: ')[1]
-    assert names.startswith('full_dncnn_noise_seed0, full_dncnn_noise_seed1, full_ffdnet_noise_seed0')
-    # one column a test, and none for a mean that the paper does not print
-    assert rows_of(text, '## Ours')['DnCNN'][1] == '31.50 ± 0.71 / 0.3150 ± 0.0071'
-    assert len(rows_of(text, '## Ours')['DnCNN']) == 6
-
-
-def test_a_mean_stands_beside_the_papers_average_and_suspect_figures_have_no_difference(experiments):
-    tests = experiments.tables['table1']['tests']
-    for test in tests:
-        made_up('full_dinoir_seed0', test, 31.0)
-    text = report.markdown(experiments, 'table1', 'full', seeds=1)
-    # of a mean that the paper has cut off, which is its remark, there is a difference
-    assert rows_of(text, '### mean')['DINO-IR'] == ['31.00', '31.13 (?)', '-0.13', '0.3100', '0.904 (?)', '-0.594']
-    assert rows_of(text, '### rain_high')['DINO-IR'][:3] == ['31.00', '30.44', '+0.56']
-    assert rows_of(text, '## Ours')['DINO-IR'] == ['31.00 / 0.3100'] * 8
-    for test in ('noise15', 'noise25', 'noise50', 'urban15', 'urban25', 'urban50'):
-        made_up('full_restormer_noise_seed0', test, 30.0)
-    text = report.markdown(experiments, 'table2', 'full', seeds=1)
-    assert rows_of(text, '### urban15')['Restormer'][:3] == ['30.00', '34.67 (?)', '–']
-
-
-def test_report_of_another_setting_takes_no_differences(experiments):
-    for test in ('noise15', 'noise25', 'noise50'):
-        made_up('tiny_dncnn_noise_seed0', test, 30.0)
-    text = report.markdown(experiments, 'table2', 'tiny', seeds=1)
-    assert rows_of(text, '### noise25')['DnCNN'] == ['30.00', '31.23', '–', '0.3000', '0.883', '–']
-    assert 'no differences are taken' in text
-    assert 'Not measured, as this budget has no images for it: urban15, urban25, urban50.' in text
-    assert rows_of(text, '## Ours')['DnCNN'] == ['30.00 / 0.3000'] * 3
-    assert rows_of(text, '## Ours')['degraded'] == ['– / –'] * 3
-
-
-def test_gains_are_those_of_pairs(experiments):
-    for seed, (base, ours) in enumerate(((30.0, 30.5), (20.0, 20.7), (25.0, 25.6))):
-        for test in experiments.tables['mini_all4']['tests']:
-            made_up(f'mini_restormer_seed{seed}', test, base)
-            made_up(f'mini_psf_seed{seed}', test, ours)
-    text = report.markdown(experiments, 'mini_all4', 'mini', seeds=3)
-    gains = rows_of(text, '## Gains in PSNR (dB), between runs of one seed, which saw the same samples')
-    assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 8]
-    assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 8]
-    assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
-
-
-def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, folder, monkeypatch):
-    experiments.tables['table6'].update(tests=['blur', 'noise25', 'haze'], mean=True)
-    for test, psnr in (('blur', 30.0), ('noise25', 20.0), ('haze', 10.0)):
-        made_up('full_dinoir_bn_seed0', test, psnr)
-    entered(folder, monkeypatch, {'source': 'X', 'figures': {
-        'DINO-IR, B + N': {'haze': [16, 0.6], 'noise25': [19, None]}}})  # fmt: skip
-    text = report.markdown(experiments, 'table6', 'full', seeds=1)
-    row = rows_of(text, '## Ours')['DINO-IR, B + N']
-    assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(10.00 / 0.1000)', '25.00 / 0.2500']
-    row = rows_of(text, '### haze')['DINO-IR, B + N']
-    assert row == ['(10.00)', '16.00', '–', '(0.1000)', '0.600', '–']
-    row = rows_of(text, '### noise25')['DINO-IR, B + N']
-    assert row == ['20.00', '19.00', '+1.00', '0.2000', '–', '–']
-
-
-def entered(folder, monkeypatch, *sources):
-    """Published figures of table 6."""
-    content = {'columns': {}, 'papers': {}, 'tables': {'table6': list(sources)}}
-    (folder / 'published.yml').write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(published.read, '__defaults__', (folder / 'published.yml',))
-
-
-def test_every_printed_cell_stands_where_the_paper_has_it(experiments):
-    cells = read_yaml(published.FOLDER / 'dinoir.yml')['cells']
-    for number in range(1, 7):
-        about = experiments.tables[f'table{number}']
-        metrics = about.get('metrics', report.DEFAULT_METRICS)
-        source = published.read(f'table{number}', about, metrics)[0]
-        assert source.source == f'DINO-IR (arXiv 2312.01677), Table {number}'
-        printed = [cell for cell in cells if cell['table'] == number and cell['psnr'] is not None]
-        assert sum(map(len, source.figures.values())) == len(printed)
-        found = sorted(cell.values[0] for row in source.figures.values() for cell in row.values())
-        assert found == sorted(cell['psnr'] for cell in printed)
-    six = published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
-    assert published.cell(six, 'DINO-IR, B + N + R', 'blur').values == (32.13, 0.903)
-    assert published.cell(six, 'baseline, B', 'blur').values == (32.08, 0.902)
-
-
-@pytest.mark.parametrize('table', Experiments().tables)
-def test_published_figures_fit_their_tables(experiments, table):
-    about = experiments.tables[table]
-    published.read(table, about, about.get('metrics', report.DEFAULT_METRICS))
-
-
-@pytest.mark.parametrize(
-    ('figures', 'said'),
-    [
-        ({'DINO-IR (noise)': {'blur': [1, 2]}}, 'the table has no such row or test. Its rows are DINO-IR, B, '),
-        ({'DINO-IR, B': {'fog': [1, 2]}}, 'its tests blur'),
-        ({'DINO-IR, B': {'mean': [1, 2]}}, 'its tests blur'),
-        ({'DINO-IR, B': {'blur': [1]}}, 'expected [psnr, ssim], ~ where there is none, got [1]'),
-        ({'DINO-IR, B': {'blur': [1, 'x']}}, "got [1, 'x']"),
-        ({'DINO-IR, B': {'blur': [1, 2]}}, 'another source has another figure'),
-    ],
-)
-def test_published_figures_that_do_not_fit_are_refused(experiments, folder, monkeypatch, figures, said):
-    first = {'source': 'X', 'figures': {'DINO-IR, B': {'blur': [1, None]}}}
-    entered(folder, monkeypatch, first, {'source': 'Y', 'figures': figures})
-    with pytest.raises(RunError) as caught:
-        published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
-    assert said in str(caught.value) and 'published.yml: table6, Y: DINO-IR' in str(caught.value)
+def test_what_learns_nothing_is_measured_once_and_left_out_without_its_package(experiments, monkeypatch, capfd):
+    (job,) = [job for job in runs.jobs(experiments, 'table2', 'tiny', 3, None) if job.run == 'cbm3d']
+    assert job.checkpoint is None and job.trained
+    assert options_for_test(job.training, job.tests, job.name, None)['path'] == {'pretrain_network_g': None}
+    monkeypatch.setitem(sys.modules, 'bm3d', None)
+    runs.do(job, '[1/1]')
+    said = capfd.readouterr().err
+    assert said.startswith('dinoir: [1/1] tiny_cbm3d_seed0: left out. network_g.type: CBM3D needs the package bm3d (')
+    assert not Path('results').exists()
+    for test in job.tests:
+        made_up(job.name, test, 30.0)
+    text = report.markdown(experiments, 'table2', 'tiny', seeds=3)
+    assert rows_of(text, '## Ours')['CBM3D'] == ['30.00 / 0.3000'] * 3
 
 
 def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experiments, folder, capfd):
