@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import basicsr  # noqa: F401 - fills the registries
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
+from dinoir_plugin.archs.released import recognise
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.construct import build_registered
@@ -41,7 +43,8 @@ def build(
         params: ``params`` or ``params_ema``; None: the EMA weights, where there are any.
         encoder_weights: Where the frozen encoder's weights are here, in place of where they were in training; by the
             encoder's key in ``network_g`` where there are several.
-        options: What stands under ``network_g``, for files that do not say it themselves.
+        options: What stands under ``network_g``, for files that do not say it themselves. Without it such a file is
+            taken for what its authors release, where it has just those tensors, with a warning.
 
     Raises:
         FileError: The file cannot be read, or holds nothing of that name.
@@ -68,7 +71,7 @@ def build_network(
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build the network without its weights; arguments and errors as :func:`build`."""
-    network_g = options or (file.description.network if file.description else None)
+    network_g = options or (file.description.network if file.description else _released(checkpoint, file))
     if network_g is None:
         raise OptionsError('network_g', f'{checkpoint} does not say which network it is for, as it was not written by '
                            'this plugin', 'Give its options: --options FILE.yml, in Python network={...}')
@@ -89,6 +92,16 @@ def build_network(
     if other:
         raise other
     return network
+
+
+def _released(checkpoint: str | Path, file: network_file.NetworkFile) -> Mapping[str, Any] | None:
+    """Take a file that says nothing of itself for what its authors release, and say so."""
+    released = recognise(file)
+    if released is None:
+        return None
+    warnings.warn(f'{checkpoint} does not say which network it is for: it is taken for {released.name}, whose tensors '
+                  'it has', stacklevel=2)  # fmt: skip
+    return released.network
 
 
 def _with_weights(

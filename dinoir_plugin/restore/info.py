@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from dinoir_plugin.archs.released import recognise
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.fitting import shared_prefix
 
@@ -31,7 +32,12 @@ def describe(checkpoint: str | Path) -> str:
         words = f'{NAMES[place]}, ' if place in NAMES else ''
         lines.append(f'  {place}: {words}{count:.2f} million numbers in {len(state)} tensors{below}')
     if about is None:
-        lines.append('  It does not say which network it is for: give --options FILE.yml to use it.')
+        released = recognise(file)
+        if released is None:
+            lines.append('  It does not say which network it is for: give --options FILE.yml to use it.')
+        else:
+            lines.append(f'  It does not say which network it is for; its tensors are those of {released.name}.')
+            lines += _network_lines(released.network)
         return '\n'.join(lines)
     steps = '' if about.iteration is None else f', {about.iteration} iterations'
     patches = f', patches of {about.patch_size} px' if about.patch_size else ''

@@ -1,0 +1,57 @@
+"""Recognise networks as their authors release them, by the names and shapes of a file's tensors."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from dinoir_plugin.core.construct import build_registered
+from dinoir_plugin.core.network_file import NetworkFile
+
+FILE = Path(__file__).with_name('released.yml')
+
+
+class Released(NamedTuple):
+    """Hold a network as its authors release it.
+
+    Attributes:
+        name: What it is called.
+        key: A tensor that all of its files have.
+        network: What would stand under ``network_g``.
+    """
+
+    name: str
+    key: str
+    network: dict[str, Any]
+
+    def build(self) -> nn.Module:
+        """Build it without memory for its weights."""
+        with torch.device('meta'):
+            network: nn.Module = build_registered(ARCH_REGISTRY, self.network, 'network_g')
+        return network
+
+
+@cache
+def all_released() -> tuple[Released, ...]:
+    """List what is known."""
+    return tuple(Released(**entry) for entry in yaml.safe_load(FILE.read_text(encoding='utf-8')))
+
+
+def recognise(file: NetworkFile) -> Released | None:
+    """Find the network whose tensors are those of a file, whatever stands before all their names.
+
+    Other networks with the same names and shapes may exist: this is for files that say nothing of themselves.
+    """
+    names = [name for state in file.states.values() for name in state]
+    for released in all_released():
+        if any(f'.{name}'.endswith(f'.{released.key}') for name in names):
+            _, found = file.choose(None, released.build())
+            if not found.problem():
+                return released
+    return None
