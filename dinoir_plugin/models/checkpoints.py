@@ -105,7 +105,8 @@ class Checkpoints(BaseModel):
         resumed = paths.get('resume_state') and Path(load_path).parent == Path(paths['models'])
         extent: Extent = 'whole' if resumed or not self.is_train else 'start'
         weights = weights_for(net, load_path, param_key, extent if resumed or strict else 'part', f'path.{option}')
-        other = other_encoder(net, weights.trained_with, load_path, 'Give those, or the run another name')
+        remedy = 'Give those, or the run another name' if self.is_train else 'Give those'
+        other = other_encoder(net, weights.trained_with, load_path, remedy)
         if other and extent == 'whole':
             raise other
         if other:

@@ -23,8 +23,8 @@ OPTION = 'train.optim_g'
 COMPARED = ('optim_g', 'scheduler', 'phases', 'warmup_iter', 'total_iter')
 OF_LOADING = ('name', 'phase', 'scale', 'epoch_iters', 'done_iters', 'done_samples', 'done_ranks', 'pin_memory',
               'num_worker_per_gpu', 'persistent_workers', 'prefetch_mode', 'num_prefetch_queue', 'on_error')
-# where weights are read from; whether they are the same tell their fingerprints
-OF_PLACES = ('weights',)
+# of the network: where its encoders' weights are read from; whether they are the same tell their fingerprints
+OF_PLACES = 'network_g', 'weights'
 
 
 def check_optimizer(saved: Mapping[str, Any], kind: str | None, optimizer: Optimizer) -> None:
@@ -131,7 +131,7 @@ def option_changes(opt: Mapping[str, Any], state: Mapping[str, Any]) -> Iterator
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            if key not in OF_PLACES:
+            if not (path.startswith(OF_PLACES[0]) and key == OF_PLACES[1]):
                 yield from _flat(entry, f'{path}.{key}' if path else str(key))
     else:
         yield path, plain(value)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dinoir_plugin.core.atomic_files import load_verified, save_atomic
+from dinoir_plugin.models.resuming import kept_options, option_changes
 from dinoir_plugin.preflight.check import check_run
 from dinoir_plugin.testing.project import logged
 from tests.reports.conftest import OPTIONS, in_process, write_images
@@ -119,6 +120,14 @@ def test_other_weights_of_the_encoder_are_refused_in_going_on(guided, train):
     guided.update(name='another', path={'pretrain_network_g': 'experiments/run/models/net_g_3.pth'})
     done = train(guided)
     assert done.code is None and 'are others than experiments/run/models/net_g_3.pth was trained with' in done.log
+
+
+def test_files_of_weights_are_compared_where_no_fingerprint_tells_them_apart():
+    train = {'vgg_opt': {'type': 'VGGPerceptualLoss', 'weights': 'a.pth'}}
+    opt = {'datasets': {'train': {}}, 'network_g': {'encoder': {'name': 'x', 'weights': 'here.pth'}}, 'train': train}
+    state = {'options': kept_options(opt)}
+    opt['network_g']['encoder']['weights'], train['vgg_opt']['weights'] = 'there.pth', 'b.pth'
+    assert list(option_changes(opt, state)) == [('train.vgg_opt.weights', 'b.pth', 'a.pth')]
 
 
 def test_report_2_another_schedule_milestones_warm_up_and_phases(run, train, options):
