@@ -2,8 +2,8 @@
 
     python -m benchmarks.comparisons [--side 128] [--runs 5] [--only NAME ...]
 
-A plain form is the network as its paper describes it, with torch's modules; the tests hold it equal to ours. DnCNN, FFDNet,
-IRCNN, MPRNet and TKMANet are chains of torch's own modules here, too: there is no other form to hold them against.
+A plain form is the network as its paper describes it, with torch's modules; the tests hold it equal to ours. DnCNN,
+FFDNet, IRCNN, MPRNet and TKMANet are chains of torch's own modules here, too: there is no other form of them.
 """
 
 from __future__ import annotations

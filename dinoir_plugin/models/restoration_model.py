@@ -23,6 +23,7 @@ from dinoir_plugin.models.acceleration import compiled, prepare
 from dinoir_plugin.models.averages import Averages
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.checkpoints import Checkpoints
+from dinoir_plugin.models.distributed import wrapped
 from dinoir_plugin.models.losses import StepLoss, build_losses, evaluate
 from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
@@ -113,8 +114,10 @@ class RestorationModel(Checkpoints, SRModel):
         if self.is_train:
             with under('train'):
                 net = prepare(net, self.opt['train'])
-        wrapped: nn.Module = super().model_to_device(net)
-        return wrapped
+        if self.is_train and self.opt['dist']:
+            return wrapped(net.to(self.device), self.device, self.opt.get('find_unused_parameters', False))
+        placed: nn.Module = super().model_to_device(net)
+        return placed
 
     def init_training_settings(self) -> None:
         """Make losses, EMA weights, optimizer and schedulers."""
