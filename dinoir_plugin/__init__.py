@@ -9,13 +9,18 @@ from dinoir_plugin.plugin import autoload
 
 # The public names and the modules that define them, loaded when first asked for.
 _PUBLIC = {
+    'DEGRADATION_REGISTRY': 'dinoir_plugin.data.degradation_base',
     'DINOIRArch': 'dinoir_plugin.methods.dinoir',
     'DPCLoss': 'dinoir_plugin.methods.dinoir',
+    'Degradation': 'dinoir_plugin.data.degradation_base',
     'MixedDegradationDataset': 'dinoir_plugin.data.mixed_degradation_dataset',
     'RestorationModel': 'dinoir_plugin.models.restoration_model',
     'Restorer': 'dinoir_plugin.restore.restorer',
 }
-__all__ = ['DINOIRArch', 'DPCLoss', 'MixedDegradationDataset', 'RestorationModel', 'Restorer', '__version__']
+__all__ = [
+    'DEGRADATION_REGISTRY', 'DINOIRArch', 'DPCLoss', 'Degradation', 'MixedDegradationDataset', 'RestorationModel',
+    'Restorer', '__version__',
+]  # fmt: skip
 
 autoload.arm()
 

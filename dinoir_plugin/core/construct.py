@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dinoir_plugin.core.arguments import argument_problems, argument_values
-from dinoir_plugin.core.errors import OptionsError, missing_option, nearest, reject_unknown
+from dinoir_plugin.core.errors import OptionsError, close_to, missing_option, nearest, reject_unknown
 
 # BasicSR registers some of its classes with a suffix and finds them without it
 SUFFIX = '_basicsr'
+OWN_MODULES = 'Where it is your own: DINOIR_PLUGIN_IMPORT=my_module imports the module that registers it'
 OWN = 'dinoir_plugin.'  # annotations of others cannot be trusted
 
 
@@ -32,7 +33,8 @@ def look_up(registry: Any, kind: Any, path: str) -> Any:
     name = kind if isinstance(kind, str) and kind in registry else f'{kind}{SUFFIX}'
     if name not in registry:
         known = {name.removesuffix(SUFFIX) for name in registry.keys()}
-        raise OptionsError(path, f"nothing is registered as '{kind}'", nearest(str(kind), known))
+        remedy = close_to(str(kind), known) or f'{nearest(str(kind), known)}. {OWN_MODULES}'
+        raise OptionsError(path, f"nothing is registered as '{kind}'", remedy)
     return registry.get(name)
 
 

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+SHOWN = 10  # words of a list
+
 
 class OptionsError(ValueError):
     """A value in an options file that cannot be used.
@@ -59,13 +61,14 @@ def under(prefix: str) -> Iterator[None]:
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """Name the valid word closest to ``word``, or all of them where none is close.
+    """Name the valid word closest to ``word``, or the valid ones where none is close, ten of them at most.
 
     Returns:
         For instance ``did you mean 'sigma'?`` or ``valid: 'clip', 'sigma'``.
     """
     words = sorted(valid)
-    return close_to(word, words) or 'valid: ' + ', '.join(f"'{w}'" for w in words)
+    more = f' and {len(words) - SHOWN} more' if len(words) > SHOWN else ''
+    return close_to(word, words) or 'valid: ' + ', '.join(f"'{w}'" for w in words[:SHOWN]) + more
 
 
 def close_to(word: str, valid: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from basicsr.utils.registry import Registry
 
 from dinoir_plugin.core.constraints import Constraint
 from dinoir_plugin.core.wording import bound_text
@@ -84,6 +85,10 @@ class Draw:
         return float(rng.uniform(self.numbers[0], self.numbers[1]))
 
 
+# degradations by the names that options files use
+DEGRADATION_REGISTRY = Registry('degradation')
+
+
 @dataclass(frozen=True)
 class Context:
     """Hold what a degradation may know beside the image itself.
@@ -99,8 +104,8 @@ class Context:
 class Degradation(ABC):
     """Spoil a clean image in one way.
 
-    A subclass takes its parameters by keyword, says in their annotations what they may be (they are checked before it
-    is built), and is entered in `degradations.DEGRADATIONS`.
+    A subclass takes its parameters by keyword, says in their annotations what they may be (the plugin's own are checked
+    against them before they are built), and is registered: ``@DEGRADATION_REGISTRY.register()``, by the class's name.
 
     Attributes:
         margin: Pixels beyond each border that the result depends on. Whoever calls `apply` hands in that many more

@@ -9,10 +9,19 @@ import cv2
 import numpy as np
 
 from dinoir_plugin.core.constraints import AtLeast, Filled
-from dinoir_plugin.core.construct import construct
+from dinoir_plugin.core.construct import construct, look_up
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import join, read
-from dinoir_plugin.data.degradation_base import Context, Degradation, Draw, Quantise, Range, Within, quantised
+from dinoir_plugin.data.degradation_base import (
+    DEGRADATION_REGISTRY,
+    Context,
+    Degradation,
+    Draw,
+    Quantise,
+    Range,
+    Within,
+    quantised,
+)
 from dinoir_plugin.data.weather import Haze, RainStreaks
 from dinoir_plugin.imaging.decoding import FloatArray
 
@@ -84,12 +93,15 @@ class GaussianBlur(Degradation):
         return quantised(blurred, self.quantise)
 
 
-DEGRADATIONS: dict[str, type[Degradation]] = {
+OWN: dict[str, type[Degradation]] = {
     'gaussian_noise': GaussianNoise,
     'gaussian_blur': GaussianBlur,
     'rain_streaks': RainStreaks,
     'haze': Haze,
 }
+for _name, _kind in OWN.items():
+    # by another name than the class's, which BasicSR's own `register` takes
+    DEGRADATION_REGISTRY._do_register(_name, _kind)
 
 
 def build_degradations(options: object, path: str) -> list[Degradation]:
@@ -111,6 +123,8 @@ def build_degradations(options: object, path: str) -> list[Degradation]:
 
 def _build(options: object, path: str) -> Degradation:
     parameters = read(Annotated[Mapping[str, Any], Filled()], options, path)
-    kind = read(Literal[tuple(DEGRADATIONS)], parameters.pop('type', None), join(path, 'type'))
-    made: Degradation = construct(DEGRADATIONS[kind], path, parameters)
+    name, where = parameters.pop('type', None), join(path, 'type')
+    if not isinstance(name, str):
+        read(Literal[tuple(DEGRADATION_REGISTRY.keys())], name, where)
+    made: Degradation = construct(look_up(DEGRADATION_REGISTRY, name, where), path, parameters)
     return made

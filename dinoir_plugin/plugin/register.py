@@ -1,4 +1,4 @@
-"""Registering the plugin's classes with BasicSR, and hooking into the start of its runs."""
+"""Registering the plugin's classes and the users' own with BasicSR, and hooking into the start of its runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 
 from dinoir_plugin import compat
+from dinoir_plugin.plugin import extensions
 
 # Folders whose modules register something, in the order of import; a method may register in any of the ways.
 PLACES = ('archs', 'losses', 'data', 'metrics', 'models', 'methods')
@@ -24,7 +25,9 @@ def module_names() -> list[str]:
 
 
 def register() -> list[tuple[str, Exception]]:
-    """Hook into the start of a run, then import every module that registers something; a second call changes nothing.
+    """Hook into the start of a run, then import every module that registers something, ours and the users' own.
+
+    A second call changes nothing.
 
     Returns:
         What failed and why. One module that cannot register (a missing dependency, a BasicSR fork that has a class of
@@ -36,4 +39,4 @@ def register() -> list[tuple[str, Exception]]:
             importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - handed on to the hook, which names it in a warning
             problems.append((name, error))
-    return problems
+    return problems + extensions.load()

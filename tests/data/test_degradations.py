@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.degradation_base import Context
-from dinoir_plugin.data.degradations import DEGRADATIONS, GaussianBlur, GaussianNoise, build_degradations
+from dinoir_plugin.data.degradations import OWN, GaussianBlur, GaussianNoise, build_degradations
 from dinoir_plugin.data.depth import decode_depth, made_up_depth, scale_depth
 from dinoir_plugin.data.patches import Crop, cut, trim
 from dinoir_plugin.data.weather import Haze, RainStreaks, streak_kernel
@@ -175,7 +175,7 @@ def test_rain_lies_along_its_angle_and_is_as_dense_at_the_border():
     assert abs(np.degrees(0.5 * np.arctan2(2 * xy, yy - xx)) - 30) < 0.5
 
 
-@pytest.mark.parametrize('kind', sorted(DEGRADATIONS))
+@pytest.mark.parametrize('kind', sorted(OWN))
 def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind):
     needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}}
     (degradation,) = build_degradations({'type': kind, **needed.get(kind, {})}, 'tasks.x.degradation')
