@@ -15,6 +15,8 @@ def start_worker(number: int, seed: Callable[[int], None] | None) -> None:
         number: The worker's number.
         seed: Seeds its random numbers, called with ``number``.
     """
+    # a terminal sends Ctrl-C to all; the parent ends its iteration, which takes samples
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):
         _leave_sigterm_to_parent()
     if seed is not None:

@@ -29,7 +29,7 @@ from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases
-from dinoir_plugin.models.step_checks import REQUEUE, StopRequest
+from dinoir_plugin.models.step_checks import StopRequest
 from dinoir_plugin.models.training_step import TrainingStep
 from dinoir_plugin.models.validation import Validation
 
@@ -180,7 +180,7 @@ class RestorationModel(Checkpoints, SRModel):
         """Begin an iteration: the trainer calls this first. Where the run was told to stop, it is the last call.
 
         Raises:
-            SystemExit: With status REQUEUE, after a checkpoint of the iteration before.
+            SystemExit: After a checkpoint of the iteration before.
         """
         if self._stops:
             self._stop_after(current_iter - 1)
@@ -195,9 +195,10 @@ class RestorationModel(Checkpoints, SRModel):
         epoch_iters = self.opt['datasets']['train'].get('epoch_iters') or done + 1
         self.save((done - 1) // epoch_iters, done)
         get_root_logger().warning(
-            f'Stopped by SIGTERM after iteration {done}, which was saved; --auto_resume goes on from there.'
+            f'Stopped by {self.stop_request.words} after iteration {done}, which was saved; --auto_resume goes on from '
+            'there.'
         )
-        raise SystemExit(REQUEUE)
+        raise SystemExit(self.stop_request.status)
 
     def _enter_phase(self, iteration: int) -> None:
         phase = self.phases.at(iteration)

@@ -13,6 +13,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor
 
 from dinoir_plugin.core import ranks
+from dinoir_plugin.core.console import INTERRUPTED
 
 # What sysexits.h calls a temporary failure: the same command with --auto_resume goes on.
 REQUEUE = 75
@@ -25,23 +26,45 @@ class TrainingError(RuntimeError):
 
 
 class StopRequest:
-    """Note SIGTERM, as Slurm and machines that can be taken away send it, instead of obeying at once.
+    """Note SIGTERM, as Slurm and machines that can be taken away send it, and Ctrl-C, instead of obeying at once.
 
     Attributes:
-        came: Whether it came to this process. A second one ends the process.
+        by: The signal that came to this process; None as long as none did. A second one of its kind ends the process.
+        keyboard: Whether Ctrl-C is noted: in runs of the trainer, not where a model is made by hand, as in a notebook.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.by: signal.Signals | None = None
+        self.keyboard = False
+
+    @property
+    def came(self) -> bool:
+        """Say whether this process has been told to stop."""
+        return self.by is not None
+
+    @property
+    def words(self) -> str:
+        """Name what told it; another rank was told where this one was not."""
+        return 'Ctrl-C' if self.by is signal.SIGINT else 'SIGTERM'
+
+    @property
+    def status(self) -> int:
+        """Give the exit status: of Ctrl-C the shell's own, else one that a job script may requeue."""
+        return INTERRUPTED if self.by is signal.SIGINT else REQUEUE
 
     def listen(self) -> None:
-        """Note the signal from now on; Python takes signals in a process's main thread only."""
+        """Note the signals from now on; Python takes signals in a process's main thread only."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT) if self.keyboard else (signal.SIGTERM,):
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.by = signal.Signals(number)
+        if self.by is signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
+            return
+        signal.signal(number, signal.default_int_handler)
+        get_root_logger().warning('Ctrl-C: ends this iteration and saves it; once more stops at once, without saving.')
 
 
 class Finite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from os import path as osp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from dinoir_plugin.core import ranks
+from dinoir_plugin.data.workers import start_worker
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results
 from dinoir_plugin.models.results import Measured
@@ -88,7 +90,11 @@ class Validation:
         # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
         on_gpu = self.model.device.type == 'cuda'
         loader = DataLoader(
-            Subset(dataset, list(numbers)), batch_size=1, num_workers=READERS if on_gpu else 0, pin_memory=on_gpu
+            Subset(dataset, list(numbers)),
+            batch_size=1,
+            num_workers=READERS if on_gpu else 0,
+            worker_init_fn=functools.partial(start_worker, seed=None),
+            pin_memory=on_gpu,
         )
         hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
         measured = []

@@ -90,6 +90,7 @@ def _parse_ours(
 ) -> tuple[dict[str, Any], argparse.Namespace]:
     """Check the options of a run of the plugin, turn them into values, and have the host parse these."""
     # what these import is of no use to a run of somebody else's, and must not break it
+    from dinoir_plugin.models.restoration_model import RestorationModel
     from dinoir_plugin.preflight.builds import check_builds
     from dinoir_plugin.preflight.reading import parse
     from dinoir_plugin.preflight.schema import check_schema, drives
@@ -105,4 +106,5 @@ def _parse_ours(
     if is_first_rank():
         with one_line(path):
             check_builds(opt, is_train)
+    RestorationModel.stop_request.keyboard = is_train
     return opt, args

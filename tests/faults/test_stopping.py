@@ -47,6 +47,19 @@ def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project,
     assert first_difference(reference, load_verified(project.models / 'net_g_latest.pth')) is None
 
 
+def test_ctrl_c_saves_too(make_project):
+    project = prepare(make_project(), save_every=1000, iterations=5000)
+    project.data.update(num_worker_per_gpu=1, dataset_enlarge_ratio=20)
+    process, log = started(project, until=4)
+    # as a terminal does: to all of its processes
+    os.killpg(process.pid, signal.SIGINT)
+    log += process.communicate(timeout=60)[0]
+    assert 'Ctrl-C: ends this iteration and saves it; once more stops at once, without saving.' in log, log
+    assert process.returncode == 130 and 'Traceback' not in log, log
+    (state,) = project.states.iterdir()
+    assert f'Stopped by Ctrl-C after iteration {state.stem}, which was saved; --auto_resume goes on' in last_line(log)
+
+
 def test_a_killed_loader_worker_ends_the_run_with_a_message(make_project):
     project = make_project()
     project.data['num_worker_per_gpu'] = 1

@@ -1,12 +1,14 @@
 """Numbers that are not finite never reach the weights."""
 
 import copy
+import os
+import signal
 
 import pytest
 import torch
 from basicsr.models import build_model
 
-from dinoir_plugin.models.step_checks import SKIPPED_IN_A_ROW, TrainingError
+from dinoir_plugin.models.step_checks import SKIPPED_IN_A_ROW, StopRequest, TrainingError
 from tests.models.test_restoration_model import batch, options  # noqa: F401
 
 
@@ -61,3 +63,34 @@ def test_stopping_names_iteration_tasks_and_files_and_leaves_the_weights(options
     with pytest.raises(TrainingError, match=r'iteration 17: .*is nan.*derain: a/first.png; denoise: a/second.png'):
         model.optimize_parameters(17)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(model)))
+
+
+@pytest.fixture
+def handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_first_ctrl_c_is_noted_and_the_second_obeyed(handlers):
+    request = StopRequest()
+    request.listen()
+    # a model made by hand leaves it to Python
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    request.keyboard = True
+    request.listen()
+    assert not request.came
+    os.kill(os.getpid(), signal.SIGINT)
+    assert request.came and request.words == 'Ctrl-C' and request.status == 130
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_sigterm_is_noted_to_be_requeued(handlers):
+    request = StopRequest()
+    request.listen()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert request.came and request.words == 'SIGTERM' and request.status == 75
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
