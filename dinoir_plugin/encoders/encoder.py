@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.encoders.dinov2_positions import dinov2_positions
+from dinoir_plugin.encoders.names import timm_name
 from dinoir_plugin.encoders.weights import load_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +39,7 @@ class Encoder(nn.Module):
     least one: so the cells of every grid share out the whole image.
 
     Args:
-        name: timm's name of the model, e.g. ``vit_base_patch14_dinov2``.
+        name: timm's name of the model, e.g. ``vit_base_patch14_dinov2``, or torch.hub's of DINOv2, ``dinov2_vitb14``.
         weights: ``auto`` (timm's download), ``installed`` (a Python package's; see
             :data:`~dinoir_plugin.encoders.weights.INSTALLED`), ``random`` (from a fixed seed, with a warning),
             or a path to Meta's ``.pth`` or timm's ``.pth`` or ``.safetensors``.
@@ -62,7 +63,7 @@ class Encoder(nn.Module):
         self, name: str, weights: str, layers: Sequence[int], model_args: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self.name = name
+        self.name = name = timm_name(name)
         self.model: Any = _build(name, weights, dict(model_args or {}))
         self.widths: tuple[int, ...] = tuple(level['num_chs'] for level in self.model.feature_info)
         self.depth = len(self.widths)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dinoir_plugin.encoders.encoder import Encoder
+from dinoir_plugin.encoders.names import timm_name
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
 from dinoir_plugin.nn.precision import full_type, no_autocast
 
@@ -127,13 +128,14 @@ def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, An
     """Give the process's one frozen encoder with these options, built when first asked for.
 
     Args:
-        name: timm's name of the model.
+        name: timm's name of the model, or torch.hub's of DINOv2.
         weights: ``auto``, ``installed``, ``random`` or the path of a weight file; see :class:`Encoder`.
         model_args: Passed on to timm.
 
     Raises:
         OptionsError: As :class:`Encoder`.
     """
+    name = timm_name(name)
     source = weights if weights in NAMED else os.path.realpath(os.path.expanduser(weights))
     key = json.dumps([name, source, dict(model_args or {})], sort_keys=True, default=repr)
     encoder = _POOL.get(key)
