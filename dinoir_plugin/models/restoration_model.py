@@ -128,6 +128,8 @@ class RestorationModel(Checkpoints, SRModel):
         self.setup_optimizers()
         self.setup_schedulers()
         self._log: dict[str, Tensor] = {}
+        # set to the last iteration at which it was measured
+        self.validated: dict[str, int] = {}
         self.per_task = PerTask(self.opt['datasets']['train'].get('tasks') or {}, self.device)
         self.phases = Phases(train.get('phases'))
         self.phases.check(self.get_bare_model(self.net_g), self.criteria)

@@ -54,6 +54,10 @@ class Validation:
         in the data set's order on any number of ranks, so that figures are the same to the last digit.
         """
         model = self.model
+        if model.is_train and model.validated.get(self.name) == self.current_iter:
+            # the host validates once more when training ends
+            get_root_logger().info(f'Validation {self.name}: the figures of iteration {self.current_iter} stand above.')
+            return
         for network in (model.net_g, *([model.net_g_ema] if hasattr(model, 'net_g_ema') else [])):
             ranks.share_statistics(network)
         own = self._measure()
@@ -61,7 +65,10 @@ class Validation:
         images = sorted((image for part in ranks.gather(own) for image in part), key=lambda entry: entry.number)
         if stopped:
             get_root_logger().warning(f'Validation {self.name} was broken off: the run has been told to stop.')
-        elif self.measures.names and ranks.rank() == 0:
+            return
+        if model.is_train:
+            model.validated[self.name] = self.current_iter
+        if self.measures.names and ranks.rank() == 0:
             self._report(images, tb_logger)
 
     def _report(self, images: list[Measured], tb_logger: Any) -> None:

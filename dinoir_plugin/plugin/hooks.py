@@ -13,7 +13,7 @@ from typing import Any
 from dinoir_plugin.compat import resume_device
 from dinoir_plugin.compat._replace import Function, rebind
 from dinoir_plugin.core.construct import registered_class
-from dinoir_plugin.plugin import last_words
+from dinoir_plugin.plugin import host_warnings, last_words
 from dinoir_plugin.plugin.autoload import report
 
 HOOKS = ('safe_yaml', 'resume', 'worker_seed', 'data_loader')
@@ -29,6 +29,7 @@ def set_up(caller: dict[str, Any], ours: bool) -> None:
         ours: Whether the run is one of the plugin's.
     """
     resume_device.take_over(caller)
+    host_warnings.hush(ours)
     if ours:
         last_words.speak_last()
         if not _installed:

@@ -39,3 +39,20 @@ def test_metrics_see_the_image_clipped_and_not_rounded(options, monkeypatch):  #
     Validation(model, SimpleNamespace(dataset=images), 1, False).run(None)
     error = ((lq.double() + 0.5).clamp(0, 1) - gt.double()).square().mean().item()
     assert abs(model.metric_results['psnr'] + 10 * math.log10(error)) < 1e-4
+
+
+def test_the_last_iteration_is_validated_once(make_project):
+    project = make_project()
+    project.add_validation(val_freq=2)
+    tasks = project.options['datasets']['val']['tasks']
+    project.options['datasets']['val_more'] = {'name': 'more', 'type': 'MixedDegradationDataset', 'tasks': tasks}
+    project.train['total_iter'] = 4
+    project.options['logger']['save_checkpoint_freq'] = 4
+    log = project.run().log
+    # at iterations 2 and 4, of two sets; the host asks once more at the end, and warns of several sets
+    assert log.count('# denoise: ') == 4, log
+    assert 'Validation check: the figures of iteration 4 stand above.' in log
+    assert 'supported by SRModel' not in log
+    project.train['total_iter'] = 5
+    log = project.run('--auto_resume').log
+    assert log.count('# denoise: ') == 2
