@@ -227,7 +227,8 @@ def rows(
     Raises:
         RunError: Nothing of the table has been measured, or results do not fit.
     """
-    runs = {job.run: job for job in jobs(experiments, table, budget, seed + 1, data) if job.seed == seed}
+    every = jobs(experiments, table, budget, seed + 1, data)
+    runs = {job.run: job for job in every if job.seed == seed or not job.learns}
     methods = {', '.join(labels): runs[run] for *labels, run in experiments.tables[table]['rows'] if run is not None}
     tests = next(iter(runs.values())).tests
     lines = {test: line for test in tests if (line := shown(methods, test)) is not None}
@@ -254,7 +255,7 @@ def _draw_row(axes: Sequence[Axes], line: Shown, columns: Sequence[str], headed:
     images = {'degraded': line.degraded, **{method: line.restored.get(method) for method in columns},
                 'target': line.target}  # fmt: skip
     for panel, (name, restored_image) in zip(axes, images.items()):
-        title = textwrap.fill(name, COLUMN_LETTERS // len(images)) if headed else ''
+        title = textwrap.fill(name, COLUMN_LETTERS // len(images), break_long_words=False) if headed else ''
         if restored_image is None:
             show(panel, np.full((*line.target[place].shape[:2], 3), 255, np.uint8), title, 'not measured')
             continue
