@@ -54,9 +54,12 @@ class StopRequest:
 
     def listen(self) -> None:
         """Note the signals from now on; Python takes signals in a process's main thread only."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT) if self.keyboard else (signal.SIGTERM,):
-                signal.signal(number, self._note)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signal.signal(signal.SIGTERM, self._note)
+        # a shell starts what runs in the background with Ctrl-C ignored, and that stays so
+        if self.keyboard and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.by = signal.Signals(number)

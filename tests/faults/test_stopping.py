@@ -47,7 +47,15 @@ def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project,
     assert first_difference(reference, load_verified(project.models / 'net_g_latest.pth')) is None
 
 
-def test_ctrl_c_saves_too(make_project):
+@pytest.fixture
+def heeded():
+    """Ctrl-C as in a terminal: what a shell has started in the background ignores it, and so would a run."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_too(make_project, heeded):
     project = prepare(make_project(), save_every=1000, iterations=5000)
     project.data.update(num_worker_per_gpu=1, dataset_enlarge_ratio=20)
     process, log = started(project, until=4)

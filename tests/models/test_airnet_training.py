@@ -12,6 +12,7 @@ from tests.models.test_training import TORCHRUN
 TINY = {'type': 'AirNet', 'n_feats': 8, 'n_groups': 1, 'n_blocks': 1, 'encoder_widths': [8, 12, 16], 'dim': 16,
         'batch_size': 4}  # fmt: skip
 SAME_QUEUE = """
+import time
 import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
@@ -45,6 +46,8 @@ weights = ranks.gather(moco.encoder_k.mlp[0].weight.tolist())
 assert weights[0] == weights[1]
 distributed.barrier()
 distributed.destroy_process_group()
+# gloo's threads must not be left waiting for the interpreter's lock when it ends
+time.sleep(0.1)
 """
 
 

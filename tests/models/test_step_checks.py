@@ -68,6 +68,8 @@ def test_stopping_names_iteration_tasks_and_files_and_leaves_the_weights(options
 @pytest.fixture
 def handlers():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # tests that a shell has started in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -86,6 +88,15 @@ def test_the_first_ctrl_c_is_noted_and_the_second_obeyed(handlers):
     assert request.came and request.words == 'Ctrl-C' and request.status == 130
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored(handlers):
+    request = StopRequest()
+    request.keyboard = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request.listen()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert not request.came
 
 
 def test_sigterm_is_noted_to_be_requeued(handlers):
