@@ -47,6 +47,8 @@ def test_report_49_what_another_process_is_at_is_not_taken(tmp_path, holder):
         holder.stdin.write('\n')
         holder.stdin.flush()
         assert claimed(claims, tmp_path, 'a.png', wait=True)
+        # gone before this process leaves, which then is the last one
+        holder.wait()
         assert (tmp_path / NAME).exists()
     assert not os.listdir(tmp_path)
 
