@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
+from collections.abc import Callable
 
 from dinoir_plugin import compat
 from dinoir_plugin.plugin import extensions
@@ -34,9 +36,12 @@ def register() -> list[tuple[str, Exception]]:
         that name already) leaves the others at work.
     """
     problems = compat.mend_all('dinoir_plugin.plugin', ('run_start',))
-    for name in module_names():
+    own: list[tuple[str, Callable[[], object]]] = [
+        (name, functools.partial(importlib.import_module, name)) for name in module_names()
+    ]
+    for name, load in [*own, *extensions.loaders()]:
         try:
-            importlib.import_module(name)
+            load()
         except Exception as error:  # noqa: BLE001 - handed on to the hook, which names it in a warning
             problems.append((name, error))
-    return problems + extensions.load()
+    return problems
