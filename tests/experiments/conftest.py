@@ -1,4 +1,4 @@
-"""What tests of the paper's runs share."""
+"""Make what tests of the paper's runs share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the host says in vain in runs of the plugin."""
+"""Hold back the host's false warning in the plugin's runs, and in no others."""
 
 import logging
 
