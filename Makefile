@@ -2,6 +2,8 @@
 
 CHECK_PYTHON := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(CHECK_PYTHON)' 2>/dev/null && echo $$p && break; done)
+# versions to keep to, such as constraints/torch-2.6.txt; scripts/versions.sh goes through them
+CONSTRAINTS ?=
 BIN := .venv/bin
 
 .PHONY: quickstart test lint clean
@@ -27,6 +29,6 @@ clean:
 	@test -n "$(PYTHON)" || { echo "No Python 3.10, 3.11 or 3.12 found. Install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade pip setuptools wheel
-	$(BIN)/python -m pip install torch torchvision
-	$(BIN)/python -m pip install -e ".[test]"
+	$(BIN)/python -m pip install $(CONSTRAINTS:%=-c %) torch torchvision
+	$(BIN)/python -m pip install $(CONSTRAINTS:%=-c %) -e ".[test]"
 	touch $@
