@@ -71,8 +71,10 @@ class TrainOptions:
     @classmethod
     def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
         """Ask for a loss, and for one of each name."""
-        losses = block.get('losses') if isinstance(block.get('losses'), Mapping) else {}
-        if phase == 'train' and not any([*losses.values(), *(block[key] for key in block if str(key).endswith('_opt'))]):
+        named = block.get('losses')
+        losses: Mapping[str, Any] = named if isinstance(named, Mapping) else {}
+        blocks = [*losses.values(), *(value for key, value in block.items() if str(key).endswith('_opt'))]
+        if phase == 'train' and not any(blocks):
             yield OptionsError(path, 'expected at least one loss, got none', 'Give e.g. pixel_opt: {type: L1Loss}')
         for name in losses:
             if block.get(f'{name}_opt'):

@@ -113,7 +113,7 @@ TASKS = 'datasets.train.tasks'
         ('train.dpc_opt.type', 'L1Loss', 'train.dpc_opt.layers: unknown option'),
         ('train.edge_opt', {'loss_weight': 1}, 'train.edge_opt.type: this key is required, but missing'),
         ('train.edge_opt', {'type': 'EgdeLoss'}, "train.edge_opt.type: nothing is registered as 'EgdeLoss'. did you"),
-        ('train.losses', {'edge': {'type': 'EgdeLoss'}}, "train.losses.edge.type: nothing is registered as 'EgdeLoss'."),
+        ('train.losses', {'edge': {'type': 'EgdeLoss'}}, 'train.losses.edge.type: nothing is registered'),
         ('train.losses', {'edge': {'type': 'EdgeLoss', 'sigma': 1}}, 'train.losses.edge.sigma: unknown option'),
         ('train.losses', {'pixel': {'type': 'EdgeLoss'}}, 'train.losses.pixel: there is a train.pixel_opt as well'),
         ('train.losses', ['EdgeLoss'], 'train.losses: expected a block'),
