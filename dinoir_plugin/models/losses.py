@@ -1,4 +1,4 @@
-"""Losses of a run: every ``train.<name>_opt`` is built and called; none is required by its name."""
+"""Losses of a run: each ``train.<name>_opt`` and ``train.losses.<name>`` is built and called; no name is required."""
 
 from __future__ import annotations
 
@@ -48,10 +48,15 @@ class StepLoss(nn.Module):
         """Compute the loss of a training step, a scalar."""
 
 
-def loss_blocks(train: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Find the losses in the block ``train``: name (the key without ``_opt``) to options, the pixel loss first."""
-    found = {key.removesuffix(SUFFIX): value for key, value in train.items() if key.endswith(SUFFIX) and value}
-    return {name: found[name] for name in sorted(found, key=lambda name: name != FIRST)}
+def loss_blocks(train: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Find the losses in the block ``train``.
+
+    Returns:
+        Name to the path in the options file and the block there, the pixel loss first.
+    """
+    found = {key.removesuffix(SUFFIX): (f'train.{key}', block) for key, block in train.items() if key.endswith(SUFFIX)}
+    found |= {name: (f'train.losses.{name}', block) for name, block in (train.get('losses') or {}).items()}
+    return {name: found[name] for name in sorted(found, key=lambda name: name != FIRST) if found[name][1]}
 
 
 def fill_encoder(options: Mapping[str, Any], network: nn.Module, path: str) -> dict[str, Any]:
@@ -85,8 +90,7 @@ def build_losses(train: Mapping[str, Any], network: nn.Module, device: torch.dev
         OptionsError: A loss that cannot be built.
     """
     losses: dict[str, nn.Module] = {}
-    for name, options in loss_blocks(train).items():
-        path = f'train.{name}{SUFFIX}'
+    for name, (path, options) in loss_blocks(train).items():
         filled = fill_encoder(options, network, path)
         with under(path):
             losses[name] = build_loss(filled).to(device)

@@ -52,7 +52,8 @@ class TrainOptions:
     grad_clip_norm: float = option('Largest norm of all gradients together; 0: not clipped.', 0.0)
     optim_g: Block = option('Optimizer of torch.optim and its arguments.', required='train')
     scheduler: SchedulerOptions = option("BasicSR's scheduler and its arguments.", required='train')
-    losses: Mapping[str, Block | None] = option('A loss: its registered type and arguments.', keys='*_opt')
+    blocks: Mapping[str, Block | None] = option('A loss: its registered type and arguments.', keys='*_opt')
+    losses: Mapping[str, Block | None] | None = option('Losses by name, like those whose keys end in _opt.')
     phases: Sequence[PhaseOptions] | None = option('Phases with other losses, parts that learn or learning rates.')
     amp: Annotated[Literal['off', 'bf16', 'fp16'], BareOff(), Words('off, bf16 or fp16')] = option(
         'Precision of the training step.', 'off'
@@ -69,9 +70,16 @@ class TrainOptions:
 
     @classmethod
     def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
-        """Ask for a loss."""
-        if phase == 'train' and not any(str(key).endswith('_opt') and value for key, value in block.items()):
+        """Ask for a loss, and for one of each name."""
+        named = block.get('losses')
+        losses: Mapping[str, Any] = named if isinstance(named, Mapping) else {}
+        blocks = [*losses.values(), *(value for key, value in block.items() if str(key).endswith('_opt'))]
+        if phase == 'train' and not any(blocks):
             yield OptionsError(path, 'expected at least one loss, got none', 'Give e.g. pixel_opt: {type: L1Loss}')
+        for name in losses:
+            if block.get(f'{name}_opt'):
+                problem = f'there is a {path}.{name}_opt as well'
+                yield OptionsError(f'{path}.losses.{name}', problem, 'Give one of them another name')
 
 
 @dataclass(frozen=True, kw_only=True)

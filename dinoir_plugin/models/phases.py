@@ -44,7 +44,7 @@ class Phases:
             for place, name in enumerate(phase.losses or ()):
                 if name not in losses:
                     where = f'{path}.losses[{place}]'
-                    raise OptionsError(where, f'there is no train.{name}_opt', nearest(name, losses))
+                    raise OptionsError(where, f"there is no loss '{name}'", nearest(name, losses))
             if phase.train_only is not None:
                 resolve_names(network, phase.train_only, f'{path}.train_only')
             if phase.stage is not None:

@@ -131,5 +131,5 @@ def reason_against(model: RestorationModel) -> str:
         return 'the network takes more than images'
     for name, loss in model.criteria.items():
         if isinstance(loss, StepLoss) and not loss.capturable:
-            return f'train.{name}_opt may look at more than tensors'
+            return f"the loss '{name}' may look at more than tensors"
     return ''

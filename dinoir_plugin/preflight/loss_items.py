@@ -13,7 +13,7 @@ from torch import nn
 
 from dinoir_plugin.core.construct import check_arguments, construct, registered, registered_class
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.models.losses import SUFFIX, fill_encoder, loss_blocks
+from dinoir_plugin.models.losses import fill_encoder, loss_blocks
 from dinoir_plugin.preflight.check_item import CheckItem
 
 
@@ -25,10 +25,9 @@ def loss_items(opt: Mapping[str, Any], with_network: bool) -> list[CheckItem]:
         with_network: Whether those that take an encoder are wanted, whose checks take the network; or all others.
     """
     data = (opt.get('datasets') or {}).get('train') or {}
-    blocks = {f'train.{name}{SUFFIX}': options for name, options in loss_blocks(opt.get('train') or {}).items()}
     return [
         CheckItem(path, partial(_check_loss, options, path, data))
-        for path, options in blocks.items()
+        for path, options in loss_blocks(opt.get('train') or {}).values()
         if _takes_encoder(options) == with_network
     ]
 

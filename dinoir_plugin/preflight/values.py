@@ -47,7 +47,8 @@ def _built_by_the_host(values: Mapping[str, Any]) -> Iterator[tuple[Any, dict[st
     yield from ((ARCH_REGISTRY, block) for block in _blocks(networks))
     train, val = values.get('train'), values.get('val')
     losses = {key: value for key, value in train.items() if key.endswith('_opt')} if isinstance(train, dict) else {}
-    yield from ((LOSS_REGISTRY, block) for block in _blocks(losses))
+    named = train.get('losses') if isinstance(train, dict) else None
+    yield from ((LOSS_REGISTRY, block) for block in [*_blocks(losses), *_blocks(named)])
     metrics = dict([*SET_METRIC_REGISTRY, *METRIC_REGISTRY])
     yield from ((metrics, block) for block in _blocks(val.get('metrics') if isinstance(val, dict) else None))
 

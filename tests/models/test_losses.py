@@ -23,7 +23,8 @@ def plain(options):  # noqa: F811
 
 
 def test_no_loss_is_required_by_its_name(plain, batch):  # noqa: F811
-    plain['train'].update(near_opt={'type': 'L1Loss', 'loss_weight': 0.5}, far_opt={'type': 'MSELoss'})
+    plain['train'].update(near_opt={'type': 'L1Loss', 'loss_weight': 0.5})
+    plain['train']['losses'] = {'far': {'type': 'MSELoss'}, 'off': None}
     model = build_model(plain)
     output = model.net_g(batch['lq']).detach()
     step(model, batch)

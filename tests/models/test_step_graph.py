@@ -34,7 +34,7 @@ def test_what_cannot_be_recorded_is_named(options):  # noqa: F811
     model = built(options)
     assert reason_against(model) == ''
     model.criteria['odd'] = Odd()
-    assert 'train.odd_opt' in reason_against(model)
+    assert "the loss 'odd'" in reason_against(model)
     del model.criteria['odd']
     model.opt['dist'] = True
     assert 'several GPUs' in reason_against(model)

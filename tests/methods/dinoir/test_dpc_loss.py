@@ -101,3 +101,16 @@ def test_errors_name_the_option(change, path, encoder_options):
     with pytest.raises(OptionsError) as caught:
         DPCLoss(**{'layers': [1], 'encoder': encoder_options, **change})
     assert caught.value.path == path
+
+
+def test_half_precision_changes_a_large_images_ratios_by_a_hundredth_at_most(loss):
+    torch.manual_seed(0)
+    gt = torch.nn.functional.interpolate(torch.rand(1, 3, 64, 64), (1024, 1024), mode='bicubic').clamp(0, 1)
+    lq, output = (gt + sigma / 255 * torch.randn_like(gt) for sigma in (25, 5))
+    with torch.no_grad():
+        exact = loss.double()(output.double(), gt.double(), lq.double())
+        loss.float()
+        for dtype in (torch.float16, torch.bfloat16):
+            with torch.autocast('cpu', dtype):
+                half = loss(output, gt, lq)
+            assert abs(float(half / exact) - 1) < 0.01, dtype  # false of what is not finite

@@ -111,3 +111,19 @@ def test_guidance_that_starts_at_zero_lets_the_feature_through_and_learns(attent
 def test_unknown_attention_names_the_valid_ones():
     with pytest.raises(OptionsError, match='sqrt_channels'):
         DRFusion(8, 8, 'sqrt_chanels')
+
+
+@pytest.mark.parametrize('attention', ['cosine', 'sqrt_channels'])
+def test_half_precision_holds_sums_over_a_million_pixels(attention):
+    """The literal logits grow with H * W, and overflow in half precision unless they are summed in float32."""
+    fusion = make(attention, channels=4, guide_channels=6)
+    feature = (3 * torch.randn(1, 4, 1024, 1024)).contiguous(memory_format=torch.channels_last)
+    guide = torch.randn(1, 6, 74, 74)
+    with torch.no_grad():
+        exact = fusion(feature.double(), guide.double())
+        fusion.float()
+        for dtype, tolerance in ((torch.float16, 0.005), (torch.bfloat16, 0.03)):
+            with torch.autocast('cpu', dtype):
+                half = fusion(feature.to(dtype), guide.to(dtype))
+            assert half.dtype == dtype
+            assert float((half.double() - exact).abs().max() / exact.abs().max()) < tolerance
