@@ -86,6 +86,7 @@ class ValOptions:
     tile_overlap: Whole = option('How far tiles overlap, in pixels.')
     suffix: str | None = option("What is added to the names of restored images; default: the run's name.")
     metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
+    input: bool = option('Whether the degraded images are measured as well, once, to compare with.', True)
     sampler: Block | None = option('How the network restores an image; default: in one pass.')
 
 
