@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,3 +57,23 @@ def recognise(file: NetworkFile) -> Released | None:
             if not found.problem():
                 return released
     return None
+
+
+def network_of(file: NetworkFile, path: str | Path) -> Mapping[str, Any] | None:
+    """Give what stands under ``network_g`` for a file: as it says itself, or as its authors release it, with a warning.
+
+    Args:
+        file: Its content.
+        path: Where it is, for the warning.
+
+    Returns:
+        None where nothing is known of it.
+    """
+    if file.description is not None:
+        return file.description.network
+    released = recognise(file)
+    if released is None:
+        return None
+    warnings.warn(f'{path} does not say which network it is for: it is taken for {released.name}, whose tensors '
+                  'it has', stacklevel=2)  # fmt: skip
+    return released.network

@@ -10,15 +10,19 @@ from typing import Any
 import torch
 
 
+def processor() -> str:
+    """Name the processor."""
+    if Path('/proc/cpuinfo').is_file():
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
 def machine() -> dict[str, Any]:
     """Tell processor, threads and versions."""
-    model = platform.processor() or platform.machine()
-    if Path('/proc/cpuinfo').is_file():
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-        names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-        model = names[0] if names else model
     return {
-        'cpu': model,
+        'cpu': processor(),
         'cores': os.cpu_count(),
         'threads': torch.get_num_threads(),
         'capability': torch.backends.cpu.get_cpu_capability(),

@@ -23,11 +23,28 @@ class Weights(NamedTuple):
         state: Tensors by the network's names, some of them or all.
         words: What is to be said about them.
         trained_with: Fingerprints of the encoders that they were trained with, by name; empty in files of others.
+        place: Where in the file they stand.
+        iteration: After how many steps; None where the file does not say it.
     """
 
     state: dict[str, Tensor]
     words: str
     trained_with: dict[str, list[float]]
+    place: str
+    iteration: int | None
+
+
+def read_network(path: str | Path, option: str) -> network_file.NetworkFile:
+    """Read a file as :func:`~dinoir_plugin.core.network_file.read` does.
+
+    Raises:
+        OptionsError: It cannot be read; ``option`` is the path of the option that names it.
+    """
+    try:
+        return network_file.read(path)
+    except FileError as error:
+        remedy = '' if Path(path).expanduser().exists() else 'The path is relative to the working directory'
+        raise OptionsError(option, str(error), remedy) from error
 
 
 def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: Extent, option: str) -> Weights:
@@ -43,11 +60,7 @@ def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: E
     Raises:
         OptionsError: The file cannot be read, or does not fit.
     """
-    try:
-        file = network_file.read(path)
-    except FileError as error:
-        remedy = '' if Path(path).expanduser().exists() else 'The path is relative to the working directory'
-        raise OptionsError(option, str(error), remedy) from error
+    file = read_network(path, option)
     name, found = file.choose(key, network)
     if not found.state:
         reason = found.problem() or 'holds nothing'
@@ -60,6 +73,6 @@ def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: E
         if option.startswith('path.pretrain_network'):
             remedy += f', or {option.replace("pretrain_network", "strict_load").removeprefix("path.")}: false'
         raise OptionsError(option, f"'{path}' does not fit network_g: it {problem}", remedy)
-    place = file.where if name == 'params' else name
-    trained_with = file.description.encoders if file.description else {}
-    return Weights(found.state, f'{place or "a plain state dict"}, {found.words()}', trained_with)
+    place = (file.where if name == 'params' else name) or 'a plain state dict'
+    trained_with, iteration = (about.encoders, about.iteration) if (about := file.description) else ({}, None)
+    return Weights(found.state, f'{place}, {found.words()}', trained_with, place, iteration)

@@ -43,7 +43,7 @@ def measure(budget: str, tests: dict[str, Any]) -> None:
         }
         folder = result_file(folder_name(budget), test).parent
         folder.mkdir(parents=True, exist_ok=True)
-        results.write(folder, test, folder.name, means, images)
+        results.write(folder, test, folder.name, results.Figures(means), images)
         record(folder.name, {**recorded(folder.name), test: tasks})
 
 

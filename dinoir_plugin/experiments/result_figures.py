@@ -23,6 +23,7 @@ from dinoir_plugin.experiments.runs import Job, jobs
 from dinoir_plugin.experiments.variants import TASKS, Experiments, folder_name, test_options
 from dinoir_plugin.experiments.wording import encoders
 from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.imaging.formats import split_name
 
 BY_TASKS = 'table6'  # has runs with one task to four
 SHARED_TEST = 'blur'  # of the one task that all of them train
@@ -149,7 +150,7 @@ def shown(methods: dict[str, Job], test: str) -> Shown | None:
         return None
     job = methods[next(iter(tables))]
     dataset = _dataset(job, test)
-    lists = {tuple(restored_image['name'] for restored_image in images) for images in tables.values()}
+    lists = {tuple(map(_stem, images)) for images in tables.values()}
     if len(lists) > 1 or len(dataset) != len(next(iter(lists))):
         raise RunError(f'{test}: the results are not all of the images that the data set has now. Measure again')
     means = [statistics.fmean(map(_psnr, images)) for images in zip(*tables.values())]
@@ -177,9 +178,14 @@ def _psnr(restored_image: dict[str, Any]) -> float:
     return math.inf if restored_image[METRIC] is None else restored_image[METRIC]
 
 
+def _stem(restored_image: dict[str, Any]) -> str:
+    """Give an image's name without ending, which a result has where two images differ by nothing else."""
+    return split_name(restored_image['name'])[0]
+
+
 def _restored(job: Job, test: str, restored_image: dict[str, Any]) -> Array:
     folder = result_file(job.name, test).parent / 'visualization' / test / restored_image['task']
-    path = folder / f'{Path(restored_image["name"]).stem}_{job.name}.png'
+    path = folder / f'{_stem(restored_image)}_{job.name}.png'
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise RunError(f'{path} is missing or no image. Remove {result_file(job.name, test)} and measure again')

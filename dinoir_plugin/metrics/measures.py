@@ -72,10 +72,16 @@ def find_metric(options: Mapping[str, Any], path: str) -> Any:
 
 def needs_target(kind: Any) -> bool:
     """Tell whether a metric compares with a target, as those of sets do."""
-    if any(kind is metric for _, metric in SET_METRIC_REGISTRY):
+    if _is_of_sets(kind):
         return True
     target = inspect.signature(kind).parameters.get('img2')
     return target is not None and target.default is target.empty
+
+
+def comparing(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Choose the metrics that compare an image with its target, those of sets aside; argument as :class:`Measures`."""
+    kinds = {name: find_metric(options, f'val.metrics.{name}') for name, options in metrics.items()}
+    return {name: metrics[name] for name, kind in kinds.items() if needs_target(kind) and not _is_of_sets(kind)}
 
 
 class Measures:
@@ -96,7 +102,7 @@ class Measures:
         self._sets: dict[str, SetMetric] = {
             name: kind(**self._arguments[name])
             for name, kind in self._kinds.items()
-            if any(kind is metric for _, metric in SET_METRIC_REGISTRY)
+            if _is_of_sets(kind)
         }
 
     def of_image(self, image: str, images: Pair, floats: Pair) -> tuple[dict[str, float], dict[str, Any]]:
@@ -149,6 +155,10 @@ class Measures:
             for name in self.names
             if all(name in one or name in other for one, other in zip(values, kept))
         }
+
+
+def _is_of_sets(kind: Any) -> bool:
+    return any(kind is metric for _, metric in SET_METRIC_REGISTRY)
 
 
 def arguments(options: Mapping[str, Any]) -> dict[str, Any]:

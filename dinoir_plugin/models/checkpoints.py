@@ -25,6 +25,7 @@ from dinoir_plugin.metrics.measures import better_value, find_metric
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases
+from dinoir_plugin.models.provenance import Origin
 from dinoir_plugin.models.resuming import (
     changed,
     check_optimizer,
@@ -51,6 +52,8 @@ class Checkpoints(BaseModel):
 
     per_task: PerTask
     phases: Phases
+    # of the network that is tested, on the first rank
+    origin: Origin | None = None
     _of_ranks: Sequence[dict[str, Any]] = ()
     _samples = 0
 
@@ -112,6 +115,8 @@ class Checkpoints(BaseModel):
         if other:
             get_root_logger().warning(str(other))
         net.load_state_dict(weights.state, strict=False)
+        if not self.is_train and option == 'pretrain_network_g' and ranks.rank() == 0:
+            self.origin = Origin.of(load_path, weights)
         get_root_logger().info(f'Loading {type(net).__name__} model from {load_path}: {weights.words}')
 
     def _describe(self, net: nn.Module, label: str, iteration: int) -> network_file.Description:

@@ -16,6 +16,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import Block, option
 from dinoir_plugin.data.options import DataBlock
 
+FROM_CHECKPOINT = 'from_checkpoint'
 Count = Annotated[int, From(1)]
 Whole = Annotated[int, From()]
 
@@ -93,6 +94,7 @@ class ValOptions:
     tile_overlap: Whole = option('How far tiles overlap, in pixels.')
     suffix: str | None = option("What is added to the names of restored images; default: the run's name.")
     metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
+    input: bool = option('Whether the degraded images are measured as well, once, to compare with.', True)
     sampler: Block | None = option('How the network restores an image; default: in one pass.')
 
 
@@ -170,7 +172,10 @@ class RunOptions:
     find_unused_parameters: bool = option("Argument of torch's DistributedDataParallel.", False)
     dist_params: DistOptions | None = option('How ranks find each other.')
     datasets: DatasetsOptions = option('Data sets of training, validation and tests.', required=True)
-    network_g: Block = option('The network: registered type and arguments.', required=True)
+    network_g: Annotated[Block | Literal['from_checkpoint'], Words('a block of options, or from_checkpoint')] = option(
+        'The network: registered type and arguments, or from_checkpoint: what path.pretrain_network_g describes.',
+        required=True,
+    )
     path: PathOptions = option('Files and folders.', required=True)
     train: TrainOptions = option('How the network is trained.', required='train')
     val: ValOptions = option('How it is validated and tested.', required='test')

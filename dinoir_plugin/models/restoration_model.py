@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -29,6 +29,7 @@ from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases
+from dinoir_plugin.models.results import Figures
 from dinoir_plugin.models.step_checks import StopRequest
 from dinoir_plugin.models.training_step import TrainingStep
 from dinoir_plugin.models.validation import Validation
@@ -69,6 +70,10 @@ class RestorationModel(Checkpoints, SRModel):
         # seconds for each new size of an image
         torch.backends.cudnn.benchmark = False
         self.sampler = build_sampler(val.get('sampler'), 'val.sampler')
+        # of each set that was validated, by an image's number: metric to the value of the degraded image
+        self.inputs: dict[str, dict[int, Mapping[str, float]]] = {}
+        # of each set that was tested
+        self.tested: dict[str, Figures] = {}
         super().__init__(opt)
 
     def predict(self, batch: Batch) -> Outputs:

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite, tensor2img
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from dinoir_plugin.core import ranks
 from dinoir_plugin.data.workers import start_worker
-from dinoir_plugin.metrics.measures import Measures
+from dinoir_plugin.metrics.measures import Measures, comparing
 from dinoir_plugin.models import results
-from dinoir_plugin.models.results import Measured
+from dinoir_plugin.models.figures_log import add_scalars, add_strip, lines_by_task, lines_of
+from dinoir_plugin.models.provenance import about
+from dinoir_plugin.models.result_table import write_results
+from dinoir_plugin.models.results import Figures, Measured, average
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,14 +48,19 @@ class Validation:
         self.save_img = save_img
         self.options = model.opt['val']
         self.name: str = dataloader.dataset.opt['name']
-        self.measures = Measures(self.options.get('metrics') or {}, model.device)
+        metrics = self.options.get('metrics') or {}
+        self.measures = Measures(metrics, model.device)
+        # what the degraded images are worth does not change in a run
+        unknown = self.options.get('input', True) and self.name not in model.inputs
+        self.input_measures = Measures(comparing(metrics) if unknown else {}, model.device)
 
     def run(self, tb_logger: Any) -> None:
         """Restore, measure, report; all ranks call this together, and the first one reports.
 
         ``model.metric_results`` holds the average afterwards: over the tasks, each of which counts the same however
         many images it has. FID too is the mean of the tasks' FIDs, not that of all images together. Images count
-        in the data set's order on any number of ranks, so that figures are the same to the last digit.
+        in the data set's order on any number of ranks, so that figures are the same to the last digit. The first
+        time in a run the degraded images are measured, too.
         """
         model = self.model
         if model.is_train and model.validated.get(self.name) == self.current_iter:
@@ -60,7 +69,7 @@ class Validation:
             return
         for network in (model.net_g, *([model.net_g_ema] if hasattr(model, 'net_g_ema') else [])):
             ranks.share_statistics(network)
-        own = self._measure()
+        own = self._measure(tb_logger)
         (stopped,) = ranks.on_any([self.model.stop_request.came], self.model.device)
         images = sorted((image for part in ranks.gather(own) for image in part), key=lambda entry: entry.number)
         if stopped:
@@ -68,29 +77,57 @@ class Validation:
             return
         if model.is_train:
             model.validated[self.name] = self.current_iter
+        if self.input_measures.names:
+            model.inputs[self.name] = {image.number: image.input for image in images}
         if self.measures.names and ranks.rank() == 0:
             self._report(images, tb_logger)
 
     def _report(self, images: list[Measured], tb_logger: Any) -> None:
         model = self.model
-        tasks = list(dict.fromkeys(image.task for image in images))
-        means = {task: self._of_task([image for image in images if image.task == task]) for task in tasks}
-        model._initialize_best_metric_results(self.name)
-        names = [name for name in self.measures.names if all(name in table for table in means.values())]
-        if not names:
+        known = model.inputs.get(self.name, {})
+        images = [image._replace(input=known.get(image.number, {})) for image in images]
+        figures = self._figures(images)
+        model.metric_results = average(figures.means)
+        if not model.metric_results:
             get_root_logger().warning(f'Validation {self.name}: no figures, as its images have no targets.')
             return
-        model.metric_results = {metric: sum(m[metric] for m in means.values()) / len(means) for metric in names}
+        best = self._best() if model.is_train else None
+        get_root_logger().info(lines_of(self.name, figures, best))
+        if len(figures.means) > 1:
+            get_root_logger().info(lines_by_task(self.name, figures))
+        if tb_logger:
+            add_scalars(tb_logger, self.name, figures, self.current_iter)
+        facts = about(model.opt, model.origin, model.device)
+        results.write(self._results_folder(), self.name, self.current_iter, figures, images, facts)
+        if not model.is_train:
+            model.tested[self.name] = figures
+            write_results(self._results_folder(), model.tested, facts)
+
+    def _best(self) -> dict[str, Any]:
+        """Keep what is the best so far; returns BasicSR's record of this set."""
+        model = self.model
+        model._initialize_best_metric_results(self.name)
         for metric, value in model.metric_results.items():
             model._update_best_metric_result(self.name, metric, value, self.current_iter)
-        if model.is_train:
-            model.remember_best()
-        model._log_validation_metric_values(self.current_iter, self.name, tb_logger)
-        if len(means) > 1:
-            self._report_tasks(means, tb_logger)
-        results.write(self._results_folder(), self.name, self.current_iter, means, images)
+        model.remember_best()
+        record: dict[str, Any] = model.best_metric_results[self.name]
+        return record
 
-    def _measure(self) -> list[Measured]:
+    def _figures(self, images: list[Measured]) -> Figures:
+        by_task: dict[str, list[Measured]] = {}
+        for image in images:
+            by_task.setdefault(image.task, []).append(image)
+        means = {
+            task: self.measures.of_task([image.values for image in some], [image.kept for image in some])
+            for task, some in by_task.items()
+        }
+        of_input = {
+            task: self.measures.of_task([image.input for image in some], [{} for _ in some])
+            for task, some in by_task.items()
+        }
+        return Figures(means, of_input)
+
+    def _measure(self, tb_logger: Any) -> list[Measured]:
         """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th."""
         dataset = self.dataloader.dataset
         numbers = range(ranks.rank(), len(dataset), ranks.world_size())
@@ -110,32 +147,33 @@ class Validation:
                 break
             task = batch.get('task', [''])[0]
             name = _result_name(batch['lq_path'][0])
-            images, floats = self._restore(batch)
+            visuals = self._restore(batch)
+            if number == 0 and tb_logger:
+                shown = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
+                add_strip(tb_logger, self.name, shown, self.current_iter)
+            images, floats = _pair(visuals, 'result')
             if self.save_img:
                 imwrite(images['img'], self._save_path(name, task))
-            measured.append(Measured(number, task, name, *self.measures.of_image(name, images, floats)))
+            values, kept = self.measures.of_image(name, images, floats)
+            measured.append(Measured(number, task, name, values, kept, self._of_input(name, visuals)))
         return measured
 
-    def _of_task(self, images: list[Measured]) -> dict[str, float]:
-        return self.measures.of_task([image.values for image in images], [image.kept for image in images])
+    def _of_input(self, name: str, visuals: dict[str, Tensor]) -> dict[str, float]:
+        """Measure the degraded image itself, where it is asked for and has the target's size."""
+        if not self.input_measures.names or 'gt' not in visuals or visuals['lq'].shape != visuals['gt'].shape:
+            return {}
+        return self.input_measures.of_image(f'the input of {name}', *_pair(visuals, 'lq'))[0]
 
-    def _restore(self, batch: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Give the restored image (``img``) and, where known, the target (``img2``), as metrics take them.
-
-        Returns:
-            (H, W, 3), BGR, uint8, for BasicSR's metrics; and the same in RGB, float32 in [0, 1], not rounded.
-        """
+    def _restore(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Give ``lq``, ``result`` and, where known, ``gt``, each (1, C, H, W), RGB, on the CPU."""
         model = self.model
         model.feed_data(batch)
         model.test()
-        visuals = model.get_current_visuals()
-        pairs = [('img', visuals['result']), *([('img2', visuals['gt'])] if 'gt' in visuals else [])]
-        images = {key: tensor2img([value]) for key, value in pairs}
-        floats = {key: value[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() for key, value in pairs}
+        visuals: dict[str, Tensor] = model.get_current_visuals()
         if 'gt' in visuals:
             del model.gt
         del model.lq, model.output
-        return images, floats
+        return visuals
 
     def _save_path(self, filename: str, task: str) -> str:
         opt = self.model.opt
@@ -147,14 +185,17 @@ class Validation:
         paths = self.model.opt['path']
         return Path(paths['experiments_root'] if self.model.is_train else paths['results_root'])
 
-    def _report_tasks(self, means: dict[str, dict[str, float]], tb_logger: Any) -> None:
-        lines = [f'Validation {self.name}, task by task']
-        for task, table in means.items():
-            lines.append(f'\t # {task}: ' + ', '.join(f'{metric} {value:.4f}' for metric, value in table.items()))
-            if tb_logger:
-                for metric, value in table.items():
-                    tb_logger.add_scalar(f'metrics/{self.name}/{task}/{metric}', value, self.current_iter)
-        get_root_logger().info('\n'.join(lines))
+
+def _pair(visuals: dict[str, Tensor], key: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Give an image (``img``) and, where known, the target (``img2``), as metrics take them.
+
+    Returns:
+        (H, W, 3), BGR, uint8, for BasicSR's metrics; and the same in RGB, float32 in [0, 1], not rounded.
+    """
+    pair = {'img': visuals[key], **({'img2': visuals['gt']} if 'gt' in visuals else {})}
+    images = {name: tensor2img([value]) for name, value in pair.items()}
+    floats = {name: value[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() for name, value in pair.items()}
+    return images, floats
 
 
 def _result_name(path: str) -> str:

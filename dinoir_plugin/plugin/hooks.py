@@ -16,7 +16,7 @@ from dinoir_plugin.core.construct import registered_class
 from dinoir_plugin.plugin import host_warnings, last_words
 from dinoir_plugin.plugin.autoload import report
 
-HOOKS = ('safe_yaml', 'resume', 'worker_seed', 'data_loader')
+HOOKS = ('safe_yaml', 'resume', 'worker_seed', 'data_loader', 'learning_rate')
 # the host's functions to ours, while ours are in place
 _installed: dict[Function, Function] = {}
 

@@ -92,12 +92,14 @@ def _parse_ours(
     # what these import is of no use to a run of somebody else's, and must not break it
     from dinoir_plugin.models.restoration_model import RestorationModel
     from dinoir_plugin.preflight.builds import check_builds
+    from dinoir_plugin.preflight.from_checkpoint import forced_in_two, with_network
     from dinoir_plugin.preflight.reading import parse
     from dinoir_plugin.preflight.schema import check_schema, drives
     from dinoir_plugin.preflight.values import run_values
 
     with one_line(path):
-        written = with_forced(read_options(path), forced)
+        before, inside = forced_in_two(forced)
+        written = with_forced(with_network(with_forced(read_options(path), before)), inside)
         if drives(written):
             check_schema(written, is_train)
     opt, args = parse(host, root_path, ['-opt', path, *others], run_values(written, is_train), is_train)

@@ -13,17 +13,20 @@ from torch import nn
 
 from dinoir_plugin.core.yaml_options import read_options, with_forced
 from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.models.options import FROM_CHECKPOINT
 from dinoir_plugin.preflight.builds import build_network, builds_network, host_items, plain_items
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.contact_sheet import SheetRow, write_sheet
 from dinoir_plugin.preflight.data_report import check_data
 from dinoir_plugin.preflight.disk import check_disk
+from dinoir_plugin.preflight.from_checkpoint import forced_in_two, takes_network, with_network
 from dinoir_plugin.preflight.network_items import network_items
 from dinoir_plugin.preflight.reading import is_training, parse_as_host
 from dinoir_plugin.preflight.report import ERROR, OK, Finding, Report
 from dinoir_plugin.preflight.schema import drives, schema_problems
 from dinoir_plugin.preflight.values import run_values
 
+TAKEN = f'network_g: {FROM_CHECKPOINT}'
 NO_NETWORK = 'needs network_g'
 NOT_OURS = "another project's model reads this"
 
@@ -48,9 +51,14 @@ def check_run(
         OptionsError: A ``--force_yml`` entry without a value, or for a block that there is not.
         OSError: The sheet cannot be written.
     """
-    written = with_forced(read_options(path), forced)
+    before, inside = forced_in_two(forced)
+    written = with_forced(read_options(path), before)
     is_train = is_training(written)
     report = Report()
+    if takes_network(written) and not report.attempt(TAKEN, lambda: _take_network(written)):
+        report.skip('everything else', NO_NETWORK)
+        return report, None
+    written = with_forced(written, inside)
     _check_schema(report, written, is_train)
     opt: dict[str, Any] = {}
     more = ['--auto_resume'] if auto_resume else []
@@ -70,6 +78,11 @@ def check_run(
     sheet = folder / f'check_{str(opt["name"]).replace("/", "_")}.png'
     write_sheet(rows, sheet)
     return report, sheet
+
+
+def _take_network(written: dict[str, Any]) -> str:
+    written.update(with_network(written))
+    return str(written['path']['pretrain_network_g'])
 
 
 def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) -> None:

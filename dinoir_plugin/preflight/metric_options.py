@@ -11,7 +11,7 @@ import torch
 from dinoir_plugin.core.construct import check_arguments, construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.metrics.measures import HIGHER_IS_BETTER, Measures, arguments, better_value, find_metric
-from dinoir_plugin.models.results import COLUMNS
+from dinoir_plugin.models.results import COLUMNS, INPUT_COLUMN
 
 OWN = ('basicsr.', 'dinoir_plugin.')  # all arguments of these metrics are known
 LARGEST_TRIAL = 256  # side of a trial image in pixels
@@ -30,6 +30,9 @@ def check_metrics(metrics: Mapping[str, Any]) -> None:
         path = f'val.metrics.{name}'
         if not isinstance(name, str) or name in COLUMNS:
             raise OptionsError(path, f'a metric gives a column its name: expected text other than {", ".join(COLUMNS)}')
+        if name.startswith(INPUT_COLUMN) and name.removeprefix(INPUT_COLUMN) in metrics:
+            problem = f'this column is for the {name.removeprefix(INPUT_COLUMN)} of the degraded images'
+            raise OptionsError(path, problem, 'Give the metric another name')
         if not isinstance(options, Mapping):
             raise OptionsError(path, f'expected a block of options, got {options!r}')
         kind = find_metric(options, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import basicsr  # noqa: F401 - fills the registries
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from dinoir_plugin.archs.released import recognise
+from dinoir_plugin.archs.released import network_of
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.construct import build_registered
@@ -71,7 +70,7 @@ def build_network(
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build the network without its weights; arguments and errors as :func:`build`."""
-    network_g = options or (file.description.network if file.description else _released(checkpoint, file))
+    network_g = options or network_of(file, checkpoint)
     if network_g is None:
         raise OptionsError('network_g', f'{checkpoint} does not say which network it is for, as it was not written by '
                            'this plugin', 'Give its options: --options FILE.yml, in Python network={...}')
@@ -92,16 +91,6 @@ def build_network(
     if other:
         raise other
     return network
-
-
-def _released(checkpoint: str | Path, file: network_file.NetworkFile) -> Mapping[str, Any] | None:
-    """Take a file that says nothing of itself for what its authors release, and say so."""
-    released = recognise(file)
-    if released is None:
-        return None
-    warnings.warn(f'{checkpoint} does not say which network it is for: it is taken for {released.name}, whose tensors '
-                  'it has', stacklevel=2)  # fmt: skip
-    return released.network
 
 
 def _with_weights(

@@ -14,6 +14,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from skimage import data
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.metrics.conventions import in_full
 from dinoir_plugin.metrics.functional import perceptual
 from dinoir_plugin.metrics.measures import Measures, better_value, find_metric
 from dinoir_plugin.preflight.metric_options import check_metrics
@@ -184,3 +185,31 @@ def test_without_the_extra_only_its_metrics_are_refused():
     for line, kind, package in zip(lines, ('lpips', 'dists', 'fid'), packages, strict=True):
         assert line.startswith(f'val.metrics.{kind}.type: this metric needs the Python package {package}')
         assert line.endswith('Run: pip install "dinoir_plugin[metrics]".')
+
+
+@pytest.mark.parametrize(
+    ('options', 'more', 'convention'),
+    [
+        (
+            {'type': 'calculate_psnr', 'crop_border': 4, 'test_y_channel': True},
+            {'input_order': 'HWC'},
+            'Y, 8 bits, crop border 4',
+        ),
+        (
+            {'type': 'calculate_ssim_all_in_one', 'better': 'higher'},
+            {'crop_multiple': 16},
+            'RGB, floats, sides cropped to multiples of 16',
+        ),
+        (NIQE, {'input_order': 'HWC', 'convert_to': 'y'}, 'Y, 8 bits, crop border 0'),
+        ({'type': 'calculate_fid', 'feature': 64}, {'weights': None}, 'RGB, 8 bits'),
+    ],
+)
+def test_a_metric_is_described_with_its_defaults(options, more, convention):
+    given = {key: value for key, value in options.items() if key != 'better'}
+    assert in_full(options, 'val.metrics.x') == {**given, **more, 'convention': convention}
+
+
+def test_the_inputs_columns_are_not_for_other_metrics():
+    with pytest.raises(OptionsError, match='this column is for the psnr of the degraded images'):
+        psnr = {'type': 'calculate_psnr', 'crop_border': 0}
+        check_metrics({'psnr': psnr, 'input_psnr': psnr})

@@ -58,18 +58,34 @@ def project(make_project, tmp_path, monkeypatch):
 
 
 def read(folder):
-    found = {path.name: path.read_text() for path in folder.glob('metrics_*')}
-    assert sorted(found) == [f'metrics_{name}.{kind}' for name in ('both', 'single') for kind in ('csv', 'json')]
+    found = {path.name: path.read_text() for path in folder.iterdir() if path.suffix in ('.csv', '.json', '.md')}
+    figures = [f'metrics_{name}.{kind}' for name in ('both', 'single') for kind in ('csv', 'json')]
+    assert sorted(found) == [*figures, 'results.md']
     return found
+
+
+def check_table(text, means):
+    heads, _, *rows, empty, line = text.splitlines()
+    assert heads == '|  | both/denoise | both/lighten | single | average |' and not empty
+    cells = dict(row.removeprefix('| ').split(' | ', 1) for row in rows)
+    compared = ['lpips', 'lpips, input', 'niqe', 'psnr', 'psnr, input']
+    assert list(cells) == ['dists', 'dists, input', 'fid', *compared]
+    assert cells['niqe'].startswith(f'{means["denoise"]["niqe"]:.4f} | {means["lighten"]["niqe"]:.4f} | ')
+    assert line.startswith('dists: calculate_dists, RGB, 8 bits, crop border 0; fid: calculate_fid, RGB, 8 bits; ')
+    assert '; niqe: calculate_niqe, gray, 8 bits, crop border 0; psnr: calculate_psnr, RGB, 8 bits, crop' in line
 
 
 def test_figures_of_images_and_of_sets_are_written_and_two_ranks_find_the_same(project):
     log = project.run(command=TESTER).log
+    assert 'Best:' not in log
     results = project.folder / 'results' / 'measured'
     found = read(results)
     content = json.loads(found['metrics_both.json'])
     means = content['means']
-    assert all(image.keys() == {'task', 'name', *OF_IMAGES} for image in content['images'])
+    assert all(image.keys() == {'task', 'name', *OF_IMAGES, 'input'} for image in content['images'])
+    assert all(list(row) == ['dists', 'lpips', 'psnr'] for row in content['input'].values())
+    assert f'# psnr: {means["average"]["psnr"]:.4f} (input {content["input"]["average"]["psnr"]:.4f})\n' in log
+    check_table((results / 'results.md').read_text(), means)
     assert {task: set(row) for task, row in means.items()} == {
         task: {*OF_IMAGES, 'fid'} for task in ('denoise', 'lighten', 'average')
     }

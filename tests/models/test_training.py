@@ -1,7 +1,12 @@
 """Whole runs by BasicSR's unmodified trainer."""
 
+import hashlib
+import json
+
 import pytest
 import torch
+from pytest import approx
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dinoir_plugin.testing.project import logged
 
@@ -32,7 +37,11 @@ def test_run_writes_checkpoints_logs_tensorboard_and_images_and_resumes(make_pro
     run = project.folder / 'experiments' / 'tiny'
     images = {path.name for path in (run / 'visualization' / 'check').iterdir()}
     assert images == {'denoise', 'deblur', 'derain', 'dehaze'}
-    assert list((project.folder / 'tb_logger' / 'tiny').glob('events*'))
+    board = EventAccumulator(str(project.folder / 'tb_logger' / 'tiny')).Reload()
+    assert [(event.step, event.value) for event in board.Scalars('lr')] == [(n, approx(1e-3)) for n in (1, 2, 3, 4)]
+    assert [event.step for event in board.Scalars('metrics/check/input_psnr')] == [4]
+    (strip,) = board.Images('images/check')
+    assert (strip.step, strip.height, strip.width) == (4, 96, 3 * 96)
     saved = torch.load(run / 'models' / 'net_g_4.pth', weights_only=True)
     parameters = sum(t.numel() * t.element_size() for t in saved['params'].values())
     assert set(saved) == {'params', 'params_ema', 'dinoir_plugin'}
@@ -85,7 +94,8 @@ def test_a_backbone_trains_alone_and_is_tested(make_project):
     assert not logged(log, 'l_dpc')
     assert not logged(log, 'psf/deep')
     project.add_validation(suffix=None)
-    test = {name: project.options[name] for name in ('model_type', 'num_gpu', 'manual_seed', 'network_g', 'val')}
+    test = {name: project.options[name] for name in ('model_type', 'num_gpu', 'manual_seed', 'val')}
+    test['network_g'] = 'from_checkpoint'
     test['val'].pop('val_freq')
     test['name'] = 'tiny_test'
     test['datasets'] = {'test': project.options['datasets']['val']}
@@ -93,7 +103,18 @@ def test_a_backbone_trains_alone_and_is_tested(make_project):
     project.options = test
     done = project.run(command=('-m', 'basicsr.test'))
     assert '# psnr' in done.log
-    assert len(list((project.folder / 'results' / 'tiny_test' / 'visualization').rglob('*.png'))) == 15
+    results = project.folder / 'results' / 'tiny_test'
+    assert len(list((results / 'visualization').rglob('*.png'))) == 15
+    content = (project.models / 'net_g_latest.pth').read_bytes()
+    made_by = {
+        'path': test['path']['pretrain_network_g'],
+        'weights': 'params_ema',
+        'iteration': 4,
+        'sha256': hashlib.sha256(content).hexdigest()[:12],
+    }
+    assert json.loads((results / 'metrics_check.json').read_text())['about']['checkpoint'] == made_by
+    words = f'`{made_by["path"]}` (params_ema, iteration 4, sha256 {made_by["sha256"]}); '
+    assert (results / 'results.md').read_text().splitlines()[-1].startswith(words)
 
 
 def test_two_ranks_validate_as_one(make_project):

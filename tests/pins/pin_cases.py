@@ -209,4 +209,6 @@ def measured(run):
     """The figures of a run's validation: iteration, means by task, and those of each image."""
     content = json.loads((run / 'metrics_check.json').read_text())
     images = next(value for value in content.values() if isinstance(value, list))
+    for image in images:
+        image.pop('input', None)  # of the data alone
     return {'iteration': content['iteration'], 'means': content['means'], 'images': images}

@@ -41,7 +41,7 @@ def test_own_parts_are_checked_trained_and_restored_with(project, tmp_path):
     project.options['val']['metrics']['error'] = {'type': 'my_error', 'better': 'lower'}
     log = project.run().log
     assert len(logged(log, 'l_mine')) == 2
-    assert re.search(r'# dark: error [0-9.]+, psnr [0-9.]+', log), log
+    assert re.search(r'# dark: error [0-9.]+ \(input [0-9.]+\), psnr [0-9.]+', log), log
     (project.folder / 'my.yml').write_text(yaml.safe_dump(project.options))
     checked = dinoir(project, 'check', 'my.yml')
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -59,7 +59,7 @@ def bound():
     return [
         basicsr.data.worker_init_fn, basicsr.data.build_dataloader, basicsr.train.build_dataloader,
         basicsr.build_dataloader, basicsr.test.build_dataloader, basicsr.train.load_resume_state,
-        basicsr.load_resume_state, host_options.ordered_yaml,
+        basicsr.load_resume_state, host_options.ordered_yaml, basicsr.train.MessageLogger,
     ]  # fmt: skip
 
 

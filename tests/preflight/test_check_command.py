@@ -256,7 +256,7 @@ def test_faults_of_a_data_set_stand_in_its_row(project, check):
     assert result.rows['datasets.train.tasks.denoise'][0] == 'not checked'
 
 
-def test_checkpoints_and_options_for_testing(project, check):
+def test_checkpoints_and_options_for_testing(project, check, checkpoint):
     torch.save({'params': {'x': torch.ones(1)}}, project.images / 'other.pth')
     project.options['datasets'] = {'test': project.options['datasets']['val']}
     del project.options['train'], project.options['logger'], project.options['val']['val_freq']
@@ -269,6 +269,16 @@ def test_checkpoints_and_options_for_testing(project, check):
     assert 'disk space' not in result.rows
     project.options['path'] = {}
     assert check().status == GOOD
+    project.options['network_g'] = 'from_checkpoint'
+    result = check()
+    assert result.status == BAD and 'network_g: from_checkpoint takes the network from' in result.out
+    project.options['path'] = {'pretrain_network_g': str(checkpoint)}
+    result = check('--force_yml', 'network_g:encoder:weights=nowhere.pth')
+    assert result.status == BAD and result.rows['network_g'][0] == 'error' and 'nowhere.pth' in result.out
+    result = check()
+    assert result.status == GOOD, result.out
+    assert result.rows['network_g: from_checkpoint'] == ('ok', str(checkpoint))
+    assert result.rows['network_g'][1].startswith('DINOIRArch, ')
 
 
 def test_lmdb_with_missing_entries(project, check):
