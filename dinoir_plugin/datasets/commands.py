@@ -55,7 +55,7 @@ def add_prepare(commands: Any) -> None:
     photos.add_argument('source', type=written_path, nargs=1, metavar='FOLDER', help='the folder')
     photos.set_defaults(pairing='name', filename_tmpl=None)
     _add_own_options(photos)
-    protocol = sets.add_parser('protocol', help='print the tasks of a training protocol, ready to paste')
+    protocol = sets.add_parser('protocol', help='print tasks, tests and metrics of a protocol, ready to paste')
     protocol.add_argument('protocol', type=_protocol, metavar='NAME', help='for instance aio3')
     protocol.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
     protocol.set_defaults(run=_print_protocol)
