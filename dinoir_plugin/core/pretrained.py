@@ -22,12 +22,12 @@ class Weights(NamedTuple):
     Attributes:
         state: Tensors by the network's names, some of them or all.
         words: What is to be said about them.
-        trained_with: Fingerprints of the encoders that they were trained with, by name; empty in files of others.
+        trained_with: What the file says of its training; None in files of others.
     """
 
     state: dict[str, Tensor]
     words: str
-    trained_with: dict[str, list[float]]
+    trained_with: network_file.Description | None
 
 
 def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: Extent, option: str) -> Weights:
@@ -61,5 +61,4 @@ def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: E
             remedy += f', or {option.replace("pretrain_network", "strict_load").removeprefix("path.")}: false'
         raise OptionsError(option, f"'{path}' does not fit network_g: it {problem}", remedy)
     place = file.where if name == 'params' else name
-    trained_with = file.description.encoders if file.description else {}
-    return Weights(found.state, f'{place or "a plain state dict"}, {found.words()}', trained_with)
+    return Weights(found.state, f'{place or "a plain state dict"}, {found.words()}', file.description)
