@@ -22,16 +22,14 @@ class Weights(NamedTuple):
     Attributes:
         state: Tensors by the network's names, some of them or all.
         words: What is to be said about them.
-        trained_with: Fingerprints of the encoders that they were trained with, by name; empty in files of others.
+        trained_with: What the file says of its training; None in files of others.
         place: Where in the file they stand.
-        iteration: After how many steps; None where the file does not say it.
     """
 
     state: dict[str, Tensor]
     words: str
-    trained_with: dict[str, list[float]]
+    trained_with: network_file.Description | None
     place: str
-    iteration: int | None
 
 
 def read_network(path: str | Path, option: str) -> network_file.NetworkFile:
@@ -74,5 +72,4 @@ def weights_for(network: nn.Module, path: str | Path, key: str | None, extent: E
             remedy += f', or {option.replace("pretrain_network", "strict_load").removeprefix("path.")}: false'
         raise OptionsError(option, f"'{path}' does not fit network_g: it {problem}", remedy)
     place = (file.where if name == 'params' else name) or 'a plain state dict'
-    trained_with, iteration = (about.encoders, about.iteration) if (about := file.description) else ({}, None)
-    return Weights(found.state, f'{place}, {found.words()}', trained_with, place, iteration)
+    return Weights(found.state, f'{place}, {found.words()}', file.description, place)

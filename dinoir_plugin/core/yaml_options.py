@@ -158,3 +158,9 @@ def _forced(text: str) -> Any:
         return yaml.load(text, Loader=OptionsLoader)  # derived from the safe loader
     except yaml.YAMLError:
         return text
+
+
+def options_text(blocks: Mapping[str, Any]) -> str:
+    """Write blocks as they stand in an options file, the innermost ones on one line each."""
+    text: str = yaml.safe_dump(dict(blocks), sort_keys=False, default_flow_style=None, width=200)
+    return text

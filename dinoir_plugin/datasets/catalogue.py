@@ -43,6 +43,7 @@ class Split:
             the release itself does not make, which may be missing.
         levels: Names of parts from the densest degradation to the lightest, for which lists are written beside the
             roots, see `densities.write_lists`.
+        whole: Whether its images stay whole where those of other splits are cut into sub-images.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Split:
     layouts: tuple[Layout, ...]
     counts: tuple[int, ...] = ()
     levels: tuple[str, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)

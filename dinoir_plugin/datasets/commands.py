@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,17 @@ from dinoir_plugin.datasets.recipe import ENCODINGS, Choice, Recipe
 from dinoir_plugin.imaging.paths import written_path
 
 if TYPE_CHECKING:
-    from dinoir_plugin.datasets.prepare import Prepared
+    from dinoir_plugin.datasets.prepare import Prepared, Request
 
+PAIRINGS = ('name', 'reside')  # of a task's options
 HEADINGS = ('set', 'split', 'role', 'images', 'sub-images', 'MB', 'root')
-DESCRIPTION = """Make training roots (LMDB) from the releases of data sets.
+DESCRIPTION = """Make training roots (LMDB) from the releases of data sets, or from your own images.
 
     dinoir prepare rain100l ~/Downloads/RainTrainL.zip ~/Downloads/Rain100L.zip
     dinoir prepare gopro ~/Downloads/GOPRO_Large.zip --sub-images 512 256 --encoding png
     dinoir prepare ots ~/Downloads/OTS.zip --choose 4000
+    dinoir prepare pairs my/rainy my/clean --out datasets/rain --val 20
+    dinoir prepare photos my/photos --out datasets/photos
     dinoir prepare protocol aio3
 
 An interrupted run goes on with the same command. Where the data sets come from: datasets/README.md
@@ -31,16 +35,27 @@ An interrupted run goes on with the same command. Where the data sets come from:
 
 
 def add_prepare(commands: Any) -> None:
-    """Describe ``dinoir prepare``: a word for each data set, and one for protocols."""
+    """Describe ``dinoir prepare``: a word for each data set, two for own images, and one for protocols."""
     parser = commands.add_parser(
-        'prepare', help='make training roots (LMDB) from the releases of data sets', description=DESCRIPTION,
+        'prepare', help='make training roots (LMDB) from data sets or your own images', description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.set_defaults(failure=BAD, stopped='stopped; the same command goes on from here')
     sets = parser.add_subparsers(required=True, metavar='SET')
     for dataset in CATALOGUE.values():
         _add_options(sets.add_parser(dataset.name, help=dataset.title, description=_describe(dataset)), dataset)
-    protocol = sets.add_parser('protocol', help='print the tasks of a training protocol, ready to paste')
+    pairs = sets.add_parser('pairs', help='your own degraded and clean images, in two folders')
+    pairs.add_argument('source', type=written_path, nargs=2, metavar=('DEGRADED', 'CLEAN'), help='the two folders')
+    pairs.add_argument('--pairing', choices=PAIRINGS, default='name',
+                       help="name (default); reside: 12_3.png belongs to 12.png, as a task's pairing")
+    pairs.add_argument('--filename-tmpl', metavar='TEXT',
+                       help="name of the degraded image, with {} for that of the clean one, as a task's filename_tmpl")
+    _add_own_options(pairs)
+    photos = sets.add_parser('photos', help='your own photographs, in one folder')
+    photos.add_argument('source', type=written_path, nargs=1, metavar='FOLDER', help='the folder')
+    photos.set_defaults(pairing='name', filename_tmpl=None)
+    _add_own_options(photos)
+    protocol = sets.add_parser('protocol', help='print tasks, tests and metrics of a protocol, ready to paste')
     protocol.add_argument('protocol', type=_protocol, metavar='NAME', help='for instance aio3')
     protocol.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
     protocol.set_defaults(run=_print_protocol)
@@ -56,17 +71,32 @@ def _add_options(parser: argparse.ArgumentParser, dataset: DataSet) -> None:
     parser.add_argument('source', type=written_path, nargs='+',
                         help='archive (.zip .tar .tar.gz .tgz) or folder of the release; all its parts at once')
     parser.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
-    parser.add_argument('--sub-images', type=int, nargs=2, metavar=('SIZE', 'STEP'),
-                        help='cut images into overlapping squares, for instance 256 192; default: whole images')
-    parser.add_argument('--encoding', choices=ENCODINGS, default=ENCODINGS[0],
-                        help='bmp (default) decodes many times faster; png is smaller, and takes 16 bits')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='default: one for each core')
+    _add_recipe_options(parser)
     parser.add_argument('--partial', action='store_true', help='accept a release that is not complete')
     parser.add_argument('--choose', type=int, metavar='N',
                         help='take N images of the training set, drawn by --seed; their number and seed are in the '
                              "root's name")
     parser.add_argument('--seed', type=int, default=0, help='of --choose (default: 0)')
-    parser.set_defaults(run=_prepare, dataset=dataset, parser=parser)
+    parser.set_defaults(run=_prepare, dataset=dataset)
+
+
+def _add_own_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--out', type=written_path, required=True,
+                        help='folder to make the roots in; the task is called as it is')
+    parser.add_argument('--val', type=int, default=0, metavar='N',
+                        help='keep N clean images, and what belongs to them, out for validation, drawn by --seed')
+    parser.add_argument('--seed', type=int, default=0, help='of --val (default: 0)')
+    _add_recipe_options(parser)
+    parser.set_defaults(run=_prepare_own, kind=parser.prog.split()[-1])
+
+
+def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--sub-images', type=int, nargs=2, metavar=('SIZE', 'STEP'),
+                        help='cut images into overlapping squares, for instance 256 192; default: whole images')
+    parser.add_argument('--encoding', choices=ENCODINGS, default=ENCODINGS[0],
+                        help='bmp (default) decodes many times faster; png is smaller, and takes 16 bits')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='default: one for each core')
+    parser.set_defaults(parser=parser)
 
 
 def _protocol(name: str) -> Any:
@@ -85,24 +115,44 @@ def _print_protocol(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    recipe = Recipe(args.encoding, _sub_images(args))
-    if args.workers < 1:
-        args.parser.error(f'--workers: expected 1 or more, got {args.workers}')
     if (args.choose is not None and args.choose < 1) or args.seed < 0:
         args.parser.error(f'--choose: expected 1 or more and a --seed from 0, got {args.choose} and {args.seed}')
     choice = None if args.choose is None else Choice(args.choose, args.seed)
+    from dinoir_plugin.datasets.prepare import prepare
+
+    _run(args, lambda request: prepare(args.dataset, replace(request, partial=args.partial, choice=choice)))
+    return GOOD
+
+
+def _prepare_own(args: argparse.Namespace) -> int:
+    if min(args.val, args.seed) < 0:
+        args.parser.error(f'--val: expected 0 or more and a --seed from 0, got {args.val} and {args.seed}')
+    from dinoir_plugin.core.yaml_options import options_text
+    from dinoir_plugin.datasets.own import DEGRADATION, PHOTOS, Own, blocks, prepare_own
+
+    own = Own(args.kind, args.pairing, args.filename_tmpl, args.val, args.seed)
+    _run(args, lambda request: prepare_own(own, request))
+    say('\n' + options_text(blocks(own, args.out)).rstrip('\n'))
+    if args.kind == PHOTOS:
+        say(f'# {DEGRADATION} is an example: any degradation, or several (datasets/README.md)')
+    return GOOD
+
+
+def _run(args: argparse.Namespace, make: Callable[[Request], list[Prepared]]) -> None:
+    """Make roots as the words ask for, and say which there are."""
+    recipe = Recipe(args.encoding, _sub_images(args))
+    if args.workers < 1:
+        args.parser.error(f'--workers: expected 1 or more, got {args.workers}')
     import lmdb
 
-    from dinoir_plugin.datasets.prepare import Request, prepare
+    from dinoir_plugin.datasets.prepare import Request
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     try:
-        request = Request(args.source, args.out, recipe, args.workers, args.partial, choice=choice)
-        roots = prepare(args.dataset, request)
+        roots = make(Request(args.source, args.out, recipe, args.workers))
     except lmdb.Error as error:
         raise PreparationError(str(error)) from error
     say(_table(roots))
-    return GOOD
 
 
 def _sub_images(args: argparse.Namespace) -> tuple[int, int] | None:

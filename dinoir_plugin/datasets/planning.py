@@ -218,11 +218,12 @@ def _match(dataset: DataSet, files: Sequence[File], patterns: Sequence[str]) -> 
                 raise PreparationError(f'{dataset.name}: {found[identity][1].name} and {file.name} are both image '
                                        f'{identity}. Keep one of them, or point to the folder that holds one only')
             stem = file.name.rpartition('/')[2].rpartition('.')[0]
-            found[identity] = _checked_key(dataset.key_prefix + '/'.join([*groups[:-1], stem]), file), file
+            found[identity] = checked_key(dataset.key_prefix + '/'.join([*groups[:-1], stem]), file), file
     return found
 
 
-def _checked_key(key: str, file: File) -> str:
+def checked_key(key: str, file: File) -> str:
+    """Give a key back; PreparationError where an LMDB of BasicSR cannot have it."""
     if not key.isascii() or len(key) > LONGEST_KEY:
         raise PreparationError(f'{file.name}: expected a name of at most {LONGEST_KEY} ASCII characters, because '
                                "BasicSR's reader takes no other. Rename it")

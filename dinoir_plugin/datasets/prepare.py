@@ -80,7 +80,7 @@ def prepare(dataset: DataSet, request: Request) -> list[Prepared]:
         check_source(source)
     for split in dataset.splits:
         for root in _roots(dataset, split, request.out):
-            check_recipe(root, request.recipe)
+            check_recipe(root, _recipe(split, request))
     identities = [source_identity(source) for source in request.sources]
     # On the disk that was chosen for the data, and under version control no more than the roots are.
     workspace = request.out / '.extracted' / dataset.name
@@ -91,18 +91,22 @@ def prepare(dataset: DataSet, request: Request) -> list[Prepared]:
         folders = [opened(source, workspace / str(number)) for number, source in enumerate(request.sources)]
         plans = plan_splits(dataset, list_images(folders), request.partial)
         plans = choose(dataset, plans, request.choice) if request.choice is not None else plans
-        _fill(dataset, plans, request, identities)
+        fill(dataset, plans, request, identities)
     if workspace.exists():
         shutil.rmtree(workspace)
         if not any(workspace.parent.iterdir()):
             workspace.parent.rmdir()
     for split in dataset.splits if request.recipe.sub_images is None else ():
         _list_levels(split, _roots(dataset, split, request.out))
-    return _summary(dataset, request.out)
+    return summary(dataset, request.out)
 
 
 def _roots(dataset: DataSet, split: Split, out: Path) -> list[Path]:
     return [out / dataset.root(split, role) for role in dataset.roles]
+
+
+def _recipe(split: Split, request: Request) -> Recipe:
+    return request.recipe._replace(sub_images=None) if split.whole else request.recipe
 
 
 def _list_levels(split: Split, roots: Sequence[Path]) -> None:
@@ -121,8 +125,18 @@ def _made_from(dataset: DataSet, out: Path, identities: list[str]) -> bool:
     return bool(entries) and all(entry['finished'] and entry['sources'] == identities for entry in entries)
 
 
-def _fill(dataset: DataSet, plans: Sequence[SplitPlan], request: Request, identities: list[str]) -> None:
-    """Encode all splits; only then, and if nothing is wrong with any image, mark them as finished."""
+def fill(dataset: DataSet, plans: Sequence[SplitPlan], request: Request, identities: list[str]) -> None:
+    """Encode all splits; only then, and if nothing is wrong with any image, mark them as finished.
+
+    Args:
+        dataset: What they belong to.
+        plans: What there is to do.
+        request: Where to, and how; its sources are not looked at.
+        identities: Of the sources, kept with the roots.
+
+    Raises:
+        PreparationError: A root cannot be gone on with, or files cannot be used.
+    """
     opened_stores: list[Store] = []
     problems: list[str] = []
     try:
@@ -130,7 +144,7 @@ def _fill(dataset: DataSet, plans: Sequence[SplitPlan], request: Request, identi
         for plan in plans:
             stores = []
             for root in _roots(dataset, plan.split, request.out):
-                stores.append(Store(root, dataset.name, dataset.key_prefix, request.recipe, plan.digest,
+                stores.append(Store(root, dataset.name, dataset.key_prefix, _recipe(plan.split, request), plan.digest,
                                     request.map_size))
                 opened_stores.append(stores[-1])
             work.append((plan, stores))
@@ -140,8 +154,8 @@ def _fill(dataset: DataSet, plans: Sequence[SplitPlan], request: Request, identi
             else:
                 problems += _encode_split(dataset, plan, stores, request)
         if problems:
-            raise all_listed(f'{dataset.name}: {len(problems)} files cannot be used. Fetch them again; what is '
-                             'encoded already is kept, and the same command goes on', problems)
+            raise all_listed(f'{dataset.name}: {len(problems)} files cannot be used. Mend or fetch them again; '
+                             'what is encoded already is kept, and the same command goes on', problems)
         for plan, stores in work:
             for role, store in enumerate(stores):
                 if not store.finished:
@@ -153,11 +167,12 @@ def _fill(dataset: DataSet, plans: Sequence[SplitPlan], request: Request, identi
 
 def _encode_split(dataset: DataSet, plan: SplitPlan, stores: Sequence[Store], request: Request) -> list[str]:
     """Encode and commit the scenes of a split that are not committed yet; returns what is wrong with its files."""
-    todo = _uncommitted(dataset, plan.scenes, stores, request.recipe)
+    recipe = _recipe(plan.split, request)
+    todo = _uncommitted(dataset, plan.scenes, stores, recipe)
     total = sum(len(scene.parts) for scene in plan.scenes)
     waiting: list[list[tuple[str, bytes]]] = [[] for _ in stores]
     problems: list[str] = []
-    tasks = (Task(scene, request.recipe, dataset.many_to_one, dataset.clean_border) for scene in todo)
+    tasks = (Task(scene, recipe, dataset.many_to_one, dataset.clean_border) for scene in todo)
     done = total - sum(len(scene.parts) for scene in todo)
     with tqdm(total=total, initial=done, unit='image', desc=f'{dataset.name} {plan.split.name}') as bar:
         for task, encoded in _encode_all(tasks, min(request.workers, len(todo))):
@@ -215,7 +230,8 @@ def _encode_all(tasks: Iterator[Task], workers: int) -> Iterator[tuple[Task, Enc
         pool.shutdown(cancel_futures=True)
 
 
-def _summary(dataset: DataSet, out: Path) -> list[Prepared]:
+def summary(dataset: DataSet, out: Path) -> list[Prepared]:
+    """Describe the finished roots of a data set."""
     finished = []
     for split in dataset.splits:
         for role, root in zip(dataset.roles, _roots(dataset, split, out)):

@@ -1,16 +1,17 @@
-"""Training protocols of the literature by name: which tasks, from which roots, how often repeated."""
+"""Protocols of the literature by name: which tasks are trained and how often repeated, what is tested, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from dinoir_plugin.core.yaml_options import options_text
 from dinoir_plugin.datasets.catalogue import CATALOGUE
 from dinoir_plugin.datasets.choosing import renamed
+from dinoir_plugin.datasets.densities import SUFFIX
 from dinoir_plugin.datasets.recipe import Choice
 from dinoir_plugin.datasets.store import read_record
 
@@ -20,11 +21,21 @@ _TaskFacts = tuple[tuple[str, ...], Mapping[str, Any] | None, int | None]
 _PHOTOGRAPHS = ('bsd400', 'wed')
 
 
-# The all-in-one comparisons: three levels of noise, converted to 8 bits as their code does.
-_THREE_NOISES: dict[str, _TaskFacts] = {
-    f'denoise{sigma}': (_PHOTOGRAPHS, {'type': 'gaussian_noise', 'sigma': sigma, 'quantise': 'truncate'}, 3)
-    for sigma in (15, 25, 50)
-}
+@dataclass(frozen=True)
+class Measured:
+    """Describe what one figure of a protocol's tables is taken of.
+
+    Attributes:
+        task: Name of the task.
+        dataset: The data set, whose test split it is.
+        degradation: What is done to its clean images; None for pairs.
+        part: Which of the lists that are written beside its roots; None for all images.
+    """
+
+    task: str
+    dataset: str
+    degradation: Mapping[str, Any] | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,17 @@ class Protocol:
     Attributes:
         note: Where it comes from and what is uncertain about it.
         proportional: Whether tasks are drawn by their number of images, rather than in equal shares.
-        tasks: By name.
+        tasks: What is trained, by name.
+        tests: What is tested, by name.
+        metrics: As ``val.metrics``.
         chosen: Data set to the choice of its images that the protocol trains on; of the others all.
     """
 
     note: str
     proportional: bool
     tasks: Mapping[str, _TaskFacts]
+    tests: Mapping[str, Measured]
+    metrics: Mapping[str, Mapping[str, Any]]
     chosen: Mapping[str, Choice] = field(default_factory=dict)
 
     def root(self, name: str, role: str) -> PurePosixPath:
@@ -49,32 +64,74 @@ class Protocol:
         return dataset.root(dataset.splits[0], role)
 
 
+def root_of_test(name: str, role: str) -> PurePosixPath:
+    """Name the root of one role of a data set's test split."""
+    split = next(split for split in CATALOGUE[name].splits if split.name == 'test')
+    return CATALOGUE[name].root(split, role)
+
+
+def _noisy(sigma: int, **more: Any) -> dict[str, Any]:
+    return {'type': 'gaussian_noise', 'sigma': sigma, **more}
+
+
+def _truncated(*sigmas: int) -> dict[str, Measured]:
+    """Give CBSD68 with noise that is converted to 8 bits as the all-in-one papers' code does."""
+    return {
+        f'cbsd68_sigma{sigma}': Measured('denoise', 'bsd68', _noisy(sigma, quantise='truncate')) for sigma in sigmas
+    }
+
+
+# The all-in-one comparisons: three levels of noise, converted to 8 bits as their code does.
+_THREE_NOISES: dict[str, _TaskFacts] = {
+    f'denoise{sigma}': (_PHOTOGRAPHS, _noisy(sigma, quantise='truncate'), 3)
+    for sigma in (15, 25, 50)
+}
+_BLUR = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}
+_HAZE_AND_RAIN = {'sots_outdoor': Measured('dehaze', 'sots_outdoor'), 'rain100l': Measured('derain', 'rain100l')}
+# floats, RGB, sides cropped to multiples of 16, scikit-image's SSIM
+_ALL_IN_ONE = {'psnr': {'type': 'calculate_psnr_all_in_one'}, 'ssim': {'type': 'calculate_ssim_all_in_one'}}
+_OF_BASICSR = {
+    name: {'type': f'calculate_{name}', 'crop_border': 0, 'test_y_channel': False} for name in ('psnr', 'ssim')
+}
+
 PROTOCOLS = {
     'paper_all4': Protocol(
         "DINO-IR's four tasks, as options/train_dinoir_all4.yml: noise and blur from DID-MDN's clean images, 4,000\n"
-        'hazy images of OTS. Which 4,000, and the equal shares, are our choice.',
+        'hazy images of OTS. Which 4,000, the equal shares, the blurred test set and RGB are our choice.',
         False,
         {
             'denoise': (('did_mdn',), {'type': 'gaussian_noise', 'sigma': [15, 50]}, None),
-            'deblur': (('did_mdn',), {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}, None),
+            'deblur': (('did_mdn',), _BLUR, None),
             'derain': (('did_mdn',), None, None),
             'dehaze': (('ots',), None, None),
         },
+        {
+            **{f'cbsd68_sigma{sigma}': Measured('denoise', 'bsd68', _noisy(sigma)) for sigma in (15, 25, 50)},
+            'did_mdn_blur': Measured('deblur', 'did_mdn', _BLUR),
+            'did_mdn_high': Measured('derain', 'did_mdn', part='high'),
+            'did_mdn_medium': Measured('derain', 'did_mdn', part='medium'),
+            'sots_outdoor': Measured('dehaze', 'sots_outdoor'),
+        },
+        _OF_BASICSR,
         {'ots': Choice(4000)},
     ),
     'aio3': Protocol(
         'Noise, rain and haze, as all-in-one methods from AirNet and PromptIR on are compared. Factors and noise are\n'
-        'those of the code of PromptIR and what builds on it.',
+        "those of the code of PromptIR and what builds on it; the metrics are those papers'. Which noise an image of\n"
+        'CBSD68 gets is ours: in their code it follows from the order of the files.',
         True,
         {
             **_THREE_NOISES,
             'derain': (('rain100l',), None, 120),
             'dehaze': (('ots',), None, 1),
         },
+        {**_HAZE_AND_RAIN, **_truncated(15, 25, 50)},
+        _ALL_IN_ONE,
     ),
     'aio5': Protocol(
         'Noise, rain, haze, motion blur and low light. Factors and noise are those of the code of AdaIR and what\n'
-        'builds on it, which trains on three levels of noise; its tables test sigma 25.',
+        'builds on it, which trains on three levels of noise; its tables test sigma 25. The metrics are those of its\n'
+        "code; Perceive-IR's release does not crop with five tasks (crop_multiple: 1).",
         True,
         {
             **_THREE_NOISES,
@@ -83,6 +140,13 @@ PROTOCOLS = {
             'deblur': (('gopro',), None, 5),
             'lowlight': (('lol',), None, 20),
         },
+        {
+            **_HAZE_AND_RAIN,
+            **_truncated(25),
+            'gopro': Measured('deblur', 'gopro'),
+            'lol': Measured('lowlight', 'lol'),
+        },
+        _ALL_IN_ONE,
     ),
 }  # fmt: skip
 
@@ -97,36 +161,56 @@ def fragment(protocol: Protocol, out: Path) -> str:
     train: dict[str, Any] = {'type': 'MixedDegradationDataset'}
     if protocol.proportional:
         train['sampling'] = 'proportional'
-    train['tasks'] = {name: _block(protocol, facts, out) for name, facts in protocol.tasks.items()}
+    train['tasks'] = {name: _trained(protocol, facts, out) for name, facts in protocol.tasks.items()}
+    blocks = {'train': train}
+    for name, test in protocol.tests.items():
+        blocks[f'val_{name}'] = {'name': name, 'type': train['type'], 'tasks': {test.task: _tested(test, out)}}
     note = ''.join(f'# {line}\n' for line in protocol.note.splitlines())
-    body = yaml.safe_dump({'datasets': {'train': train}}, sort_keys=False, default_flow_style=None, width=200)
+    body = options_text({'datasets': blocks, 'val': {'metrics': deepcopy(dict(protocol.metrics))}})
     lacking = ''.join(f'# missing: {line}\n' for line in _missing(protocol, out))
     return note + body + (lacking or '# all of these roots are there\n')
 
 
-def _block(protocol: Protocol, facts: _TaskFacts, out: Path) -> dict[str, Any]:
+def _trained(protocol: Protocol, facts: _TaskFacts, out: Path) -> dict[str, Any]:
     names, degradation, repeat = facts
-    dataset = CATALOGUE[names[0]]
-    block: dict[str, Any] = {'dataroot_gt': (out / protocol.root(names[0], dataset.roles[-1])).as_posix()}
-    if degradation is not None:
-        block['degradation'] = dict(degradation)
-    else:
-        block['dataroot_lq'] = (out / protocol.root(names[0], dataset.roles[0])).as_posix()
-    if dataset.many_to_one:
-        block['pairing'] = 'reside'
+    roots = {role: out / protocol.root(names[0], role) for role in CATALOGUE[names[0]].roles}
+    block = _block(names[0], roots, degradation)
     if repeat is not None:
         block['repeat'] = repeat
     return block
 
 
+def _tested(test: Measured, out: Path) -> dict[str, Any]:
+    roots = {role: out / root_of_test(test.dataset, role) for role in CATALOGUE[test.dataset].roles}
+    block = _block(test.dataset, roots, test.degradation)
+    if test.part is not None:
+        clean = Path(block['dataroot_gt'])
+        block['meta_info_file'] = (clean.parent / f'{test.part}{SUFFIX}').as_posix()
+    return block
+
+
+def _block(name: str, roots: Mapping[str, Path], degradation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Write a task's block: clean images with a degradation, or pairs."""
+    dataset = CATALOGUE[name]
+    block: dict[str, Any] = {'dataroot_gt': roots[dataset.roles[-1]].as_posix()}
+    if degradation is not None:
+        block['degradation'] = deepcopy(dict(degradation))
+    else:
+        block['dataroot_lq'] = roots[dataset.roles[0]].as_posix()
+    if dataset.many_to_one:
+        block['pairing'] = 'reside'
+    return block
+
+
 def _missing(protocol: Protocol, out: Path) -> list[str]:
+    trained = dict.fromkeys(name for names, _, _ in protocol.tasks.values() for name in names)
+    wanted = [(name, out / protocol.root(name, role)) for name in trained for role in CATALOGUE[name].roles]
+    tested = dict.fromkeys(test.dataset for test in protocol.tests.values())
+    wanted += [(name, out / root_of_test(name, role)) for name in tested for role in CATALOGUE[name].roles]
     lines = []
-    for name in dict.fromkeys(name for names, _, _ in protocol.tasks.values() for name in names):
-        dataset = CATALOGUE[name]
-        for role in dataset.roles:
-            root = out / protocol.root(name, role)
-            entry = (read_record(root) or {'sets': {}})['sets'].get(name)
-            if entry is None or not entry['finished']:
-                taken = f' --choose {protocol.chosen[name].images}' if name in protocol.chosen else ''
-                lines.append(f'{name} in {root.as_posix()} (dinoir prepare {name} SOURCE{taken})')
+    for name, root in wanted:
+        entry = (read_record(root) or {'sets': {}})['sets'].get(name)
+        if entry is None or not entry['finished']:
+            taken = f' --choose {protocol.chosen[name].images}' if name in protocol.chosen else ''
+            lines.append(f'{name} in {root.as_posix()} (dinoir prepare {name} SOURCE{taken})')
     return lines

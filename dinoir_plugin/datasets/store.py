@@ -80,7 +80,7 @@ class Store:
         self._record = read_record(root) or {'recipe': _recipe_data(recipe), 'sets': {}}
         entry = self._record['sets'].setdefault(owner, {'prefix': prefix, 'digest': digest, 'finished': False})
         if entry['digest'] != digest:
-            raise PreparationError(f'{root} was made from other images of {owner} than the source holds now. '
+            raise PreparationError(f'{root} was made from other images of {owner} than would go into it now. '
                                    'Delete it, or choose another --out')
         root.mkdir(parents=True, exist_ok=True)
         # The record first: what an interruption leaves behind can then be told from somebody else's LMDB.

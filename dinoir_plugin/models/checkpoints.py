@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -20,7 +21,7 @@ from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomi
 from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.core.training_state import PASSED_OVER
 from dinoir_plugin.guidance.guided_arch import encoders_of
-from dinoir_plugin.guidance.trained_with import other_encoder
+from dinoir_plugin.guidance.trained_with import other_encoder, other_options
 from dinoir_plugin.metrics.measures import better_value, find_metric
 from dinoir_plugin.models import results
 from dinoir_plugin.models.per_task import PerTask
@@ -49,6 +50,9 @@ class Checkpoints(BaseModel):
     deletes all but the newest checkpoints and those that were the best of a validation set by one of its metrics; which
     these are stands in ``models/best.json``.
     """
+
+    # of the process: the options file, and what the command line forces beside it
+    options_file = ''
 
     per_task: PerTask
     phases: Phases
@@ -108,12 +112,15 @@ class Checkpoints(BaseModel):
         resumed = paths.get('resume_state') and Path(load_path).parent == Path(paths['models'])
         extent: Extent = 'whole' if resumed or not self.is_train else 'start'
         weights = weights_for(net, load_path, param_key, extent if resumed or strict else 'part', f'path.{option}')
-        remedy = 'Give those, or the run another name' if self.is_train else 'Give those'
-        other = other_encoder(net, weights.trained_with, load_path, remedy)
+        options = self.opt.get(option.replace('pretrain_', '', 1)) or {}
+        remedy = 'Give those, or the run another name' if resumed else 'Give those'
+        other = other_encoder(net, options, weights.trained_with, load_path, remedy)
         if other and extent == 'whole':
             raise other
-        if other:
-            get_root_logger().warning(str(other))
+        # what a resumed run has otherwise is said with the rest of its options
+        said = str(other) if other else '' if resumed else other_options(options, weights.trained_with, load_path)
+        if said:
+            warnings.warn(said, stacklevel=2)
         net.load_state_dict(weights.state, strict=False)
         if not self.is_train and option == 'pretrain_network_g' and ranks.rank() == 0:
             self.origin = Origin.of(load_path, weights)
@@ -165,6 +172,7 @@ class Checkpoints(BaseModel):
         """
         logger = get_root_logger()
         done = resume_state['iter']
+        self.log_options_file(done)
         for message in [
             *resume_state.get(PASSED_OVER, ()),
             *(changed(*change) for change in option_changes(self.opt, resume_state)),
@@ -189,6 +197,11 @@ class Checkpoints(BaseModel):
         self._remove_unfinished()
         if (self.opt.get('val') or {}).get('metrics'):
             self._read_best(resume_state['iter'])
+
+    def log_options_file(self, done: int) -> None:
+        """Say which of the options files that gather in the run's folder counts after ``done`` iterations."""
+        if self.options_file:
+            get_root_logger().info(f'Options of {self.options_file} from iteration {done + 1} on')
 
     def _load_schedules(self, state: Mapping[str, Any], done: int) -> list[str]:
         """Load optimizers and schedulers; returns a sentence about each option that is another one now."""

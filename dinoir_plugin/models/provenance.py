@@ -43,7 +43,8 @@ class Origin(NamedTuple):
         with Path(path).expanduser().open('rb') as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
-        return cls(path, weights.place, weights.iteration, digest.hexdigest()[:DIGITS])
+        iteration = weights.trained_with.iteration if weights.trained_with else None
+        return cls(path, weights.place, iteration, digest.hexdigest()[:DIGITS])
 
 
 def about(opt: Mapping[str, Any], origin: Origin | None, device: torch.device) -> dict[str, Any]:

@@ -142,6 +142,8 @@ class RestorationModel(Checkpoints, SRModel):
         self._run_net = compiled(self.net_g, train)
         self.step = TrainingStep(self, train)
         self.stop_request.listen()
+        if not self.opt['path'].get('resume_state'):
+            self.log_options_file(0)
 
     def _make_ema(self, decay: float) -> None:
         self.ema_decay = decay

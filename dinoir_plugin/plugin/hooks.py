@@ -13,7 +13,7 @@ from typing import Any
 from dinoir_plugin.compat import resume_device
 from dinoir_plugin.compat._replace import Function, rebind
 from dinoir_plugin.core.construct import registered_class
-from dinoir_plugin.plugin import host_warnings, last_words
+from dinoir_plugin.plugin import host_warnings, last_words, run_warnings
 from dinoir_plugin.plugin.autoload import report
 
 HOOKS = ('safe_yaml', 'resume', 'worker_seed', 'data_loader', 'learning_rate')
@@ -30,6 +30,7 @@ def set_up(caller: dict[str, Any], ours: bool) -> None:
     """
     resume_device.take_over(caller)
     host_warnings.hush(ours)
+    run_warnings.send_to_log(ours)
     if ours:
         last_words.speak_last()
         if not _installed:

@@ -18,7 +18,7 @@ from dinoir_plugin.compat._first_rank import is_first_rank
 from dinoir_plugin.compat._replace import Function, is_ours, replace
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.yaml_options import GlanceLoader, read_options, with_forced
-from dinoir_plugin.plugin import hooks
+from dinoir_plugin.plugin import hooks, run_warnings
 
 
 def command_line(argv: list[str]) -> tuple[str | None, list[str], list[str]]:
@@ -47,6 +47,7 @@ def one_line(path: str) -> Iterator[None]:
     try:
         yield
     except OptionsError as error:
+        run_warnings.show_waiting()
         raise SystemExit(f'{path}: {error}' if is_first_rank() else 1) from None
 
 
@@ -109,4 +110,5 @@ def _parse_ours(
         with one_line(path):
             check_builds(opt, is_train)
     RestorationModel.stop_request.keyboard = is_train
+    RestorationModel.options_file = ' '.join([path, '--force_yml', *forced] if forced else [path])
     return opt, args

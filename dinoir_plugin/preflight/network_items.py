@@ -15,7 +15,7 @@ from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.guidance.guided_arch import encoders_of
-from dinoir_plugin.guidance.trained_with import other_encoder
+from dinoir_plugin.guidance.trained_with import other_encoder, other_options
 from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.models.acceleration import prepare
 from dinoir_plugin.models.losses import loss_blocks
@@ -88,19 +88,21 @@ def _path_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     # a resumed run takes its own network, not the pretrained one
     goes_on = is_train and (paths.get('resume_state') or (opt.get('auto_resume') and has_checkpoint(opt)))
     if paths.get('pretrain_network_g') and not goes_on:
-        items.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(paths, network, is_train)))
+        items.append(CheckItem('path.pretrain_network_g', lambda network: _check_pretrained(opt, network, is_train)))
     return items
 
 
-def _check_pretrained(paths: Mapping[str, Any], network: nn.Module, is_train: bool) -> str:
+def _check_pretrained(opt: Mapping[str, Any], network: nn.Module, is_train: bool) -> str:
+    paths, options = opt['path'], opt['network_g']
     path, key = paths['pretrain_network_g'], paths.get('param_key_g', 'params')
     extent: Extent = 'part' if not paths.get('strict_load_g', True) else 'start' if is_train else 'whole'
     weights = weights_for(network, path, key, extent, 'path.pretrain_network_g')
-    other = other_encoder(network, weights.trained_with, path, 'Give those')
+    other = other_encoder(network, options, weights.trained_with, path, 'Give those')
     if other and not is_train:
         raise other
-    if other:
-        warnings.warn(str(other), stacklevel=2)
+    said = str(other) if other else other_options(options, weights.trained_with, path)
+    if said:
+        warnings.warn(said, stacklevel=2)
     return f'{path}, {weights.words}'
 
 

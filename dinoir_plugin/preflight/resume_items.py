@@ -101,6 +101,6 @@ def _check_network(opt: Mapping[str, Any], network: nn.Module, path: Path, optio
         weights = weights_for(network, path, 'params', 'whole', option)
     except OptionsError as error:
         raise OptionsError(option, error.problem, ELSE) from error
-    other = other_encoder(network, weights.trained_with, path, ELSE)
+    other = other_encoder(network, opt['network_g'], weights.trained_with, path, ELSE)
     if other:
         raise other

@@ -20,6 +20,7 @@ from dinoir_plugin.core.yaml_options import read_options
 from dinoir_plugin.guidance.trained_with import other_encoder
 
 ENCODER_KEY = 'weights'  # what an encoder's block of options has
+HERE = '--encoder-weights FILE, in Python encoder_weights='
 
 
 class Built(NamedTuple):
@@ -82,12 +83,11 @@ def build_network(
     except OptionsError as error:
         if not error.path.endswith('.weights'):
             raise
-        remedy = f'{error.remedy}. Or give the file here: --encoder-weights FILE, in Python encoder_weights='
+        remedy = f'{error.remedy}. Or give the file here: {HERE}'
         raise OptionsError(error.path, error.problem, remedy) from error
-    trained_with = file.description.encoders if file.description else {}
-    other = other_encoder(
-        network, trained_with, checkpoint, 'Give those: --encoder-weights FILE, in Python encoder_weights='
-    )
+    other = other_encoder(network, arguments, file.description, checkpoint, 'Give those')
+    if other and other.path.endswith(f'.{ENCODER_KEY}'):
+        raise OptionsError(other.path, other.problem, f'{other.remedy}: {HERE}')
     if other:
         raise other
     return network

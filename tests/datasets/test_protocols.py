@@ -1,9 +1,26 @@
-"""Protocols as they stand in an options file."""
+"""Protocols as they stand in an options file, and what the checks say to it."""
 
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import yaml
 
-from dinoir_plugin.datasets.protocols import PROTOCOLS, fragment
+from dinoir_plugin.core.options_files import options_file
+from dinoir_plugin.datasets.catalogue import CATALOGUE
+from dinoir_plugin.datasets.protocols import PROTOCOLS, fragment, root_of_test
+from dinoir_plugin.datasets.recipe import Recipe
+from dinoir_plugin.datasets.store import Store
+from dinoir_plugin.preflight.check import check_run
+
+RUN = {
+    'name': 'run', 'model_type': 'RestorationModel', 'num_gpu': 0, 'manual_seed': 0, 'path': {},
+    'network_g': {'type': 'DnCNN', 'nc': 8, 'nb': 3, 'act_mode': 'R'},
+    'train': {'total_iter': 6, 'optim_g': {'type': 'Adam', 'lr': 1e-3}, 'pixel_opt': {'type': 'L1Loss'},
+              'scheduler': {'type': 'MultiStepLR', 'milestones': [6], 'gamma': 0.5}},
+    'logger': {'print_freq': 1, 'save_checkpoint_freq': 3, 'use_tb_logger': False},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize('name', PROTOCOLS)
@@ -12,3 +29,55 @@ def test_keys_come_in_the_order_in_which_people_read_them(name, tmp_path):
     order = ['type', *(['sampling'] if PROTOCOLS[name].proportional else []), 'tasks']
     assert list(train) == order and list(train['tasks']) == list(PROTOCOLS[name].tasks)
     assert all(next(iter(block)) == 'dataroot_gt' for block in train['tasks'].values())
+
+
+def write_root(root, dataset, role):
+    """A root with one image; names as RESIDE's pair up with those of the others."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    store = Store(root, dataset.name, dataset.key_prefix, Recipe('png'), 'x', 1 << 20)
+    key = dataset.key_prefix + ('1_2' if dataset.many_to_one and role == dataset.roles[0] else '1')
+    store.commit([(key, cv2.imencode('.png', np.zeros((64, 64, 3), np.uint8))[1].tobytes())])
+    store.finish(1, [])
+    store.close()
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+def test_what_is_printed_passes_the_checks_of_a_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    protocol = PROTOCOLS[name]
+    trained = {one for names, _, _ in protocol.tasks.values() for one in names}
+    tested = {measured.dataset for measured in protocol.tests.values()}
+    for places, sets in ((protocol.root, trained), (root_of_test, tested)):
+        for dataset in map(CATALOGUE.get, sorted(sets)):
+            for role in dataset.roles:
+                write_root(tmp_path / places(dataset.name, role), dataset, role)
+    for measured in protocol.tests.values():
+        if measured.part is not None:
+            (tmp_path / 'did_mdn/test' / f'{measured.part}.txt').write_text('1')
+    text = fragment(protocol, tmp_path)
+    assert '# all of these roots are there' in text
+    options = {**RUN, **yaml.safe_load(text)}
+    options['datasets']['train'].update(name='tr', gt_size=32, batch_size_per_gpu=5, num_worker_per_gpu=0)
+    options['val'].update(val_freq=3, save_img=False)
+    (tmp_path / 'o.yml').write_text(yaml.safe_dump(options))
+    report, _ = check_run('o.yml', [], False, tmp_path)
+    assert not report.has_errors, report.text()
+    assert {row.part for row in report.rows} >= {f'datasets.{phase}' for phase in options['datasets']}
+
+
+def test_what_is_tested_and_how():
+    printed = {name: yaml.safe_load(fragment(protocol, Path('datasets'))) for name, protocol in PROTOCOLS.items()}
+    template = yaml.safe_load(options_file('test_dinoir_all4').read_text())
+    assert [options['name'] for phase, options in printed['aio3']['datasets'].items() if phase != 'train'] == [
+        'sots_outdoor', 'rain100l', 'cbsd68_sigma15', 'cbsd68_sigma25', 'cbsd68_sigma50',
+    ]  # fmt: skip
+    for name in ('aio3', 'aio5'):
+        kinds = {key: metric['type'] for key, metric in printed[name]['val']['metrics'].items()}
+        assert kinds == {'psnr': 'calculate_psnr_all_in_one', 'ssim': 'calculate_ssim_all_in_one'}
+        noise = printed[name]['datasets']['val_cbsd68_sigma25']['tasks']['denoise']['degradation']
+        assert noise == {'type': 'gaussian_noise', 'sigma': 25, 'quantise': 'truncate'}
+    assert printed['aio5']['datasets'].keys() >= {'val_gopro', 'val_lol'}
+    assert 'val_cbsd68_sigma50' not in printed['aio5']['datasets']
+    # the paper's four tasks are tested as its own options file does
+    ours = [block for phase, block in printed['paper_all4']['datasets'].items() if phase != 'train']
+    assert ours == list(template['datasets'].values())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from dinoir_plugin.core.atomic_files import load_verified, save_atomic
 from dinoir_plugin.models.resuming import kept_options, option_changes
@@ -116,6 +117,18 @@ def test_other_weights_of_the_encoder_are_refused_in_going_on(guided, train):
     assert "network_g.encoder.weights: the weights of 'vit_small_patch14_dinov2' (random) are others than " in done.code
     report, _ = check_run('o.yml', [], False, Path('sheets'), auto_resume=True)
     assert done.code.partition(': ')[2].split(' (')[0] in report.text()
+    # other blocks of a transformer change no tensor
+    guided['network_g']['encoder']['model_args']['init_values'] = 1.0
+    guided['network_g']['encoder']['layers']['deep'] = 0
+    said = r'network_g\.encoder\.layers: \S*net_g_3\.pth was trained with {deep: 1, medium: 0, shallow: 0}, and '
+    assert re.search(said + 'these are {deep: 0, medium: 0, shallow: 0}. Give', train(guided, '--auto_resume').code)
+    test = {**guided, 'datasets': {'test': guided['datasets']['val']}, 'path': {}}
+    test['path']['pretrain_network_g'] = 'experiments/run/models/net_g_3.pth'
+    Path('t.yml').write_text(yaml.safe_dump({key: test[key] for key in test if key not in ('train', 'logger')}))
+    report, _ = check_run('t.yml', [], False, Path('sheets'))
+    assert re.search(said, report.text())
+    guided['network_g']['encoder']['layers']['deep'] = 1
+    guided['network_g']['encoder']['model_args']['init_values'] = 0.5
     # as the start of another run they are worth a line
     guided.update(name='another', path={'pretrain_network_g': 'experiments/run/models/net_g_3.pth'})
     done = train(guided)
@@ -151,8 +164,10 @@ def test_report_2_nothing_is_said_of_a_run_that_goes_on_as_it_was(train, options
     shutil.rmtree('experiments')
     done = train({**options, 'train': {**options['train'], 'total_iter': 3}})
     assert rates(done.log).keys() == {1, 2, 3}
+    assert 'Options of o.yml from iteration 1 on' in done.log.splitlines()
     done = train(options, '--auto_resume')
     assert 'in the options file' not in done.log
+    assert [line for line in done.log.splitlines() if 'Options of' in line] == ['Options of o.yml from iteration 4 on']
     assert rates(done.log) == {number: reference[number] for number in (4, 5, 6)}
 
 
