@@ -93,7 +93,7 @@ def test_gains_are_those_of_pairs(experiments):
             made_up(f'mini_restormer_seed{seed}', test, base)
             made_up(f'mini_psf_seed{seed}', test, ours)
     text = report.markdown(experiments, 'mini_all4', 'mini', seeds=3)
-    gains = rows_of(text, '## Gains in PSNR (dB), between runs of one seed, which saw the same samples')
+    gains = rows_of(text, '## Gains in PSNR (dB), between runs of the same seed, which saw the same samples')
     assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 8]
     assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 8]
     assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
