@@ -141,8 +141,8 @@ def _read_set(path: Path) -> SetResult:
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise RunError(f'{path}: expected the figures of a validation (means and images), but it cannot be read '
                        f'({type(error).__name__}: {error}). Measure again') from error  # fmt: skip
-    header = content.get('header')
-    options = header.get('metrics') if isinstance(header, dict) else None
+    about = content.get('about')
+    options = about.get('metrics') if isinstance(about, dict) else None
     return SetResult(content.get('iteration', ''), tasks, options if isinstance(options, dict) else {})
 
 

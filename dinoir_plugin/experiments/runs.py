@@ -181,7 +181,7 @@ def _train(job: Job, place: str) -> None:
 def _clear(name: str) -> None:
     """Remove what a tester left, all of which is measured again; else it would be kept under a name of its own."""
     folder = result_file(name, '').parent
-    for path in [*folder.glob('metrics_*'), *folder.glob(f'test_{name}_*.log')]:
+    for path in [*folder.glob('metrics_*'), *folder.glob('results.md'), *folder.glob(f'test_{name}_*.log')]:
         path.unlink()
     shutil.rmtree(folder / 'visualization', ignore_errors=True)
     if folder.is_dir() and not any(folder.iterdir()):

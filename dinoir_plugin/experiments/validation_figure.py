@@ -13,6 +13,7 @@ from dinoir_plugin.experiments.measured import RunError
 from dinoir_plugin.experiments.run_results import Group
 
 IN_A_ROW = 2  # panels
+INPUT = 'input_'  # before a metric's column: that of the degraded images
 Points = list[tuple[int, float]]  # iteration and value
 Tables = dict[str, list[dict[str, str]]]  # set to lines of its CSV
 
@@ -36,8 +37,10 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path) -> None:
     curves = _curves(groups, tables, metric)
     if not curves:
         raise RunError(f"--plot: no validation has a figure '{metric}'")
+    inputs = _inputs(tables, metric)
     rows = math.ceil(len(curves) / IN_A_ROW)
     caption = f'{metric}, the mean of the tasks of a set, at each validation. Curves of one colour differ by seed.'
+    caption += ' Dotted: the degraded images themselves.' if inputs else ''
     figure = new_figure(1.2 + 3.2 * rows, 'Validation', caption)
     panels = list(figure.subplots(rows, min(len(curves), IN_A_ROW), squeeze=False).flat)
     for axes in panels[len(curves) :]:
@@ -46,6 +49,8 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path) -> None:
         for number, seeds in by_group.items():
             for place, points in enumerate(seeds):
                 axes.plot(*zip(*points), label=None if place else groups[number].name, **stroke(number))
+        if set_name in inputs:
+            axes.axhline(inputs[set_name], color='grey', linestyle=':', label='input')
         axes.set_title(set_name, fontsize=11)
         axes.set_xlabel('iteration')
         axes.set_ylabel(metric)
@@ -65,6 +70,12 @@ def _curves(groups: Sequence[Group], tables: Mapping[Path, Tables], metric: str)
                 if finite:
                     curves.setdefault(set_name, {}).setdefault(number, []).append(finite)
     return curves
+
+
+def _inputs(tables: Mapping[Path, Tables], metric: str) -> dict[str, float]:
+    """Give what the degraded images of each set are worth, where a validation says it."""
+    lines = [(name, lines[-1]) for sets in tables.values() for name, lines in sets.items()]
+    return {name: float(line[f'{INPUT}{metric}']) for name, line in lines if line.get(f'{INPUT}{metric}')}
 
 
 def _tables(folder: Path) -> Tables:
@@ -88,4 +99,4 @@ def _metric(tables: Mapping[Path, Tables], metrics: Sequence[str]) -> str:
                        'none; give folders of experiments/')  # fmt: skip
     if metrics:
         return metrics[0]
-    return next(key for key in lines[0] if key not in ('iteration', 'task'))
+    return next(key for key in lines[0] if key not in ('iteration', 'task') and not key.startswith(INPUT))

@@ -16,16 +16,17 @@ from dinoir_plugin.experiments.paired import better_side, difference, statement
 A, B = [30.0, 28.0, 33.5, 25.0, 31.0], [30.5, 28.2, 34.1, 25.1, 31.6]
 
 
-def run(folder, values, *, named='{}.png', task='denoise', header=None, iteration='x', metric='psnr', set_name='noise'):
+def run(folder, values, *, named='{}.png', task='denoise', more=None, iteration='x', metric='psnr', set_name='noise'):
     """Write what a validation leaves; values are numbers, or a name to a number."""
     if not isinstance(values, dict):
         values = {f'i{number}': value for number, value in enumerate(values)}
     images = [{'task': task, 'name': named.format(name), metric: value} for name, value in values.items()]
+    images = [{**image, 'input': {metric: 1.0}} for image in images] if more else images
     known = [value for value in values.values() if value is not None]
     means = {metric: statistics.fmean(known)} if known else {}
     content = {'iteration': iteration, 'means': {task or 'all': means, 'average': means}, 'images': images}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f'metrics_{set_name}.json').write_text(json.dumps({**content, **(header or {})}))
+    (folder / f'metrics_{set_name}.json').write_text(json.dumps({**content, **(more or {})}))
     return folder
 
 
@@ -67,7 +68,7 @@ def test_what_may_be_said_follows_from_interval_and_direction():
 def test_images_join_by_name_old_and_new_files_alike(tmp_path):
     old = run(tmp_path / 'a', {'x': 30.0, 'y': 31.0, 'z': 32.0, 'only': 10.0, 'same': None}, named='{}.bmp')
     new = run(tmp_path / 'b', {'z': 33.0, 'x': 31.0, 'y': 32.0, 'same': 50.0},
-              named='{}', header={'header': {'checkpoint': 'net.pth', 'metrics': {}}, 'more': [1]})  # fmt: skip
+              named='{}', more={'about': {'metrics': {}}, 'input': {'denoise': {'psnr': 1.0}}})  # fmt: skip
     (row,) = compare(old, new)
     assert row[2:6] == ['3', '31.00', '32.00', '+1.00']
     text = report(find_groups([old, new]))
@@ -128,7 +129,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'cut').mkdir()
     (tmp_path / 'cut' / 'metrics_noise.json').write_text('{"means": ')
-    y, rgb = ({'header': {'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': crop}}}} for crop in (0, 4))
+    y, rgb = ({'about': {'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': crop}}}} for crop in (0, 4))
     for folders, message in (
         ([a, tmp_path / 'gone'], 'gone: there is no such folder'),
         ([a, tmp_path / 'empty'], 'empty: expected metrics_<set>.json of a validation or test, but there is none'),
@@ -136,7 +137,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path):
         ([a], 'expected two runs or more'),
         ([a, run(tmp_path / 'b', A, set_name='rain')], 'nothing can be compared. noise is left out: '),
         ([a, other], "no image is in both; they are called 'i0' and 'i0x'"),
-        ([run(tmp_path / 'y', A, header=y), run(tmp_path / 'rgb', A, header=rgb)], 'noise: psnr was taken by {'),
+        ([run(tmp_path / 'y', A, more=y), run(tmp_path / 'rgb', A, more=rgb)], 'noise: psnr was taken by {'),
     ):  # fmt: skip
         with pytest.raises(RunError) as caught:
             report(find_groups(folders))
@@ -151,9 +152,9 @@ def test_the_command_writes_markdown_and_draws_validations(tmp_path, capsys, mon
     monkeypatch.chdir(tmp_path)
     for name, values in (('a', A), ('b', B)):
         folder = run(tmp_path / name, values, iteration=20)
-        lines = [f'{number},{task},{20 + number / 10}' for number in (10, 20) for task in ('denoise', 'average')]
+        lines = [f'{number},{task},{20 + number / 10},19.5\n' for number in (10, 20) for task in ('x', 'average')]
         for set_name in ('noise', 'rain', 'haze'):
-            (folder / f'metrics_{set_name}.csv').write_text('\n'.join(['iteration,task,psnr', *lines]) + '\n')
+            (folder / f'metrics_{set_name}.csv').write_text('iteration,task,psnr,input_psnr\n' + ''.join(lines))
     assert main(['compare', 'a', 'b', '--out', 'new/c.md', '--plot', 'new/c.png']) == GOOD
     said = capsys.readouterr().out
     assert '- B: b, at iteration 20' in said and '  B is better by 0.40 ± ' in said
