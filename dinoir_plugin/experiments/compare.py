@@ -93,7 +93,10 @@ def _compare(pairs: Pairs, metrics: Sequence[str], name: str) -> Compared:
             if all(task in run.sets[set_name].tasks for run in runs):
                 _add_task(found, problems, pairs, (set_name, task), (metrics, name))
     if not found.rows:
-        raise RunError('nothing can be compared. ' + (' '.join(problems) or 'No task, or no such metric, is in both.'))
+        known = dict.fromkeys(metric for entry in runs[0].sets.values() for task in entry.tasks.values()
+                              for metric in task.means)  # fmt: skip
+        why = f'No task and metric is in both; {runs[0].folder} has {", ".join(known)}.'
+        raise RunError('nothing can be compared. ' + (' '.join(problems) or why))
     found.remarks.extend(problems)
     return found
 

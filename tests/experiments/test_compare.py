@@ -161,6 +161,7 @@ def test_the_command_writes_markdown_and_draws_validations(tmp_path, capsys, mon
     assert rows((tmp_path / 'new' / 'c.md').read_text())[0][5] == '+0.40'
     assert (tmp_path / 'new' / 'c.png').stat().st_size > 10_000
     assert main(['compare', 'a', 'b', '--metric', 'ssim']) == BAD
+    assert 'No task and metric is in both; a has psnr.' in capsys.readouterr().err
     assert main(['compare', 'a', 'b', '--out', 'c.txt']) == BAD
     assert "--out: expected a file that ends in .md, got 'c.txt'" in capsys.readouterr().err
     for folder in 'ab':
