@@ -14,6 +14,7 @@ from dinoir_plugin.experiments.paired import Difference, difference, digits, sta
 from dinoir_plugin.experiments.run_results import Group, RunResults, TaskResult, grouped, paired_runs, read_run
 from dinoir_plugin.experiments.table_rows import NOTHING
 
+NAMES = string.ascii_uppercase  # of the sides
 HEADS = ('set', 'metric', 'images', '{0}', '{1}', '{1} - {0}', 'SD', '95 % interval', 'what can be said')
 Pairs = Sequence[tuple[RunResults, RunResults]]
 
@@ -50,6 +51,8 @@ def find_groups(runs: Sequence[Path], a: Sequence[Path] = (), b: Sequence[Path] 
     if len(groups) < 2:
         raise RunError(f'{groups[0].name}: expected two runs or more, but these are one, or one with several seeds. '
                        'Two trainings of one network are compared by --a EXP --b EXP')  # fmt: skip
+    if len(groups) > len(NAMES):
+        raise RunError(f'expected {len(NAMES)} runs at most beside each other, got {len(groups)}')
     return groups
 
 
@@ -64,19 +67,18 @@ def report(groups: Sequence[Group], metrics: Sequence[str] = (), markdown: bool 
     Raises:
         RunError: Nothing can be compared: no set, no metric or no image is in both; or metrics differ in their options.
     """
-    names = string.ascii_uppercase
-    parts, several = (['# Comparison\n'] if markdown else []), False
-    for name, group in zip(names, groups):
-        parts.append(f'- {name}: {_described(group)}{", the reference" if name == names[0] else ""}')
-    for name, group in zip(names[1:], groups[1:]):
+    parts, over_seeds = (['# Comparison\n'] if markdown else []), set[bool]()
+    for name, group in zip(NAMES, groups):
+        parts.append(f'- {name}: {_described(group)}{", the reference" if name == NAMES[0] else ""}')
+    for name, group in zip(NAMES[1:], groups[1:]):
         pairs, remark = paired_runs(groups[0], group)
-        several |= len(pairs) > 1
+        over_seeds.add(len(pairs) > 1)
         found = _compare(pairs, metrics, name)
-        heads = [head.format(names[0], name) for head in HEADS]
-        parts.append(f'\n## {name} against {names[0]}\n')
+        heads = [head.format(NAMES[0], name) for head in HEADS]
+        parts.append(f'\n## {name} against {NAMES[0]}\n')
         parts.append(table(heads, found.rows) if markdown else f'{columns([heads, *found.rows])}\n')
         parts += [f'{text}\n' for text in (remark, *found.remarks) if text]
-    return '\n'.join([*parts, _meaning(several)])
+    return '\n'.join([*parts, _meaning(over_seeds)])
 
 
 def _compare(pairs: Pairs, metrics: Sequence[str], name: str) -> Compared:
@@ -183,13 +185,13 @@ def _described(group: Group) -> str:
     return f'{group.name}{of}{f", at iteration {iterations}" if iterations else ""}'
 
 
-def _meaning(several: bool) -> str:
-    """Say how the figures are to be read."""
-    if several:
-        over = ('SD and interval are those of the mean differences of the seeds, each over the same images: what '
-                'counts is whether another training would show the same.')  # fmt: skip
-    else:
-        over = ('SD and interval are those of the differences of images: they say what other images would show. '
-                'One seed says nothing about another training.')  # fmt: skip
-    return (f"{over} ±: half of the 95 % interval of the mean, by Student's t. Of many such statements about one in "
-            'twenty is wrong by chance.')  # fmt: skip
+def _meaning(over_seeds: set[bool]) -> str:
+    """Say how the figures are to be read: those over several seeds, those over the images of one, or both."""
+    several = ('With several seeds, SD and interval are those of the mean differences of the seeds, each over the same '
+               'images: what counts is whether another training would show the same.')  # fmt: skip
+    single = ('With one seed, SD and interval are those of the differences of images: they say what other images would '
+              'show. One seed says nothing about another training.')  # fmt: skip
+    lines = [*([several] if True in over_seeds else []), *([single] if False in over_seeds else [])]
+    lines.append("±: half of the 95 % interval of the mean, by Student's t. Of many such statements about one in "
+                 'twenty is wrong by chance.')  # fmt: skip
+    return '\n'.join(lines)

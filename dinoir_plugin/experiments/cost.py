@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,7 +32,7 @@ def cells(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, str]:
     size = NOTHING if count is None else f'{count / 1e6:.2f}'
     if not known or len(known) < len(times) + len(earlier):
         return size, NOTHING
-    return size, str(timedelta(seconds=round(statistics.fsum(known) / len(times))))
+    return size, str(timedelta(seconds=round(sum(known) / len(times))))
 
 
 def parameters(name: str) -> int | None:

@@ -94,6 +94,7 @@ def _wait(program: subprocess.Popen[bytes], log: Path, began: int, title: str, p
 def _show(bar: tqdm, found: list[re.Match[str]]) -> None:
     """Move the bar to what lines of progress say."""
     if not found:
+        bar.refresh()  # the time that has passed
         return
     reached = int(found[-1][1].replace(',', '')) if found[-1].re.groups else bar.n + len(found)
     if bar.n == 0 and found[-1].re.groups:

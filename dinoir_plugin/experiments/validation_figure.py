@@ -13,6 +13,7 @@ from dinoir_plugin.experiments.measured import RunError
 from dinoir_plugin.experiments.run_results import Group
 
 IN_A_ROW = 2  # panels
+MARKER = 4  # points; a long training has many validations
 INPUT = 'input_'  # before a metric's column: that of the degraded images
 Points = list[tuple[int, float]]  # iteration and value
 Tables = dict[str, list[dict[str, str]]]  # set to lines of its CSV
@@ -48,7 +49,8 @@ def draw(groups: Sequence[Group], metrics: Sequence[str], out: Path) -> None:
     for axes, (set_name, by_group) in zip(panels, curves.items()):
         for number, seeds in by_group.items():
             for place, points in enumerate(seeds):
-                axes.plot(*zip(*points), label=None if place else groups[number].name, **stroke(number))
+                style = {**stroke(number), 'markersize': MARKER}
+                axes.plot(*zip(*points), label=None if place else groups[number].name, **style)
         if set_name in inputs:
             axes.axhline(inputs[set_name], color='grey', linestyle=':', label='input')
         axes.set_title(set_name, fontsize=11)
