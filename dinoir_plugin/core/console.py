@@ -18,6 +18,11 @@ def complain(text: str) -> None:
     _write(f'dinoir: {text}\n', sys.stderr)
 
 
+def note(text: str) -> None:
+    """Write a line for the person who waits: what is being done."""
+    _write(f'dinoir: {text}\n', sys.stderr)
+
+
 def _write(text: str, stream: TextIO) -> None:
     """Write; letters that the terminal does not take, and bytes of names that are no UTF-8, as escapes."""
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.console import BAD, GOOD, say
+from dinoir_plugin.core.markdown import columns
 from dinoir_plugin.datasets.catalogue import CATALOGUE, DataSet
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.datasets.recipe import ENCODINGS, Choice, Recipe
@@ -171,5 +172,4 @@ def _table(roots: Sequence[Prepared]) -> str:
         pieces = '-' if root.sub_images is None else str(root.sub_images)
         lines.append((root.dataset, root.split, root.role, str(root.images), pieces, f'{root.size / 1e6:.1f}',
                       str(root.root)))
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return '\n'.join('  '.join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines)
+    return columns(lines)

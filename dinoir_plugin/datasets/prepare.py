@@ -112,6 +112,7 @@ def _recipe(split: Split, request: Request) -> Recipe:
 def _list_levels(split: Split, roots: Sequence[Path]) -> None:
     lists = [roots[0].parent / f'{level}{SUFFIX}' for level in split.levels]
     if roots[0].is_dir() and not all(path.is_file() for path in lists):
+        logger.info('%s: measuring how dense the degradation of each image is', split.name)
         written = write_lists(roots, split.levels)
         logger.info('%s: the densest, by the distance from the clean images, are in %s', split.name,
                     ', '.join(map(str, written)))

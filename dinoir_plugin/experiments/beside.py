@@ -38,7 +38,10 @@ def side_by_side(
         parts.append(f'{SECOND.strip()}: underlined in the paper, its second best.\n')
     names = [metric.split('_')[0].upper() for metric in metrics]
     heads = [f'{name} {column}' for name in names for column in ('ours', 'published', 'difference')]
-    for test in tests:
+    compared = [test for test in tests if any(published.cell(sources, row.label, test) for row in rows)]
+    if alone := [test for test in tests if test not in compared]:
+        parts.append(f'Nothing was published for {", ".join(alone)}.\n')
+    for test in compared:
         lines = []
         for row in rows:
             theirs = published.cell(sources, row.label, test)

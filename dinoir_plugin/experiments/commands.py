@@ -1,13 +1,15 @@
-"""The commands ``dinoir reproduce`` and ``dinoir options``. What they need is imported when they run."""
+"""The commands ``dinoir reproduce``, ``compare`` and ``options``. What they need is imported when they run."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dinoir_plugin.core.console import BAD, GOOD, say
 from dinoir_plugin.core.options_files import options_file, options_names
+from dinoir_plugin.imaging.paths import written_path
 
 DESCRIPTION = """The papers' tables and figures, one command each.
 
@@ -20,6 +22,17 @@ DESCRIPTION = """The papers' tables and figures, one command each.
 A run that was stopped goes on where it was. Reports and figures come into experiments/reproduce/, trained networks into
 experiments/, restored images and figures of single images into results/, all under the folder that it is run in.
 Training takes one process, on one GPU where there is one.
+"""
+COMPARE = """Compare runs image by image, and say what of a difference is more than chance.
+
+    dinoir compare results/plain results/guided               the first is the reference
+    dinoir compare results/plain_seed* results/guided_seed*   runs that differ by seed are paired by it
+    dinoir compare --a results/x results/y --b results/u results/v    two sides, paired in this order
+    dinoir compare experiments/plain experiments/guided --plot validation.png
+
+Reads metrics_<set>.json, which validations write to experiments/<run>/ and tests to results/<run>/. For each set (and
+task) and each metric: both means, the mean difference over the images that both have, its standard deviation, and its
+95 % interval by Student's t: over images with one seed, over seeds with several.
 """
 
 
@@ -51,6 +64,45 @@ def add_options(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument('name', nargs='?', metavar='NAME', help='its name; without one all names are listed')
     parser.set_defaults(run=_print_options)
+
+
+def add_compare(commands: Any) -> None:
+    """Describe ``dinoir compare``."""
+    parser = commands.add_parser(
+        'compare', help='compare runs image by image: what is better, and is it more than chance', description=COMPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument('runs', nargs='*', type=Path, metavar='EXP',
+                        help='folders of runs in experiments/ or results/; the first is the reference')
+    parser.add_argument('--a', nargs='+', type=Path, default=[], metavar='EXP', help='runs of one side, the reference')
+    parser.add_argument('--b', nargs='+', type=Path, default=[], metavar='EXP', help='runs of the other side')
+    parser.add_argument('--metric', nargs='+', default=[], metavar='NAME', help='these only, as val.metrics calls them')
+    parser.add_argument('--out', type=written_path, metavar='FILE.md', help='write it as Markdown, too')
+    parser.add_argument('--plot', type=written_path, metavar='FILE.png',
+                        help='draw the validations of the trainings over iterations')
+    parser.set_defaults(run=_compare, failure=BAD)
+
+
+def _compare(args: argparse.Namespace) -> int:
+    for words, path, ending in (('--out', args.out, '.md'), ('--plot', args.plot, '.png')):
+        if path is not None and path.suffix != ending:
+            raise ValueError(f"{words}: expected a file that ends in {ending}, got '{path}'")
+    from dinoir_plugin.core.atomic_files import write_atomic
+    from dinoir_plugin.experiments.compare import find_groups, report
+
+    groups = find_groups(args.runs, args.a, args.b)
+    say(report(groups, args.metric))
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(args.out, f'{report(groups, args.metric, markdown=True)}\n'.encode())
+    if args.plot is not None:
+        try:
+            from dinoir_plugin.experiments.validation_figure import draw
+        except ImportError as error:
+            remedy = 'pip install "dinoir_plugin[figures]"'
+            raise ValueError(f'--plot needs one more package ({error}): {remedy}') from error
+        draw(groups, args.metric, args.plot)
+    return GOOD
 
 
 def _print_options(args: argparse.Namespace) -> int:

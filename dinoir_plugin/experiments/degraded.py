@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from basicsr.utils import tensor2img
 
+from dinoir_plugin.core.console import note
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments.measured import not_measured, record, recorded, result_file
-from dinoir_plugin.experiments.runs import note
 from dinoir_plugin.experiments.variants import METRICS, TEST_SEED
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results

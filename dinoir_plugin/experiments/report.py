@@ -9,12 +9,13 @@ from typing import Any
 
 from dinoir_plugin.core.machine import machine
 from dinoir_plugin.core.markdown import table as markdown_table
-from dinoir_plugin.experiments import degraded, published
+from dinoir_plugin.core.version import __version__
+from dinoir_plugin.experiments import cost, degraded, published
 from dinoir_plugin.experiments.beside import side_by_side
 from dinoir_plugin.experiments.measured import FOLDER, RunError, figures, result_file
 from dinoir_plugin.experiments.published import MEAN
 from dinoir_plugin.experiments.runs import jobs
-from dinoir_plugin.experiments.table_rows import NOT_BUILT, TableRow, figure_of, folders, mean_of, text
+from dinoir_plugin.experiments.table_rows import NOT_BUILT, NOTHING, TableRow, figure_of, folders, mean_of, text
 from dinoir_plugin.experiments.variants import TASKS, Experiments
 from dinoir_plugin.experiments.wording import encoders, lengths
 
@@ -62,13 +63,14 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
         f'{size["note"]} {lengths(_labelled(trainings, rows))} {encoders(trainings.values())}\n',
         f'{CONVENTIONS[metrics[0]]} {over}\n',
         _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
+        f'![An image of each test before and after]({path_of(table, budget, seeds, ".png").name})\n',
         '## Ours\n',
-        _overview(rows, columns, metrics),
+        _overview(rows, columns, metrics, _costs(experiments, rows, budget)),
         *_notes(experiments, rows),
         *_gaps(table, budget, rows[1:], tests),
     ]
     if 'against' in about:
-        parts += _gains(rows, columns, metrics[0], about['against'], budget)
+        parts += _gains(rows, columns, metrics[0], about['against'], budget, seeds)
     if len(tests) < len(about['tests']):
         left_out = ', '.join(test for test in about['tests'] if test not in tests)
         parts.append(f'Not measured, as this budget has no images for it: {left_out}.\n')
@@ -122,26 +124,41 @@ def _circumstances(table: str, budget: str, seeds: int, data: str) -> str:
     command += f' --seeds {seeds}' if seeds > 1 else ''
     return (
         f'`{command}`, reported on {where["cores"]} cores of {where["cpu"]}, Python {where["python"]}, '
-        f'PyTorch {where["torch"]}, BasicSR {version("basicsr")}.\n'
+        f'PyTorch {where["torch"]}, BasicSR {version("basicsr")}, dinoir_plugin {__version__}.\n'
     )
 
 
-def _overview(rows: Sequence[TableRow], columns: Sequence[str], metrics: Sequence[str]) -> str:
-    """Write one line a method, one column a test: PSNR/SSIM."""
-    lines = []
+def _costs(experiments: Experiments, rows: Sequence[TableRow], budget: str) -> list[tuple[str, ...]]:
+    """Write each row's parameters and time of training; empty cells where no row's are known."""
+    cells = []
     for row in rows:
+        about = experiments.runs.get(str(row.run), {})
+        before = folders(about['after'], budget, len(row.names)) if 'after' in about else []
+        cells.append(cost.cells(row.names, before) if row.run in experiments.runs else ('', ''))
+    known = any(cell not in ('', NOTHING) for pair in cells for cell in pair)
+    return [cells_of_row if known else () for cells_of_row in cells]
+
+
+def _overview(
+    rows: Sequence[TableRow], columns: Sequence[str], metrics: Sequence[str], costs: Sequence[Sequence[str]]
+) -> str:
+    """Write one line a method, one column a test: PSNR/SSIM; then what the method costs, where that is known."""
+    lines = []
+    for row, paid in zip(rows, costs):
         if row.run is None:
-            lines.append([row.label, NOT_BUILT, *[''] * (len(columns) - 1)])
+            lines.append([row.label, NOT_BUILT, *[''] * (len(columns) - 1), *paid])
             continue
         cells = [' / '.join(text(row.cell(test, metric), metric) for metric in metrics) for test in columns]
         lines.append([row.label, *(f'({cell})' if test in row.untrained else cell
-                                   for test, cell in zip(columns, cells))])  # fmt: skip
+                                   for test, cell in zip(columns, cells)), *paid])  # fmt: skip
     brackets = '\nIn brackets: tasks that the network was not trained for, left out of a mean.\n'
-    return markdown_table(['', *columns], lines) + (brackets if any(row.untrained for row in rows) else '')
+    heads = ['', *columns, *(cost.HEADS if costs[0] else ())]
+    below = f'\n{cost.NOTE}\n' if costs[0] else ''
+    return markdown_table(heads, lines) + (brackets if any(row.untrained for row in rows) else '') + below
 
 
 def _gains(
-    rows: Sequence[TableRow], columns: Sequence[str], metric: str, against: dict[str, str], budget: str
+    rows: Sequence[TableRow], columns: Sequence[str], metric: str, against: dict[str, str], budget: str, seeds: int
 ) -> list[str]:
     """Write what each row brings beside another one: the differences of pairs of runs that saw the same samples."""
     labels = {row.run: row.label for row in rows}
@@ -155,8 +172,12 @@ def _gains(
         gains = [*zip(*each), [mean_of(values) for values in each]]
         cells = [text(figure_of(values), metric, sign='+') for values in gains[: len(columns)]]
         lines.append([row.label, labels[against[row.run]], *cells])
-    heading = '## Gains in PSNR (dB), between runs of one seed, which saw the same samples\n'
-    return [heading, markdown_table(['', 'against', *columns], lines)]
+    if all(cell == NOTHING for line in lines for cell in line[2:]):
+        return ['Gains: none, as no two runs that are held against each other have figures.\n']
+    heading = '## Gains in PSNR (dB), between runs of the same seed, which saw the same samples\n'
+    # what a difference of single trainings is worth is in no column of the table
+    alone = ['One seed: another training may show another difference, and how much another is not known.\n']
+    return [heading, *(alone if seeds == 1 else []), markdown_table(['', 'against', *columns], lines)]
 
 
 def _difference(name: str, base: str, test: str, metric: str) -> float | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from dinoir_plugin.core.console import note
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.experiments.measured import (
@@ -23,6 +23,7 @@ from dinoir_plugin.experiments.measured import (
     result_file,
     write,
 )
+from dinoir_plugin.experiments.programs import Progress, start
 from dinoir_plugin.experiments.variants import (
     Experiments,
     begin_with,
@@ -32,7 +33,9 @@ from dinoir_plugin.experiments.variants import (
     test_options,
     training_options,
 )
-from dinoir_plugin.models.step_checks import REQUEUE
+
+TRAINED = re.compile(r'\[epoch: *\d+, iter: *([\d,]+)')  # what the trainer writes every print_freq iterations
+TESTED = re.compile(r'INFO: Testing \S+\.\.\.')  # what the tester writes before each set
 
 
 class Job(NamedTuple):
@@ -63,6 +66,11 @@ class Job(NamedTuple):
     def trained(self) -> bool:
         """Say whether the network is there, or none is needed."""
         return self.checkpoint is None or self.checkpoint.is_file()
+
+    @property
+    def log(self) -> Path:
+        """Name the file of what trainer and tester print."""
+        return FOLDER / f'{self.name}.log'
 
 
 def checkpoint_of(name: str) -> Path:
@@ -124,7 +132,9 @@ def prepare(experiments: Experiments, budget: str, data: str | None = None) -> N
     """
     size = experiments.budgets[budget]
     if 'prepare' in size:
-        _start(['-m', *filled(size['prepare'], data)])
+        log = FOLDER / f'prepare_{budget}.log'
+        note(f'preparing the images of the budget {budget}; output: {log}')
+        start(['-m', *filled(size['prepare'], data)], log, 'preparing the images')
 
 
 def do(job: Job, place: str) -> None:
@@ -141,14 +151,16 @@ def do(job: Job, place: str) -> None:
     if not not_measured(job.name, job.tests, job.checkpoint):
         note(f'{place} {job.name}: there already')
         return
-    # the tester puts earlier results aside: what other tables need is measured again, too
+    # the tester begins with an empty folder: what other tables need is measured again, too
     known = recorded(job.name)
     wanted = {**known, **job.tests}
-    note(f'{place} {job.name}: measuring {", ".join(wanted)}')
+    note(f'{place} {job.name}: measuring {", ".join(wanted)}; output: {job.log}')
     options = FOLDER / f'{job.name}_test.yml'
     write(options, test_options(job.training, wanted, job.name, job.checkpoint))
     record(job.name, {test: tasks for test, tasks in known.items() if test not in job.tests})
-    _start(['-m', 'basicsr.test', '-opt', str(options)])
+    _clear(job.name)
+    progress = Progress(TESTED, len(wanted), 'set')
+    start(['-m', 'basicsr.test', '-opt', str(options)], job.log, f'{place} {job.name}: measuring', progress)
     lacking = [test for test in wanted if not result_file(job.name, test).is_file()]
     if lacking:
         raise RunError(f'results/{job.name} has no figures of {", ".join(lacking)}, though the tester ended well')
@@ -160,8 +172,20 @@ def _train(job: Job, place: str) -> None:
     options = FOLDER / f'{job.name}.yml'
     write(options, job.training)
     if not job.trained:
-        note(f'{place} {job.name}: training')
-        _start(['-m', 'basicsr.train', '-opt', str(options), '--auto_resume'])
+        note(f'{place} {job.name}: training; output: {job.log}')
+        words = ['-m', 'basicsr.train', '-opt', str(options), '--auto_resume']
+        progress = Progress(TRAINED, int(job.training['train']['total_iter']), 'it')
+        start(words, job.log, f'{place} {job.name}: training', progress)
+
+
+def _clear(name: str) -> None:
+    """Remove what a tester left, all of which is measured again; else it would be kept under a name of its own."""
+    folder = result_file(name, '').parent
+    for path in [*folder.glob('metrics_*'), *folder.glob('results.md'), *folder.glob(f'test_{name}_*.log')]:
+        path.unlink()
+    shutil.rmtree(folder / 'visualization', ignore_errors=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _cannot_be_built(job: Job) -> str:
@@ -207,25 +231,3 @@ def count_done(experiments: Experiments, table: str, budget: str) -> int:
     return sum(
         job.trained and all(result_file(job.name, test).is_file() for test in job.tests) for job in todo
     )
-
-
-def note(text: str) -> None:
-    """Write a line for the person who waits."""
-    sys.stderr.write(f'dinoir: {text}\n')
-
-
-def _start(words: list[str]) -> None:
-    """Run a program to its end. Asked to stop, it stops first: the trainer saves its iteration."""
-    with subprocess.Popen([sys.executable, *words]) as program:
-        earlier = signal.signal(signal.SIGTERM, lambda number, frame: program.terminate())
-        try:
-            status = program.wait()
-        except KeyboardInterrupt:  # which the terminal sent to the program, too
-            program.wait()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, earlier)
-    if status in (REQUEUE, -signal.SIGTERM):
-        raise RunError('stopped; the same command goes on from here')
-    if status:
-        raise RunError(f'`python {" ".join(words)}` failed with status {status}; what went wrong stands above')

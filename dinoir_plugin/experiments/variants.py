@@ -127,7 +127,7 @@ def test_options(
         'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': weights, 'strict_load_g': True}
         if checkpoint
         else {'pretrain_network_g': None},
-        'val': {'save_img': True, 'suffix': None, 'pbar': True, 'metrics': METRICS},
+        'val': {'save_img': True, 'suffix': None, 'pbar': False, 'metrics': METRICS},
     }
 
 

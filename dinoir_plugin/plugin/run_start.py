@@ -16,6 +16,7 @@ from typing import Any
 
 from dinoir_plugin.compat._first_rank import is_first_rank
 from dinoir_plugin.compat._replace import Function, is_ours, replace
+from dinoir_plugin.core.console import note
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.yaml_options import GlanceLoader, read_options, with_forced
 from dinoir_plugin.plugin import hooks, run_warnings
@@ -107,6 +108,7 @@ def _parse_ours(
     args.force_yml = forced or None
     # one rank looks for all: the others could only find the same, and the launcher ends them with it
     if is_first_rank():
+        note(f'{path}: checking images, network and weights before the run')
         with one_line(path):
             check_builds(opt, is_train)
     RestorationModel.stop_request.keyboard = is_train

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dinoir_plugin.core.console import BAD, GOOD, complain, say
+from dinoir_plugin.core.console import BAD, GOOD, complain, note, say
 
 
 def add_check(commands: Any) -> None:
@@ -33,6 +33,7 @@ def _check(args: argparse.Namespace) -> int:
         raise ValueError(f'there is no options file {args.options}')
     if folder.exists() and not folder.is_dir():
         raise ValueError(f'--out: expected a folder, but {folder} is a file')
+    note(f'{args.options}: checking options, images, network and weights')
     from dinoir_plugin.preflight.check import check_run
 
     try:

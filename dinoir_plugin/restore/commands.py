@@ -6,7 +6,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, say
+from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, note, say
 
 if TYPE_CHECKING:
     from dinoir_plugin.restore.files import Job
@@ -158,6 +158,8 @@ def _restore(args: argparse.Namespace) -> int:
     _shorten_warnings()
     try:
         if job.items:
+            if not args.quiet:
+                note(f'building the network of {args.checkpoint or args.method}')
             restorer = _restorer(args)
             run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
     except KeyboardInterrupt:
@@ -180,6 +182,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    note(f'reading {args.checkpoint}')
     from dinoir_plugin.restore.export import export
 
     _shorten_warnings()
@@ -188,6 +191,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    note(f'loading Gradio and the network of {args.checkpoint[0]}; then the address of the page is said')
     try:
         from dinoir_plugin.restore.demo import serve
     except ImportError as error:

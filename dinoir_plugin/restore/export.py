@@ -14,6 +14,7 @@ from torch.fx.experimental import _config as shape_config
 
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
+from dinoir_plugin.core.console import note
 from dinoir_plugin.core.errors import nearest
 from dinoir_plugin.core.fitting import fit
 from dinoir_plugin.core.outputs import as_outputs
@@ -110,6 +111,7 @@ def export(
     if sampler:
         raise ValueError(f'{out}: the network restores in steps ({sampler["type"]}), of which a graph holds only one')
     data, run = _graph(built.network, out.suffix)
+    note(f'comparing it with the network on {len(CHECKED)} sizes')
     with _explained(built.network):
         difference = _largest_difference(built.network, run)
     if not difference <= TOLERANCE:  # NaN is no good either
@@ -122,6 +124,7 @@ def export(
 
 def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], Tensor]]:
     """Make the bytes of the file, and what a program that reads them computes."""
+    note('tracing the network, which takes about a minute, a large one several')
     least = _least_side(network)
     height, width = (torch.export.Dim(name, min=least, max=MOST_SIDE) for name in ('height', 'width'))
     with _explained(network), _of_any_extent():
@@ -139,6 +142,7 @@ def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], T
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ValueError(f"ONNX needs more packages ({error}): pip install 'dinoir_plugin[export]'") from error
+    note('writing it as ONNX, which takes as long again')
     with _explained(network):
         written = torch.onnx.export(
             program, dynamo=True, external_data=False, input_names=['lq'], output_names=['restored'], verbose=False

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import torch
 import yaml
 
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.version import __version__
 from dinoir_plugin.experiments import published, report
 from dinoir_plugin.experiments.measured import RunError, result_file
+from dinoir_plugin.experiments.runs import checkpoint_of
 from dinoir_plugin.experiments.variants import Experiments, read_yaml
 
 pytestmark = pytest.mark.usefixtures('folder')
@@ -93,10 +97,34 @@ def test_gains_are_those_of_pairs(experiments):
             made_up(f'mini_restormer_seed{seed}', test, base)
             made_up(f'mini_psf_seed{seed}', test, ours)
     text = report.markdown(experiments, 'mini_all4', 'mini', seeds=3)
-    gains = rows_of(text, '## Gains in PSNR (dB), between runs of one seed, which saw the same samples')
+    gains = rows_of(text, '## Gains in PSNR (dB), between runs of the same seed, which saw the same samples')
     assert gains['Restormer, guided'] == ['Restormer', *['+0.60 ± 0.10'] * 8]
     assert gains['NAFNet, guided'] == ['NAFNet', *['–'] * 8]
+    assert 'One seed: ' not in text and '![An image of each test before and after](mini_all4_mini_3seeds.png)' in text
+    alone = report.markdown(experiments, 'mini_all4', 'mini', seeds=1)
+    assert 'One seed: another training may show another difference' in alone
+    assert f'dinoir_plugin {__version__}.' in alone
     assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
+
+
+def test_rows_say_parameters_and_time_of_training_where_they_are_known(experiments):
+    for name in ('tiny_restormer_seed0', 'tiny_psf_seed0'):
+        made_up(name, 'blur', 30.0)
+    made_up('tiny_restormer_seed1', 'blur', 30.0)
+    columns = len(experiments.tables['table3']['tests'])
+    for seed, hour in enumerate((10, 12)):
+        path = checkpoint_of(f'tiny_restormer_seed{seed}')
+        path.parent.mkdir(parents=True)
+        network_file.write(path, network_file.NetworkFile({'params': {'a.weight': torch.zeros(3, 5000)}}, None))
+        lines = '2026-11-29 23:59:50,001 INFO: begins\nname: x\n2026-11-30 {:02}:00:00,999 INFO: End of training\n'
+        (path.parents[1] / 'train_x_1.log').write_text(lines.format(hour))
+        (path.parents[1] / 'train_x_2.log').write_text(lines.format(0))
+    text = report.markdown(experiments, 'table3', 'tiny', seeds=2)
+    ours = rows_of(text, '## Ours')
+    baseline = next(cells for cells in ours.values() if cells[columns:] == ['0.01', '11:00:20'])
+    assert baseline and sum(cells[columns:] == ['–', '–'] for cells in ours.values()) == 3
+    assert 'Parameters are those of' in text
+    assert 'Gains: none' in text and '## Gains' not in text
 
 
 def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, folder, monkeypatch):
@@ -110,6 +138,7 @@ def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, fo
     assert row == ['30.00 / 0.3000', '20.00 / 0.2000', '(10.00 / 0.1000)', '25.00 / 0.2500']
     row = rows_of(text, '### haze')['DINO-IR, B + N']
     assert row == ['(10.00)', '16.00', '–', '(0.1000)', '0.600', '–']
+    assert 'Nothing was published for blur, mean.' in text and '### blur' not in text
     row = rows_of(text, '### noise25')['DINO-IR, B + N']
     assert row == ['20.00', '19.00', '+1.00', '0.2000', '–', '–']
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from dinoir_plugin.core.options_files import CHECKOUT, options_file
 from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.experiments import degraded, published, report, runs
+from dinoir_plugin.experiments import cost, degraded, published, report, runs
 from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
 from dinoir_plugin.experiments.variants import TASKS, Experiments, flat_files, read_yaml, training_options
 from dinoir_plugin.experiments.variants import test_options as options_for_test
@@ -156,9 +158,13 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     content = json.loads(result_file(job.name, 'noise25').read_text())
     assert content['means']['average']['psnr'] > 10
     assert figures([job.name], 'noise25', 'psnr').mean == content['means']['average']['psnr']
+    said, steps = capfd.readouterr().err.splitlines(), ('training', 'measuring noise25')
+    assert said == [f'dinoir: [1/1] {job.name}: {step}; output: {job.log}' for step in steps]
+    assert len(runs.TESTED.findall(job.log.read_text())) == 1 and 'End of training' in job.log.read_text()
+    millions, time_taken = cost.cells([job.name])
+    assert 0 < float(millions) < 1 and re.fullmatch(r'0:\d\d:\d\d', time_taken)
     assert (folder / 'results' / job.name / 'visualization' / 'noise25' / 'denoise').is_dir()
     before = result_file(job.name, 'noise25').stat().st_mtime_ns
-    capfd.readouterr()
     runs.do(job, '[1/1]')
     assert capfd.readouterr().err == f'dinoir: [1/1] {job.name}: there already\n'
     assert result_file(job.name, 'noise25').stat().st_mtime_ns == before
@@ -175,6 +181,7 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     # another table asks for another test of the same network: both are there afterwards
     noise50 = {'denoise': {**job.tests['noise25']['denoise'], 'degradation': {'type': 'gaussian_noise', 'sigma': 50}}}
     runs.do(job._replace(tests={'noise50': noise50}), '[1/1]')
+    assert not list((folder / 'results').glob('*_archived_*'))
     assert not not_measured(job.name, {**job.tests, 'noise50': noise50}, checkpoint)
     degraded.measure('tiny', job.tests)
     (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
@@ -201,13 +208,13 @@ def test_a_stop_reaches_the_trainer_which_saves(experiments, folder):
     program = f'from dinoir_plugin.experiments import runs; runs.do(runs.Job(*{tuple(job)!r}), "[1/1]")'
     with subprocess.Popen([sys.executable, '-c', program], env={**os.environ, 'PYTHONPATH': str(CHECKOUT.parent)},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:  # fmt: skip
-        said = []
-        for line in run.stdout:
-            said.append(line)
-            if 'iter:       2' in line:
-                run.terminate()
-    assert 'RunError: stopped; the same command goes on from here' in said[-1], ''.join(said)
-    assert any('Stopped by SIGTERM after iteration' in line for line in said)
+        while run.poll() is None and not (job.log.is_file() and 'iter:       2' in job.log.read_text()):
+            time.sleep(0.05)
+        run.terminate()
+        said = run.communicate()[0]
+    assert 'RunError: stopped; the same command goes on from here' in said.splitlines()[-1], said
+    assert said.startswith(f'dinoir: [1/1] {job.name}: training; output: {job.log}\n') and 'iter:' not in said
+    assert 'Stopped by SIGTERM after iteration' in job.log.read_text()
     (state,) = (folder / 'experiments' / job.name / 'training_states').iterdir()
     assert 2 <= int(state.stem) < 150
 

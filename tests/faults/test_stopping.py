@@ -64,6 +64,7 @@ def test_ctrl_c_saves_too(make_project, heeded):
     log += process.communicate(timeout=60)[0]
     assert 'Ctrl-C: ends this iteration and saves it; once more stops at once, without saving.' in log, log
     assert process.returncode == 130 and 'Traceback' not in log, log
+    assert ': checking images, network and weights before the run' in log
     (state,) = project.states.iterdir()
     assert f'Stopped by Ctrl-C after iteration {state.stem}, which was saved; --auto_resume goes on' in last_line(log)
 

@@ -109,6 +109,7 @@ def test_good_options_in_a_process_of_its_own(project):
     assert {verdict for verdict, _ in rows.values()} == {'ok', 'warning'}
     assert 'has random weights' in done.stdout
     assert done.stdout.endswith('\n1 warning\n')
+    assert done.stderr.startswith('dinoir: o.yml: checking options, images, network and weights\n')
     assert 'decoding images: 100%' in done.stderr and '8/8' in done.stderr
     assert 'Traceback' not in done.stderr
     assert sorted(os.listdir(project.folder)) == ['check_tiny.png', 'o.yml']

@@ -28,7 +28,7 @@ def load(path):
     ('name', 'ending'),
     [('guided', 'onnx'), ('guided', 'pt2'), ('nafnet', 'onnx'), ('nafnet', 'pt2'), ('convolutional encoder', 'onnx')],
 )
-def test_exported_networks_give_the_same_for_any_size(checkpoint, tmp_path, ending, name):
+def test_exported_networks_give_the_same_for_any_size(checkpoint, tmp_path, ending, name, capsys):
     if name != 'guided':
         torch.manual_seed(0)
         options = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
@@ -44,6 +44,9 @@ def test_exported_networks_give_the_same_for_any_size(checkpoint, tmp_path, endi
         network_file.write(checkpoint, network_file.NetworkFile(states, network_file.Description(options)))
     out = tmp_path / f'net.{ending}'
     assert 'differs from the network by at most' in export(checkpoint, out)
+    said = capsys.readouterr().err
+    assert 'dinoir: tracing the network, which takes about a minute' in said
+    assert ('dinoir: writing it as ONNX' in said) == (ending == 'onnx')
     net, run = build(checkpoint).network, load(out)
     for size in SIZES:
         image = torch.rand(1, 3, *size)
