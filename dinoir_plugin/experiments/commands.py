@@ -1,4 +1,4 @@
-"""The commands ``dinoir reproduce`` and ``dinoir options``. What they need is imported when they run."""
+"""The command ``dinoir reproduce``. What it needs is imported when it runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from dinoir_plugin.core.console import BAD, GOOD, say
-from dinoir_plugin.core.options_files import options_file, options_names
 
 DESCRIPTION = """The papers' tables and figures, one command each.
 
@@ -41,24 +40,6 @@ def add_reproduce(commands: Any) -> None:
                             help="how large (default: full, the paper's setting where it gives one)")
         chosen.add_argument('--seeds', type=_count, default=1, help='trainings of each network (default: 1)')
         chosen.add_argument('--data', help='folder of the images, for budgets that ask for one')
-
-
-def add_options(commands: Any) -> None:
-    """Describe ``dinoir options``."""
-    parser = commands.add_parser(
-        'options', help='print an options file of the package', description='Prints an options file that comes with '
-        'the package, to be changed and given to BasicSR: dinoir options train_dinoir_all4 > my.yml',
-    )  # fmt: skip
-    parser.add_argument('name', nargs='?', metavar='NAME', help='its name; without one all names are listed')
-    parser.set_defaults(run=_print_options)
-
-
-def _print_options(args: argparse.Namespace) -> int:
-    if args.name is None:
-        say('\n'.join(options_names()))
-    else:
-        say(options_file(args.name).read_text(encoding='utf-8').rstrip('\n'))
-    return GOOD
 
 
 def _known(kind: str) -> Callable[[str], str]:
