@@ -16,7 +16,7 @@ def test_help_names_every_command(capsys):
         main(['--help'])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for name in ('check', 'prepare', 'reproduce', 'options', 'restore', 'info', 'export', 'demo'):
+    for name in ('check', 'prepare', 'reproduce', 'options', 'modules', 'restore', 'info', 'export', 'demo'):
         assert f'\n    {name} ' in said
     assert main([]) == USAGE
 

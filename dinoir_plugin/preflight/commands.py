@@ -1,4 +1,4 @@
-"""The commands ``dinoir check`` and ``dinoir options``. What they need is imported when they run."""
+"""The commands ``dinoir check``, ``options`` and ``modules``. What they need is imported when they run."""
 
 from __future__ import annotations
 
@@ -46,6 +46,29 @@ def add_options(commands: Any) -> None:
     parser.add_argument('name', nargs='?', metavar='NAME', help='an options file, an option or a class')
     parser.add_argument('--markdown', action='store_true', help='write the reference of all options, docs/options.md')
     parser.set_defaults(run=_options)
+
+
+def add_modules(commands: Any) -> None:
+    """Describe ``dinoir modules``."""
+    parser = commands.add_parser(
+        'modules', help='list the modules of a backbone that can be guided', description='Lists the modules that '
+        'guide_at can name: those that give a feature of the whole image, their channels, and their size over that of '
+        'the image. A star stands for numbers, in guide_at, too.',
+    )  # fmt: skip
+    parser.add_argument('network', metavar='FILE.yml|ARCH', help='an options file, or the registered name of a network')
+    parser.add_argument('--all', action='store_true', help='also those deep inside of others that can be guided')
+    parser.set_defaults(run=_modules)
+
+
+def _modules(args: argparse.Namespace) -> int:
+    from dinoir_plugin.preflight.modules import modules
+
+    try:
+        say(modules(args.network, args.all))
+    except SystemExit as error:  # a file that is no YAML, in one line
+        complain(str(error))
+        return BAD
+    return GOOD
 
 
 def _options(args: argparse.Namespace) -> int:
