@@ -64,6 +64,10 @@ class TrainOptions:
     )
     channels_last: bool = option('Whether its weights are laid out channels last.', False)
     checkpointing: Sequence[str] | None = option('Submodules that are computed anew in the backward pass, for memory.')
+    on_resume: Annotated[Literal['options', 'state'], Words('options or state')] = option(
+        'Whose learning rate, other arguments of the optimizer and schedule count in a resumed run where they differ: '
+        "those of the options file or those of the checkpoint's training state.", 'options'
+    )  # fmt: skip
     on_nonfinite: Annotated[Literal['stop', 'skip'], Words('stop or skip')] = option(
         'What is done about a step whose losses or gradients are not finite.', 'stop'
     )
