@@ -203,7 +203,7 @@ def test_patches_that_the_encoder_takes_in_another_size_are_worth_a_warning(proj
     encoder.update(name='test_efficientnet', layers={'shallow': 1, 'medium': 2, 'deep': 4})
     encoder.pop('model_args', None)
     project.options['train'].pop('dpc_opt')
-    assert check().rows[row] == ('ok', '32 px; 64 px')
+    assert check().rows[row] == ('ok', 'patches of 32 px; patches of 64 px')
     project.train['stages'][0]['gt_size'] = 48
     result = check()
     assert result.rows[row][0] == 'warning' and result.status == GOOD
