@@ -109,7 +109,7 @@ class AirNet(nn.Module):
         n_groups: Groups of blocks.
         n_blocks: Blocks in a group.
         encoder_widths: Channels of the encoder at full, half and quarter size; the first as many as ``n_feats``.
-        dim: Of the vectors that are compared.
+        dim: Width of the vectors that are compared.
         batch_size: The queue holds ``dim`` vectors for each sample of a training step; released weights have 5 (noise,
             rain and haze together), 3 (noise) or 1.
 

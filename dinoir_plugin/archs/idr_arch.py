@@ -62,7 +62,7 @@ class IDR(Restormer):
     Args:
         inp_channels: Channels of the input: 3.
         out_channels: Channels of the output: 3.
-        dim: See :class:`~dinoir_plugin.archs.restormer_arch.Restormer`, also of the next six.
+        dim: Width at full size; it doubles with each of the three halvings.
         num_blocks: Blocks of level 1, 2, 3 and of the latent level.
         num_refinement_blocks: Blocks after the decoder.
         heads: Attention heads of level 1, 2, 3 and of the latent level.

@@ -32,7 +32,7 @@ class MPRNet(nn.Module):
         scale_unetfeats: Channels more with each of the two halvings in stages 1 and 2.
         scale_orsnetfeats: Channels more in stage 3.
         num_cab: Blocks in each of stage 3's three groups.
-        kernel_size: Of the convolutions, odd.
+        kernel_size: Side of the convolutions, odd.
         reduction: Width over that inside the channel attentions.
         bias: Whether convolutions have a bias.
 

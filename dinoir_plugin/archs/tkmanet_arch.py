@@ -42,7 +42,7 @@ class TKMANet(nn.Module):
     Args:
         res_blocks: Residual blocks at the lowest level.
         widths: Channels at full size, half, and so on; each twice the one before.
-        teachers: How many there are; 0: none.
+        teachers: Number of the teachers that it learns from; 0: none.
 
     Attributes:
         size_multiple: Sides are padded to multiples of this.

@@ -64,8 +64,8 @@ class TransWeather(_TransWeather):
 
     Args:
         embed_dims: Width of each of the encoder's four stages.
-        num_heads: Of the attention of each stage.
-        decoder_heads: Of the attention of the queries.
+        num_heads: Attention heads of each stage.
+        decoder_heads: Attention heads of the queries.
         drop_path_rate: How often the last block is left out for an image in training; it rises linearly from 0.
         normalize: Whether images come in [0, 1], as everywhere in this package, and are taken to [-1, 1] here; the
             authors do that before.
@@ -104,7 +104,14 @@ class TransWeather(_TransWeather):
 
 @ARCH_REGISTRY.register(suffix='basicsr')
 class TransWeatherBase(_TransWeather):
-    """Restore with the authors' base form, without queries; arguments and errors as :class:`TransWeather`."""
+    """Restore with the authors' base form, without queries; errors as :class:`TransWeather`.
+
+    Args:
+        embed_dims: Width of each of the encoder's four stages.
+        num_heads: Attention heads of each stage.
+        drop_path_rate: How often the last block is left out for an image in training; it rises linearly from 0.
+        normalize: Whether images come in [0, 1] and are taken to [-1, 1] here, as for :class:`TransWeather`.
+    """
 
     def __init__(
         self,

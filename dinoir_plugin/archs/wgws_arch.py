@@ -30,7 +30,7 @@ class WGWSNet(nn.Module):
     Args:
         base_channel: Width at full size; it doubles with each of the two halvings.
         stage: 1: one network for all weathers. 2: frozen, with a branch for each weather.
-        kernel_size: Of the branches, 1 or 3 (at most that of the convolution).
+        kernel_size: Side of the branches' convolutions, 1 or 3 (at most that of the convolution).
         num_weathers: How many branches each convolution has.
         num_res: Residual dense blocks in each level; the authors' argument of this name is without effect, always 6.
         flag: Which branches count where a call does not say it, a number for each; default: the first one alone.

@@ -53,14 +53,18 @@ def _like(default: Any, value: Any) -> Any:
     return value
 
 
-def _readable_hints(build: Callable[..., Any]) -> dict[str, Any]:
-    """Give the annotations of a class's or function's arguments that the reader understands."""
+def argument_kinds(build: Callable[..., Any]) -> dict[str, Any]:
+    """Give the annotations of a class's or function's arguments."""
     signed = build.__init__ if isinstance(build, type) else build  # type: ignore[misc]
     try:
-        hints = get_type_hints(signed, include_extras=True)
+        return get_type_hints(signed, include_extras=True)
     except NameError:  # imported for type checkers only
         return {}
-    return {name: hint for name, hint in hints.items() if _is_readable(hint)}
+
+
+def _readable_hints(build: Callable[..., Any]) -> dict[str, Any]:
+    """Give those annotations that the reader understands."""
+    return {name: hint for name, hint in argument_kinds(build).items() if _is_readable(hint)}
 
 
 def _is_readable(kind: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dinoir_plugin.core.wording import bound_text
@@ -115,3 +116,18 @@ class BareOff(Constraint):
     def converted(self, value: Any) -> Any:
         """Give ``off`` for false."""
         return 'off' if value is False else value
+
+
+@dataclass(frozen=True, eq=False)
+class Holds(Constraint):
+    """Say what stands inside a block, for the reference of the options; whoever builds it checks the block.
+
+    Attributes:
+        build: The class or function whose arguments are the block's keys.
+        given: Arguments that are not the user's to give.
+        more: Keys that stand there beside, with what they mean.
+    """
+
+    build: Callable[..., Any]
+    given: tuple[str, ...] = ()
+    more: Mapping[str, str] = field(default_factory=dict)

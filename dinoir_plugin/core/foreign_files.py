@@ -26,6 +26,10 @@ BEGINNINGS = {
 }
 CONVERT = ('Where it came from, Python with the torch that wrote it converts it: '
            "torch.save({'params': network.state_dict()}, 'converted.pth')")  # fmt: skip
+EXPORTED = {
+    '.onnx': 'it is a graph of ONNX for other programs',
+    '.pt2': 'it is a graph of torch.export for other programs',
+}
 PARTS = ('_parameters', '_buffers', '_modules')
 
 
@@ -70,6 +74,8 @@ def load_foreign(path: Path) -> Any:
     """
     import torch
 
+    if path.suffix in EXPORTED:
+        raise FileError(f'{path} holds no checkpoint: {EXPORTED[path.suffix]}. Give the one that it was exported from')
     with path.open('rb') as stream:
         beginning = stream.read(64).lstrip()
     for known, words in BEGINNINGS.items():

@@ -28,7 +28,10 @@ LEAVES = {str: 'text', int: 'a whole number', float: 'a number', bool: 'true or 
 SEVERAL = {str: 'names', int: 'whole numbers', float: 'numbers'}
 
 
-def option(description: str, default: Any = None, *, required: bool | str = False, keys: str | None = None) -> Any:
+def option(
+    description: str, default: Any = None, *, required: bool | str = False, keys: str | None = None,
+    hidden: bool = False,
+) -> Any:
     """Declare one option, a field of a frozen dataclass with ``kw_only=True``.
 
     Args:
@@ -36,8 +39,9 @@ def option(description: str, default: Any = None, *, required: bool | str = Fals
         default: What it is where it is left out.
         required: When it must be there: always (True), never (False), or in ``'train'`` or ``'test'`` only.
         keys: A pattern such as ``*_opt``, for a field ``Mapping[str, X]`` that collects all keys of this form.
+        hidden: Whether BasicSR or the plugin sets it, so that the reference of the options leaves it out.
     """
-    metadata = {'description': description, 'required': required, 'keys': keys}
+    metadata = {'description': description, 'required': required, 'keys': keys, 'hidden': hidden}
     if keys is not None:
         return dataclasses.field(default_factory=dict, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -192,7 +196,7 @@ class _Reading:
 
     def _block(self, kind: type, block: Mapping[str, Any], path: str) -> Any:
         before = len(self.faults)
-        hints, named = _hints(kind), fields_of(kind)
+        hints, named = hints_of(kind), fields_of(kind)
         patterns = {field.metadata['keys']: field.name for field in dataclasses.fields(kind)
                     if field.metadata.get('keys') is not None}  # fmt: skip
         if hasattr(kind, 'rules'):
@@ -228,7 +232,8 @@ class _Reading:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
+def hints_of(kind: type) -> dict[str, Any]:
+    """Give the annotations of a dataclass's fields."""
     return get_type_hints(kind, include_extras=True)
 
 

@@ -21,8 +21,10 @@ Folder = Annotated[str, Words('a folder')]
 class LoaderOptions:
     """Declare what BasicSR's loaders and prefetchers read of a data set's options."""
 
-    batch_size_per_gpu: BatchSize | None = option('Samples in a batch, for each rank.')
-    num_worker_per_gpu: Workers | None = option('Processes that load images, for each rank; 0: the trainer itself.')
+    batch_size_per_gpu: BatchSize | None = option('Samples in a batch, for each rank; a training set needs it.')
+    num_worker_per_gpu: Workers | None = option(
+        'Processes that load images, for each rank (0: the trainer itself); a training set needs it.'
+    )
     dataset_enlarge_ratio: Annotated[float, Above(0)] = option('How often an epoch shows every image.', 1)
     prefetch_mode: Annotated[Literal['cpu', 'cuda'], Words('cpu, cuda or nothing')] | None = option(
         "What BasicSR's prefetchers prepare batches on."
@@ -65,13 +67,13 @@ class TaskOptions:
 class DatasetOptions(LoaderOptions):
     """Declare the options of :class:`~dinoir_plugin.data.mixed_degradation_dataset.MixedDegradationDataset`."""
 
-    name: str = option('Name in the log; figures of a validation set go by it.', '')
-    type: str = option('MixedDegradationDataset.', '')
-    phase: Literal['train', 'val', 'test'] = option('Set by BasicSR.', 'train')
+    name: str = option('Name in the log; figures of a validation set go by it.', '', hidden=True)
+    type: str = option('MixedDegradationDataset.', '', hidden=True)
+    phase: Literal['train', 'val', 'test'] = option('Set by BasicSR.', 'train', hidden=True)
     tasks: Annotated[Mapping[str, TaskOptions], Filled('at least one task, a name and its block of options')] = option(
         'The tasks by name.', required=True
     )
-    gt_size: Side | None = option('Side of the training patches in pixels.')
+    gt_size: Side | None = option('Side of the training patches in pixels; a training set without stages needs it.')
     stages: Annotated[Sequence[StageOptions], Filled()] | None = option('Stages with other batch and patch sizes.')
     sampling: Literal['balanced', 'proportional'] = option(
         'balanced: every task has the same share of the samples, times its weight. proportional: as many as its '
@@ -85,11 +87,15 @@ class DatasetOptions(LoaderOptions):
     )
     use_hflip: bool = option('Whether patches are mirrored at random.', True)
     use_rot: bool = option('Whether patches are turned at random.', True)
-    seed: Annotated[int, AtLeast(0)] | None = option("Of all random numbers; BasicSR's manual_seed by default.", 0)
-    done_iters: int = option('Where a resumed run goes on; set by the plugin.', 0)
-    done_samples: int | None = option('How many samples it has seen; set by the plugin.')
-    done_ranks: int | None = option('On how many ranks, where their number is not known; set by the plugin.')
-    scale: Any = option('Set by BasicSR.')
+    seed: Annotated[int, AtLeast(0)] | None = option(
+        'Seed of crops, turns and degradations; manual_seed where that is given.', 0
+    )
+    done_iters: int = option('Where a resumed run goes on; set by the plugin.', 0, hidden=True)
+    done_samples: int | None = option('How many samples it has seen; set by the plugin.', hidden=True)
+    done_ranks: int | None = option(
+        'On how many ranks, where their number is not known; set by the plugin.', hidden=True
+    )
+    scale: Any = option('Set by BasicSR.', hidden=True)
     # BasicSR's own files have these two: the first says what the folders' names say already, nobody reads the second
     io_backend: Any = option('Without effect.')
     use_shuffle: Any = option('Without effect.')

@@ -28,7 +28,7 @@ class RainStreaks(Degradation):
         width: Standard deviation across a streak in pixels, above 0.
         blend: ``screen`` is ``1 - (1 - image)(1 - rain)``, which keeps bright parts from burning out; ``add`` is the
             plain sum, clipped.
-        quantise: See `GaussianBlur`.
+        quantise: How the result becomes 8 bits: ``round``, ``truncate`` or ``none``, as for noise.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Haze(Degradation):
     Args:
         beta: Optical depth, at least 0; a number or ``[from, to]``, one draw an image.
         airlight: A, grey, in [0, 1]; a number or ``[from, to]``, one draw an image.
-        quantise: See `GaussianBlur`.
+        quantise: How the result becomes 8 bits: ``round``, ``truncate`` or ``none``, as for noise.
     """
 
     wants_depth = True

@@ -128,9 +128,9 @@ def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, An
     """Give the process's one frozen encoder with these options, built when first asked for.
 
     Args:
-        name: timm's name of the model, or torch.hub's of DINOv2.
-        weights: ``auto``, ``installed``, ``random`` or the path of a weight file; see :class:`Encoder`.
-        model_args: Passed on to timm.
+        name: timm's name of the model, such as ``vit_base_patch14_dinov2``, or torch.hub's of DINOv2.
+        weights: ``auto`` (timm's download), ``installed`` (a package's), ``random`` (for trials) or a file's path.
+        model_args: Arguments for timm, such as a tiny model's ``{depth: 4, embed_dim: 96}``.
 
     Raises:
         OptionsError: As :class:`Encoder`.

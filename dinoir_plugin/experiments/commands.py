@@ -1,4 +1,4 @@
-"""The commands ``dinoir reproduce``, ``compare`` and ``options``. What they need is imported when they run."""
+"""The commands ``dinoir reproduce`` and ``compare``. What they need is imported when they run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dinoir_plugin.core.console import BAD, GOOD, say
-from dinoir_plugin.core.options_files import options_file, options_names
 from dinoir_plugin.imaging.paths import written_path
 
 DESCRIPTION = """The papers' tables and figures, one command each.
@@ -56,16 +55,6 @@ def add_reproduce(commands: Any) -> None:
         chosen.add_argument('--data', help='folder of the images, for budgets that ask for one')
 
 
-def add_options(commands: Any) -> None:
-    """Describe ``dinoir options``."""
-    parser = commands.add_parser(
-        'options', help='print an options file of the package', description='Prints an options file that comes with '
-        'the package, to be changed and given to BasicSR: dinoir options train_dinoir_all4 > my.yml',
-    )  # fmt: skip
-    parser.add_argument('name', nargs='?', metavar='NAME', help='its name; without one all names are listed')
-    parser.set_defaults(run=_print_options)
-
-
 def add_compare(commands: Any) -> None:
     """Describe ``dinoir compare``."""
     parser = commands.add_parser(
@@ -102,14 +91,6 @@ def _compare(args: argparse.Namespace) -> int:
             remedy = 'pip install "dinoir_plugin[figures]"'
             raise ValueError(f'--plot needs one more package ({error}): {remedy}') from error
         draw(groups, args.metric, args.plot)
-    return GOOD
-
-
-def _print_options(args: argparse.Namespace) -> int:
-    if args.name is None:
-        say('\n'.join(options_names()))
-    else:
-        say(options_file(args.name).read_text(encoding='utf-8').rstrip('\n'))
     return GOOD
 
 

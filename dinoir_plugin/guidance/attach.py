@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.guidance.condition import Condition
-from dinoir_plugin.inference.padding import size_multiple
+from dinoir_plugin.guidance.places import instead_of, probe
 
 CHILD = 'guidance'
-PROBE_SIDE = 64
 
 
 class Guidance(nn.Module):
@@ -61,7 +58,7 @@ def attach(network: nn.Module, guide_at: Sequence[str], make_injector: Callable[
     if not guide_at:
         raise OptionsError('guide_at', 'expected names of modules, got none', 'A baseline is the backbone itself')
     names = resolve_names(network, guide_at, 'guide_at')
-    widths = _probe_widths(network, names)
+    widths = _widths(network, names)
     for name in names:
         module = network.get_submodule(name)
         module.add_module(CHILD, Guidance(make_injector(widths[name])))
@@ -119,32 +116,12 @@ def _is_plain_sequential(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
-def _probe_widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
-    """Find the width of each named module's output by one forward of a copy on the meta device (shapes, no numbers)."""
-    twin = copy.deepcopy(network).to('meta').eval()
-    multiple = size_multiple(network)
-    side = -(-PROBE_SIDE // multiple) * multiple
-    shapes: dict[str, object] = {}
-    for name in names:
-        twin.get_submodule(name).register_forward_hook(
-            lambda module, inputs, output, name=name: shapes.update({name: getattr(output, 'shape', type(output))})
-        )
-    try:
-        # tensors that the network makes itself, too, are made there
-        with torch.no_grad(), torch.device('meta'):
-            twin(torch.empty(1, 3, side, side, device='meta'))
-    # a foreign network may raise anything; whatever it is, it cannot be guided
-    except Exception as error:
-        problem = f'{type(network).__name__} does not take a trial input of shape (1, 3, {side}, {side})'
-        raise OptionsError('backbone', f'{problem} ({type(error).__name__}: {error})') from error
-    for name in names:
-        shape = shapes.get(name, 'nothing: it is not called')
-        # a feature of parts of the image, stacked along the batch, belongs to other places than the condition says
-        if not isinstance(shape, torch.Size) or len(shape) != 4 or shape[0] != 1:
-            shown = tuple(shape) if isinstance(shape, torch.Size) else shape
-            raise OptionsError(
-                'guide_at',
-                f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {shown} for one image",
-                'Choose another module of the backbone',
-            )
-    return {name: shapes[name][1] for name in names}  # type: ignore[index]
+def _widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
+    """Find the width of each named module's output."""
+    widths = {}
+    for name, feature in probe(network, names).items():
+        if isinstance(feature, str):
+            problem = f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {feature}"
+            raise OptionsError('guide_at', f'{problem} for one image', instead_of(network, name))
+        widths[name] = feature.channels
+    return widths

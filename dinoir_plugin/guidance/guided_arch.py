@@ -166,8 +166,8 @@ def sole_encoder(network: nn.Module, option: str) -> FrozenEncoder:
     """
     found = encoders_of(network)
     if len(found) != 1:
-        has = f'the network has {len(found)}: {", ".join(found)}' if found else 'there is no network to take it from'
-        raise OptionsError(option, f'the loss needs an encoder, and {has}', 'Give it, e.g. encoder: '
+        has = f'{len(found)}: {", ".join(found)}' if found else f'none: {type(network).__name__} is not guided'
+        raise OptionsError(option, f'the loss needs an encoder, and network_g has {has}', 'Give it, e.g. encoder: '
                            '{name: vit_base_patch14_dinov2, weights: auto}, or use a guided network')
     return next(iter(found.values()))
 

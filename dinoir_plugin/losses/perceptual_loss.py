@@ -22,9 +22,9 @@ class VGGPerceptualLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the whole.
-        net: ``vgg16`` or ``vgg19``.
-        layers: See :class:`VGGFeatures`.
-        weights: See :class:`VGGFeatures`.
+        net: Which VGG gives the features, ``vgg16`` or ``vgg19``.
+        layers: VGG's layers that are compared, of ``relu1_1`` to ``relu5_3`` (VGG16) or ``relu5_4`` (VGG19).
+        weights: ``auto`` (torchvision's, downloaded), ``random``, or a file's path, as for :class:`VGGFeatures`.
     """
 
     def __init__(

@@ -40,7 +40,14 @@ def calculate_psnr_all_in_one(
 def calculate_ssim_all_in_one(
     img: ImageArray, img2: ImageArray, crop_multiple: int = all_in_one.CROP_MULTIPLE, **kwargs: Any
 ) -> float:
-    """Take scikit-image's SSIM, the mean over R, G and B; arguments as :func:`calculate_psnr_all_in_one`."""
+    """Take scikit-image's SSIM, the mean over R, G and B.
+
+    Args:
+        img: Restored, as for :func:`calculate_psnr_all_in_one`; ``img2`` and errors alike.
+        img2: Target.
+        crop_multiple: Both are cropped about the centre to sides that it divides; 1: not at all.
+        **kwargs: Not looked at: BasicSR hands over all that stands in the options.
+    """
     return all_in_one.ssim(_as_floats(img), _as_floats(img2), crop_multiple)
 
 

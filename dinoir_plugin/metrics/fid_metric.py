@@ -70,7 +70,13 @@ class FID:
 @SET_METRIC_REGISTRY.register()
 @described(takes_device=True, lower_is_better=True)
 def calculate_fid(feature: int = 2048, weights: str | None = None, device: torch.device = CPU) -> FID:
-    """Make the FID of a task's images; arguments and errors as :class:`FID`."""
+    """Make the FID of a task's images; errors as :class:`FID`.
+
+    Args:
+        feature: How many features of the network: 2048, which is what FID means, or 768, 192 or 64 for few images.
+        weights: The network's file; None: torch's cache, and the download.
+        device: Where the network runs.
+    """
     return FID(feature, weights, device)
 
 

@@ -53,7 +53,15 @@ def calculate_lpips(
 def calculate_dists(
     img: ByteArray, img2: ByteArray, crop_border: int = 0, device: torch.device = CPU, **kwargs: Any
 ) -> float:
-    """Take DISTS; lower is better. Arguments and errors as :func:`calculate_lpips`."""
+    """Take DISTS; lower is better.
+
+    Args:
+        img: Restored, as for :func:`calculate_lpips`; ``img2`` and errors alike.
+        img2: Target.
+        crop_border: Pixels left out at each side.
+        device: Where the network runs.
+        **kwargs: Not looked at: BasicSR hands over all that stands in the options.
+    """
     return perceptual.dists(_inner(img, crop_border, device), _inner(img2, crop_border, device))
 
 

@@ -30,6 +30,8 @@ from dinoir_plugin.models.provenance import Origin
 from dinoir_plugin.models.resuming import (
     changed,
     check_optimizer,
+    check_schedule,
+    keeps_state,
     kept_options,
     load_optimizer,
     option_changes,
@@ -161,7 +163,8 @@ class Checkpoints(BaseModel):
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a training state; one of BasicSR's own has no random numbers, which a warning says.
 
-        What the options say otherwise than the state counts, and the log names it.
+        What the options say otherwise than the state counts, and the log names it; with ``train.on_resume: state`` the
+        optimizer's arguments and the schedule are those of the state.
 
         Args:
             resume_state: The state. Its ``epoch`` is set to that of the iteration in this run: with another batch or
@@ -205,19 +208,22 @@ class Checkpoints(BaseModel):
 
     def _load_schedules(self, state: Mapping[str, Any], done: int) -> list[str]:
         """Load optimizers and schedulers; returns a sentence about each option that is another one now."""
+        keeps = keeps_state(self.opt['train'])
         kinds = state.get('optimizer_types') or [None] * len(self.optimizers)
         first = [[group['initial_lr'] for group in optimizer.param_groups] for optimizer in self.optimizers]
         messages: list[str] = []
         for saved, kind, optimizer in zip(state['optimizers'], kinds, self.optimizers, strict=True):
             check_optimizer(saved, kind, optimizer)
-            messages += load_optimizer(saved, optimizer)
+            messages += load_optimizer(saved, optimizer, keeps)
         changes: list[str] = []
         for saved, scheduler, rates in zip(state['schedulers'], self.schedulers, first, strict=True):
+            if keeps:
+                check_schedule(saved, type(scheduler).__name__, self.opt['train']['total_iter'])
             lr = self.phases.lr_at(done) or rates[0]
-            changes += schedule_changes(saved, scheduler, lr, scheduler.optimizer.param_groups[0]['initial_lr'])
+            changes += schedule_changes(saved, scheduler, lr, scheduler.optimizer.param_groups[0]['initial_lr'], keeps)
         pace, before = self._pace(), state.get('pace', self._pace())
         changes += [changed(f'train.{key}', pace[key], before.get(key)) for key in pace if pace[key] != before.get(key)]
-        if changes:
+        if changes and not keeps:
             replay(self.optimizers, first, done, self._begin_schedules)
         else:
             for saved, scheduler in zip(state['schedulers'], self.schedulers):

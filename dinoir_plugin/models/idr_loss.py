@@ -24,7 +24,7 @@ class IDRLevelLoss(StepLoss):
 
     Args:
         loss_weight: Factor of the loss.
-        antialias: As in the network.
+        antialias: Whether the target is smoothed as it is shrunk, as ``antialias`` of the network says.
     """
 
     def __init__(self, loss_weight: float = 1.0, antialias: bool = False) -> None:

@@ -15,6 +15,7 @@ from dinoir_plugin.core.constraints import Above, BareOff, FolderName, From, Wor
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import Block, option
 from dinoir_plugin.data.options import DataBlock
+from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP
 
 FROM_CHECKPOINT = 'from_checkpoint'
 Count = Annotated[int, From(1)]
@@ -65,6 +66,10 @@ class TrainOptions:
     )
     channels_last: bool = option('Whether its weights are laid out channels last.', False)
     checkpointing: Sequence[str] | None = option('Submodules that are computed anew in the backward pass, for memory.')
+    on_resume: Annotated[Literal['options', 'state'], Words('options or state')] = option(
+        'Whose learning rate, other arguments of the optimizer and schedule count in a resumed run where they differ: '
+        "those of the options file or those of the checkpoint's training state.", 'options'
+    )  # fmt: skip
     on_nonfinite: Annotated[Literal['stop', 'skip'], Words('stop or skip')] = option(
         'What is done about a step whose losses or gradients are not finite.', 'stop'
     )
@@ -91,7 +96,7 @@ class ValOptions:
     save_img: bool = option('Whether restored images are written.', required=True)
     pbar: bool = option('Whether a bar shows the progress.', False)
     tile: Count = option('Side of the tiles in which images are restored, in pixels; left out: whole images.')
-    tile_overlap: Whole = option('How far tiles overlap, in pixels.')
+    tile_overlap: Whole = option('How far tiles overlap, in pixels.', DEFAULT_OVERLAP)
     suffix: str | None = option("What is added to the names of restored images; default: the run's name.")
     metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
     input: bool = option('Whether the degraded images are measured as well, once, to compare with.', True)
@@ -168,7 +173,7 @@ class RunOptions:
     num_gpu: Annotated[Literal['auto'] | Annotated[int, From(0)], Words("'auto' or a whole number from 0")] = option(
         'GPUs of a process without launcher; auto: all that there are.', required=True
     )
-    manual_seed: Whole | None = option('Of all random numbers; without it each run has another.')
+    manual_seed: Whole | None = option('Seed of all random numbers; without it each run has another.')
     find_unused_parameters: bool = option("Argument of torch's DistributedDataParallel.", False)
     dist_params: DistOptions | None = option('How ranks find each other.')
     datasets: DatasetsOptions = option('Data sets of training, validation and tests.', required=True)

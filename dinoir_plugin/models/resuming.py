@@ -19,8 +19,13 @@ COMPUTING = ('foreach', 'fused', 'capturable', 'differentiable')
 # of a scheduler: where it is, and what follows from other entries
 PLACE = ('last_epoch', 'verbose', 'base_lrs', 'cumulative_period')
 OPTION = 'train.optim_g'
+# BasicSR's schedulers by an entry of their state
+SCHEDULERS = {
+    'milestones': ('MultiStepLR', 'MultiStepRestartLR'),
+    'periods': ('CosineAnnealingRestartLR',),
+}
 # of an options file: what is compared with the parts of a state itself, and what changes nothing that is learned
-COMPARED = ('optim_g', 'scheduler', 'phases', 'warmup_iter', 'total_iter')
+COMPARED = ('optim_g', 'scheduler', 'phases', 'warmup_iter', 'total_iter', 'on_resume')
 OF_LOADING = ('name', 'phase', 'scale', 'epoch_iters', 'done_iters', 'done_samples', 'done_ranks', 'pin_memory',
               'num_worker_per_gpu', 'persistent_workers', 'prefetch_mode', 'num_prefetch_queue', 'on_error')
 # of the network: where its encoders' weights are read from; whether they are the same tell their fingerprints
@@ -53,8 +58,39 @@ def check_optimizer(saved: Mapping[str, Any], kind: str | None, optimizer: Optim
                        'another name with the weights as path.pretrain_network_g')
 
 
-def load_optimizer(saved: Mapping[str, Any], optimizer: Optimizer) -> Iterator[str]:
+def keeps_state(train: Mapping[str, Any]) -> bool:
+    """Tell whether the checkpoint's optimizer and schedule count where the options say something else."""
+    return train.get('on_resume') == 'state'
+
+
+def check_schedule(saved: Mapping[str, Any], kind: str | None, total_iter: int) -> None:
+    """Refuse options with which a run cannot go on by the checkpoint's schedule.
+
+    Args:
+        saved: The scheduler's state in the checkpoint.
+        kind: What the options name, or the name of its class.
+        total_iter: Length of the run.
+
+    Raises:
+        OptionsError: They name another scheduler, or more iterations than that one has periods for.
+    """
+    names = next((names for key, names in SCHEDULERS.items() if key in saved), (kind,))
+    if kind not in names:
+        problem = f'train.on_resume: state goes on with the {names[0]} of the checkpoint, got {kind}'
+        raise OptionsError('train.scheduler.type', problem, 'Give that one, or train.on_resume: options')
+    periods = saved.get('periods')
+    if periods and sum(periods) < total_iter:
+        problem = f'the schedule of the checkpoint ends after {sum(periods)} iterations, got {total_iter}'
+        raise OptionsError('train.total_iter', problem, 'Give no more, or train.on_resume: options')
+
+
+def load_optimizer(saved: Mapping[str, Any], optimizer: Optimizer, keeps: bool = False) -> Iterator[str]:
     """Load what an optimizer has kept, with the options' own weight decay and the like.
+
+    Args:
+        saved: Its state in the checkpoint.
+        optimizer: As the options make it.
+        keeps: Whether the weight decay and the like of the checkpoint count instead.
 
     Yields:
         A sentence about each option that is another one now.
@@ -63,14 +99,16 @@ def load_optimizer(saved: Mapping[str, Any], optimizer: Optimizer) -> Iterator[s
     groups = []
     for old, group in zip(saved['param_groups'], own):
         taken = {key: value for key, value in group.items() if key not in SCHEDULED}
-        groups.append({**old, **taken})
+        groups.append({**taken, **old} if keeps else {**old, **taken})
         for key, value in taken.items():
             if key in old and key not in COMPUTING and not _same(old[key], value):
-                yield changed(f'{OPTION}.{key}', value, old[key])
+                yield changed(f'{OPTION}.{key}', value, old[key], keeps)
     optimizer.load_state_dict({**saved, 'param_groups': groups})
 
 
-def schedule_changes(saved: Mapping[str, Any], scheduler: Any, lr: float, old_lr: float) -> list[str]:
+def schedule_changes(
+    saved: Mapping[str, Any], scheduler: Any, lr: float, old_lr: float, keeps: bool = False
+) -> list[str]:
     """Say what of a schedule is another one in the options than in the checkpoint.
 
     Args:
@@ -78,13 +116,16 @@ def schedule_changes(saved: Mapping[str, Any], scheduler: Any, lr: float, old_lr
         scheduler: As the options make it.
         lr: The learning rate that the options begin with, or the last phase with one of its own.
         old_lr: That of the checkpoint.
+        keeps: Whether the checkpoint's schedule counts.
     """
     own, old = (_of_schedule(state) for state in (scheduler.state_dict(), saved))
-    found = [changed(f'{OPTION}.lr', lr, old_lr)] if lr != old_lr else []
+    found = [changed(f'{OPTION}.lr', lr, old_lr, keeps)] if lr != old_lr else []
     if own.keys() != old.keys():
         kinds = [', '.join(sorted(state)) for state in (own, old)]
         return [*found, changed('train.scheduler', f'one with {kinds[0]}', f'one with {kinds[1]}')]
-    return found + [changed(f'train.scheduler.{key}', own[key], old[key]) for key in own if own[key] != old[key]]
+    return found + [
+        changed(f'train.scheduler.{key}', own[key], old[key], keeps) for key in own if own[key] != old[key]
+    ]
 
 
 def replay(optimizers: Sequence[Optimizer], lrs: Sequence[Sequence[float]], done: int,
@@ -137,10 +178,11 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, plain(value)
 
 
-def changed(path: str, value: Any, old: Any) -> str:
-    """Say that an option is another one than in the checkpoint, and which of them counts."""
+def changed(path: str, value: Any, old: Any, keeps: bool = False) -> str:
+    """Say that an option is another one than in the checkpoint, and which of them counts: with ``keeps`` the latter."""
     value, old = (list(one) if isinstance(one, tuple) else one for one in (value, old))
-    return f'{path}: {value!r} in the options file, {old!r} in the checkpoint. What the file says counts from here on.'
+    counts = 'The checkpoint counts (train.on_resume: state).' if keeps else 'What the file says counts from here on.'
+    return f'{path}: {value!r} in the options file, {old!r} in the checkpoint. {counts}'
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -33,7 +33,7 @@ class KnowledgeTransferLoss(StepLoss):
 
     Args:
         loss_weight: Factor of the whole.
-        restored_weight: Factor of the last part.
+        restored_weight: Factor of the last part, which keeps the projection of the teachers' features true to them.
     """
 
     needs = frozenset({'task'})
@@ -68,9 +68,10 @@ class _ContrastiveLoss(StepLoss):
 
     Args:
         loss_weight: Factor of the whole.
-        layers: See :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
+        layers: VGG19's layers that are compared, of ``relu1_1`` to ``relu5_4``.
         layer_weights: w_l, one for each layer.
-        weights: See :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
+        weights: ``auto`` (torchvision's, downloaded), ``random``, or a file's path, as for
+            :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
 
     Raises:
         OptionsError: As VGGFeatures, or weights that do not match the layers.

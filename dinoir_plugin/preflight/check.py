@@ -28,7 +28,6 @@ from dinoir_plugin.preflight.values import run_values
 
 TAKEN = f'network_g: {FROM_CHECKPOINT}'
 NO_NETWORK = 'needs network_g'
-NOT_OURS = "another project's model reads this"
 
 
 def check_run(
@@ -87,7 +86,7 @@ def _take_network(written: dict[str, Any]) -> str:
 
 def _check_schema(report: Report, written: Mapping[str, Any], is_train: bool) -> None:
     if not drives(written):
-        report.skip('schema', NOT_OURS)
+        report.skip('schema', _reader(written))
         return
     problems = [str(problem) for problem in schema_problems(written, is_train)]
     report.has_bad_schema = bool(problems)
@@ -115,9 +114,9 @@ def check_all(report: Report, opt: dict[str, Any], is_train: bool, full: bool) -
     if builds_network(opt):
         _check_network(report, opt, is_train)
     else:
-        report.skip('network_g', NOT_OURS)
+        report.skip('network_g', _reader(opt))
     if not drives(opt):
-        report.skip('train' if is_train else 'val', NOT_OURS)
+        report.skip('train' if is_train else 'val', _reader(opt))
     return samples
 
 
@@ -138,6 +137,11 @@ def _check_network(report: Report, opt: Mapping[str, Any], is_train: bool) -> No
             report.attempt(item.path, partial(item.check, built[0]))
         else:
             report.skip(item.path, NO_NETWORK)
+
+
+def _reader(opt: Mapping[str, Any]) -> str:
+    """Say why options of a model that is not the plugin's are not checked."""
+    return f'read by {opt.get("model_type")}, which does not declare its options; RestorationModel does'
 
 
 def _describe(opt: Mapping[str, Any], network: nn.Module) -> str:

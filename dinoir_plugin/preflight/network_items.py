@@ -71,10 +71,10 @@ def _check_patches(data: Mapping[str, Any], network: nn.Module) -> str:
     sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
     found = []
     for side in sorted(size for size in sizes if isinstance(size, int)):
-        words = [f'{side} px']
+        words = [f'patches of {side} px']
         for name, encoder in encoders_of(network).items():
             taken = encoder.taken_side(side)
-            words += [f'{taken} px for the {name}'] if taken != side else []
+            words += [f'which the {name} takes as {taken} px'] if taken != side else []
             if max(side, taken) > PATCH_SCALE * min(side, taken):
                 problem = f'the {name} takes patches of {side} px as {taken} px, and whole images nearly as they are'
                 warnings.warn(f'datasets.train.gt_size: {problem}. {taken} suits it better', stacklevel=2)

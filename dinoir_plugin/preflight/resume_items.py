@@ -15,7 +15,7 @@ from dinoir_plugin.core.pretrained import weights_for
 from dinoir_plugin.core.training_state import Checkpoint, newest_whole, read_state
 from dinoir_plugin.guidance.trained_with import other_encoder
 from dinoir_plugin.models.optimizer import make_optimizer
-from dinoir_plugin.models.resuming import check_optimizer, option_changes
+from dinoir_plugin.models.resuming import check_optimizer, check_schedule, keeps_state, option_changes
 from dinoir_plugin.preflight.check_item import CheckItem
 
 AUTO = '--auto_resume'
@@ -69,6 +69,8 @@ def _check(opt: Mapping[str, Any], network: nn.Module, option: str) -> str:
     optimizer = make_optimizer(train['optim_g'].get('type'), trained, **arguments)
     kinds = state.get('optimizer_types') or [None]
     check_optimizer(state['optimizers'][0], kinds[0], optimizer)
+    if keeps_state(train):
+        check_schedule(state['schedulers'][0], train['scheduler'].get('type'), train['total_iter'])
     if asked_for(opt) and checkpoint.iteration >= train['total_iter']:
         warnings.warn(
             f'train.total_iter: the run ends after {train["total_iter"]} iterations, and {checkpoint.state} is of '

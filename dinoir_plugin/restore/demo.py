@@ -13,6 +13,7 @@ import gradio as gr
 from PIL import Image
 
 from dinoir_plugin.core.atomic_files import write_atomic
+from dinoir_plugin.core.console import say
 from dinoir_plugin.imaging.encoding import encode_image, ending_for
 from dinoir_plugin.imaging.formats import ENDINGS, split_name
 from dinoir_plugin.imaging.image_file import DecodedImage, read_image
@@ -45,7 +46,11 @@ def serve(
     page = build_page(checkpoints, encoder_weights, device, max_megapixels)
     page.queue(max_size=WAITING, default_concurrency_limit=1)
     limit = int(max_megapixels * 1e6 * BYTES_A_PIXEL)
-    page.launch(server_name=host, server_port=port, max_file_size=limit, inbrowser=False, share=False)
+    # quiet: Gradio's own lines advise arguments of launch(), which the command has not
+    page.launch(server_name=host, server_port=port, max_file_size=limit, inbrowser=False, share=False, quiet=True,
+                prevent_thread_lock=True)
+    say(f'The page: {page.local_url}')
+    page.block_thread()
 
 
 def build_page(

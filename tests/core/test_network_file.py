@@ -70,6 +70,13 @@ def test_code_in_a_file_is_not_run(checkpoint, tmp_path, monkeypatch, place):
     assert not (tmp_path / 'mischief').exists()
 
 
+@pytest.mark.parametrize(('name', 'said'), [('net.onnx', 'a graph of ONNX'), ('net.pt2', 'a graph of torch.export')])
+def test_what_was_exported_is_no_checkpoint(tmp_path, name, said):
+    (tmp_path / name).write_bytes(b'\x08\x07')
+    with pytest.raises(FileError, match=rf'holds no checkpoint: it is {said} for other programs\. Give the one that'):
+        network_file.read(tmp_path / name)
+
+
 def test_files_that_are_no_networks_are_named(checkpoint, tmp_path):
     whole = checkpoint.read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])

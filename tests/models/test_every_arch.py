@@ -1,11 +1,17 @@
 """Every backbone that is registered, ours and BasicSR's: built, guided, trained, saved, reloaded and exported."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from basicsr.models import build_model
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from dinoir_plugin import Restorer
+from dinoir_plugin.guidance.attach import resolve_names
+from dinoir_plugin.guidance.places import guidable
 from dinoir_plugin.restore.export import export
 
 # tiny options and where to guide
@@ -57,6 +63,7 @@ RESTORERS = {
     'SwinIR': ({'upscale': 1, 'img_size': 32, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
                 'mlp_ratio': 1, 'upsampler': ''}, ['conv_after_body']),
 }  # fmt: skip
+ADVICE = Path(__file__).parents[2] / 'docs' / 'guide_at.md'
 # users and other tests register networks, too
 OWN = ('basicsr.', 'dinoir_plugin.')
 # what is not one image in, one image of that size out
@@ -76,6 +83,14 @@ def test_nothing_registered_is_forgotten():
     known = [name for name in ARCH_REGISTRY.keys() if ARCH_REGISTRY.get(name).__module__.startswith(OWN)]
     names = {name.removesuffix('_basicsr') for name in known}
     assert set(RESTORERS) | set(OTHERS) == names
+
+
+def test_the_places_that_the_documentation_advises_can_be_guided():
+    rows = re.findall(r'^\| (\w+) \| `(\[.+\])` \|$', ADVICE.read_text(encoding='utf-8'), re.MULTILINE)
+    assert len(rows) > 10
+    for name, guide_at in rows:
+        network = ARCH_REGISTRY.get(f'{name}_basicsr' if name not in ARCH_REGISTRY else name)(**RESTORERS[name][0])
+        assert set(resolve_names(network, yaml.safe_load(guide_at), 'guide_at')) <= set(guidable(network)), name
 
 
 @pytest.mark.parametrize('name', RESTORERS)

@@ -198,12 +198,13 @@ def test_pairs_that_are_the_same_are_worth_a_warning(project, check):
 
 def test_patches_that_the_encoder_takes_in_another_size_are_worth_a_warning(project, check):
     row = 'datasets.train.gt_size'
-    assert check().rows[row] == ('ok', '32 px, 28 px for the encoder; 64 px, 70 px for the encoder')
+    assert check().rows[row] == ('ok', 'patches of 32 px, which the encoder takes as 28 px; '
+                                      'patches of 64 px, which the encoder takes as 70 px')
     encoder = project.options['network_g']['encoder']
     encoder.update(name='test_efficientnet', layers={'shallow': 1, 'medium': 2, 'deep': 4})
     encoder.pop('model_args', None)
     project.options['train'].pop('dpc_opt')
-    assert check().rows[row] == ('ok', '32 px; 64 px')
+    assert check().rows[row] == ('ok', 'patches of 32 px; patches of 64 px')
     project.train['stages'][0]['gt_size'] = 48
     result = check()
     assert result.rows[row][0] == 'warning' and result.status == GOOD

@@ -78,6 +78,42 @@ def test_report_2_what_the_file_changed_counts_and_is_named_line_by_line(run, op
     assert not re.search(r'train\.(phases|warmup_iter)', done.log)
 
 
+@pytest.fixture
+def halfway(run):
+    """That run as if it had been stopped after the third iteration."""
+    for name in ('models/net_g_6.pth', 'training_states/6.state'):
+        (run / 'experiments/run' / name).unlink()
+    return run
+
+
+def test_the_state_of_the_checkpoint_counts_where_that_is_asked_for(halfway, train, options):
+    before = rates(next((halfway / 'experiments/run').glob('*.log')).read_text())
+    options['train'].update(on_resume='state')
+    options['train']['optim_g'].update(lr=1e-5, weight_decay=0.1)
+    options['train']['scheduler'].update(eta_min=1e-7)
+    done = train(options, '--auto_resume')
+    assert done.code is None, done.log
+    ends = 'in the checkpoint. The checkpoint counts (train.on_resume: state).'
+    for line in ('train.optim_g.lr: 1e-05 in the options file, 0.001', 'train.scheduler.eta_min: 1e-07 in the options '
+                 'file, 1e-06', 'train.optim_g.weight_decay: 0.1 in the options file, 0'):  # fmt: skip
+        assert f'{line} {ends}' in done.log
+    assert rates(done.log) == {number: rate for number, rate in before.items() if number > 3}
+    group = load_verified(halfway / 'experiments/run/training_states/6.state')['optimizers'][0]['param_groups'][0]
+    assert (group['initial_lr'], group['weight_decay']) == (1e-3, 0)
+
+
+@pytest.mark.parametrize(('changes', 'said'), [
+    ({'scheduler': {'type': 'MultiStepLR', 'milestones': [4]}}, 'train.scheduler.type: train.on_resume: state goes on '
+     'with the CosineAnnealingRestartLR of the checkpoint, got MultiStepLR.'),
+    ({'total_iter': 9, 'scheduler': {**OPTIONS['train']['scheduler'], 'periods': [9]}}, 'train.total_iter: the '
+     'schedule of the checkpoint ends after 6 iterations, got 9.'),
+])  # fmt: skip
+def test_a_schedule_with_which_the_state_cannot_go_on_is_refused_before_the_run(run, train, options, changes, said):
+    options['train'].update(on_resume='state', **changes)
+    done = train(options, '--auto_resume')
+    assert said in str(done.code)
+
+
 def test_report_2_what_the_file_changed_beside_the_optimizer_is_named_too(run, train, options):
     options = longer(options, 7)
     options['manual_seed'] = 11

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor
 
+from dinoir_plugin.core.constraints import Holds
 from dinoir_plugin.core.construct import build_registered, construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import read
 from dinoir_plugin.encoders.frozen import FrozenEncoder, frozen_encoder
 from dinoir_plugin.guidance.guided_arch import GuidedArch
+from dinoir_plugin.methods.dinoir.dr_fusion import DRFusion
 from dinoir_plugin.methods.dinoir.method import DINOIR, ENCODER
 from dinoir_plugin.methods.dinoir.psf import PixelSemanticFusion
+
+LAYERS = (
+    'A name for each level, from shallow to deep, and the index of its block or stage, from zero: '
+    '`{shallow: 3, medium: 7, deep: 11}`.'
+)
 
 
 @ARCH_REGISTRY.register()
@@ -42,10 +49,10 @@ class DINOIRArch(GuidedArch):
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        encoder: Mapping[str, Any],
+        encoder: Annotated[Mapping[str, Any], Holds(frozen_encoder, more={'layers': LAYERS})],
         guide_at: Sequence[str],
-        psf: Mapping[str, Any] | None = None,
-        fusion: Mapping[str, Any] | None = None,
+        psf: Annotated[Mapping[str, Any] | None, Holds(PixelSemanticFusion, given=('in_channels',))] = None,
+        fusion: Annotated[Mapping[str, Any] | None, Holds(DRFusion, given=('channels', 'guide_channels'))] = None,
     ) -> None:
         network = build_registered(ARCH_REGISTRY, backbone, 'backbone')
         frozen, layers = build_encoder(encoder)

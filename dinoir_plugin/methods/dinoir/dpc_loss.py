@@ -69,7 +69,7 @@ class DPCLoss(StepLoss):
     ) -> None:
         super().__init__()
         if encoder is None:
-            raise OptionsError('encoder', 'the loss needs an encoder, and there is no network to take it from',
+            raise OptionsError('encoder', 'the loss needs an encoder, got none',
                                'Give it, e.g. encoder: {name: vit_base_patch14_dinov2, weights: auto}')
         if isinstance(encoder, FrozenEncoder):
             self.encoder = encoder

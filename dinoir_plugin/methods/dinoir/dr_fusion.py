@@ -51,8 +51,9 @@ class DRFusion(Injector, UsesStatistics):
     Args:
         channels: C, the restoration feature's width.
         guide_channels: The guide's width.
-        attention: ``cosine`` or ``sqrt_channels``.
-        zero_start: Whether guidance starts at nothing.
+        attention: What divides the logits: ``cosine`` by both norms, with a learned temperature; ``sqrt_channels`` by
+            the root of C, as the paper prints it.
+        zero_start: Whether the network starts as its backbone alone, and guidance grows from nothing.
 
     Raises:
         OptionsError: ``attention`` is neither.

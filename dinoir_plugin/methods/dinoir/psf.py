@@ -40,10 +40,11 @@ class PixelSemanticFusion(nn.Module):
     Args:
         in_channels: Width of each feature, in the order in which they are given. Any number of them from one.
         dim: Width of the fused feature.
-        reduction: What the gate looks at is this many times as wide as its hidden layer.
-        form: ``literal`` is the above. ``experts`` is what options files that do not say it mean: its gate looks at
-            what the experts give, and each expert begins with one norm over channels and space together, so that the
-            guide of a patch is not that of the same place in a larger image.
+        reduction: How many times the gate's input is as wide as its hidden layer.
+        form: ``literal`` is the paper's, whose gate looks at the encoder's features; in ``experts`` it looks at what
+            the experts give. The latter is what options files that do not say it mean. There each expert begins with
+            one norm over channels and space together, so that the guide of a patch is not that of the same place in a
+            larger image.
     """
 
     def __init__(
