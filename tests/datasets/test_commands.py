@@ -156,7 +156,8 @@ def test_aio3_repeats_as_the_literature(tmp_path):
 
 
 def test_finished_roots_are_not_missing(photograph, write, tmp_path):
-    for number, image in enumerate(('RainTrainL/rain-1.png', 'RainTrainL/norain-1.png')):
+    pairs = ('RainTrainL/rain-1.png', 'RainTrainL/norain-1.png', 'Rain100L/rain-001.png', 'Rain100L/norain-001.png')
+    for number, image in enumerate(pairs):
         write(image, photograph(number))
     out = tmp_path / 'out'
     subprocess.run(command('rain100l', tmp_path / 'release', '--partial', '--out', out, '--workers', 1), check=True,
