@@ -1,0 +1,9 @@
+"""DA-CLIP (arXiv 2310.01018): a controlled CLIP tells a diffusion model content and degradation of an image."""
+
+# BasicSR first: its import sets off the hook that imports this folder's modules, and that has to be over before
+# the body of any of them runs on its own account.
+import basicsr  # noqa: F401
+
+from dinoir_plugin.methods.daclip.irsde import IRSDE
+
+__all__ = ['IRSDE']
