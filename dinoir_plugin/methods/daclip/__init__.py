@@ -4,6 +4,8 @@
 # the body of any of them runs on its own account.
 import basicsr  # noqa: F401
 
+from dinoir_plugin.methods.daclip.conditional_nafnet import ConditionalNAFNet
+from dinoir_plugin.methods.daclip.conditional_unet import ConditionalUNet
 from dinoir_plugin.methods.daclip.irsde import IRSDE
 
-__all__ = ['IRSDE']
+__all__ = ['IRSDE', 'ConditionalNAFNet', 'ConditionalUNet']
