@@ -6,6 +6,8 @@ import basicsr  # noqa: F401
 
 from dinoir_plugin.methods.daclip.conditional_nafnet import ConditionalNAFNet
 from dinoir_plugin.methods.daclip.conditional_unet import ConditionalUNet
+from dinoir_plugin.methods.daclip.controller import DACLIP
 from dinoir_plugin.methods.daclip.irsde import IRSDE
+from dinoir_plugin.methods.daclip.words import WORDS, word_tokens
 
-__all__ = ['IRSDE', 'ConditionalNAFNet', 'ConditionalUNet']
+__all__ = ['DACLIP', 'IRSDE', 'WORDS', 'ConditionalNAFNet', 'ConditionalUNet', 'word_tokens']
