@@ -22,7 +22,7 @@ class _SimpleGate(nn.Module):
 
 
 class ConditionalNAFBlock(NAFBranches):
-    """A NAFNet block whose norms are scaled and shifted by the time.
+    """Add NAFNet's two branches, each with a norm before that the time scales and shifts.
 
     Args:
         dim: C.
