@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.inference.padding import pad_to_multiple
 from dinoir_plugin.methods.daclip.spatial_transformer import GROUPS, SpatialTransformer
-from dinoir_plugin.methods.daclip.unet_blocks import Attended, LinearAttention, ResBlock, downsample, upsample
+from dinoir_plugin.methods.daclip.unet_blocks import Attended, LinearAttention, ResBlock, Upsample, downsample
 from dinoir_plugin.nn.time_embedding import TimeEmbedding
 
 SCALES = (1.0, 0.5)
@@ -74,7 +74,7 @@ class ConditionalUNet(nn.Module):
             self.prompt_mlp = nn.Linear(time_dim, time_dim)
         if self.halved:
             self.downsample = downsample(nf, nf)
-            self.upsample = upsample(nf, nf)
+            self.upsample = Upsample(nf, nf)
         self._add_levels([nf, *(nf * factor for factor in ch_mult)], time_dim)
         self.final_res_block = ResBlock(nf * 2, nf, time_dim)
         self.final_conv = nn.Conv2d(nf, out_nc, 3, padding=1)
@@ -97,7 +97,7 @@ class ConditionalUNet(nn.Module):
                 ResBlock(behind + width, behind, time_dim),
                 ResBlock(behind + width, behind, time_dim),
                 self._attention(behind, spatial),
-                upsample(behind, width) if level else nn.Conv2d(behind, width, 3, padding=1, bias=False),
+                Upsample(behind, width) if level else nn.Conv2d(behind, width, 3, padding=1, bias=False),
             ]))  # fmt: skip
         self.mid_block1 = ResBlock(widths[-1], widths[-1], time_dim)
         self.mid_attn = self._attention(widths[-1], self.use_image_context)

@@ -15,6 +15,8 @@ from dinoir_plugin.nn.channel_norm import ChannelNorm
 from dinoir_plugin.nn.pixelwise import pointwise
 
 HEADS, HEAD_WIDTH = 4, 32
+# which rows of a 3x3 kernel fall on each of two pixels, for the upper and the lower half of a pixel twice as large
+FOLD = (((1.0, 0.0, 0.0), (0.0, 1.0, 1.0)), ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 
 
 class ResBlock(nn.Module):
@@ -37,9 +39,11 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Take (B, in_channels, H, W) to (B, out_channels, H, W); ``time`` is (B, time_dim), or one row for all."""
         scale, shift = self.mlp(time)[..., None, None].chunk(2, dim=1)
-        inner = F.silu(torch.addcmul(shift, self.block1['proj'](x), scale + 1))
-        out: Tensor = F.silu(self.block2['proj'](inner)) + self.res_conv(x)
-        return out
+        inner = F.silu(torch.addcmul(shift, self.block1['proj'](x), scale + 1), inplace=True)
+        inner = F.silu(self.block2['proj'](inner), inplace=True)
+        if isinstance(self.res_conv, nn.Conv2d):
+            return inner + pointwise(self.res_conv, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return inner + x
 
 
 class LinearAttention(nn.Module):
@@ -58,14 +62,16 @@ class LinearAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Map (B, H, W, C) to the same; ``context`` is not looked at."""
         project: Any = self.to_out[0]
-        queries, keys, values = pointwise(self.to_qkv, x).flatten(1, 2).unflatten(-1, (3, HEADS, -1)).unbind(dim=2)
-        pixels = queries.shape[1]
-        heads = torch.einsum('bnhd,bnhe->bhde', keys.softmax(dim=1), values)
+        pixels = x.flatten(1, 2)
+        queries, keys, values = self.to_qkv.weight.flatten(1).chunk(3)
+        # what a head's keys sum over the pixels is projected to values afterwards, and once
+        sums = F.linear(pixels, keys).softmax(dim=1).mT @ pixels
+        heads = torch.einsum('bhdc,hec->bhde', sums.unflatten(1, (HEADS, -1)), values.unflatten(0, (HEADS, -1)))
         # in half precision small numbers lose digits here; they are added to a bias and then normalised
-        blocks = project.weight.flatten(1).unflatten(1, (HEADS, -1)) * (HEAD_WIDTH**-0.5 / pixels)
-        matrix = torch.einsum('bhde,che->bhdc', heads, blocks.to(heads.dtype)).flatten(1, 2)
-        out = queries.softmax(dim=-1).flatten(2) @ matrix + project.bias
-        return self.to_out[1](out).view(x.shape)
+        blocks = project.weight.flatten(1).unflatten(1, (HEADS, -1)) * (HEAD_WIDTH**-0.5 / pixels.shape[1])
+        matrix = torch.einsum('bhde,che->bhdc', heads, blocks).flatten(1, 2)
+        weights = F.linear(pixels, queries).unflatten(-1, (HEADS, -1)).softmax(dim=-1).flatten(2)
+        return self.to_out[1](weights @ matrix.to(weights.dtype) + project.bias).view(x.shape)
 
 
 class Attended(nn.Module):
@@ -81,9 +87,25 @@ class Attended(nn.Module):
         return x + inner.permute(0, 3, 1, 2)
 
 
-def upsample(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Double both sides, each pixel four times, and convolve."""
-    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+class Upsample(nn.Sequential):
+    """Double both sides, each pixel four times, and convolve, 3x3.
+
+    Of the nine pixels that the kernel sees then, four are different ones: what is computed is a convolution of the
+    small feature by 2x2 for each of the four places that a pixel of the result can have.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(nn.Identity(), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        self.register_buffer('fold', torch.tensor(FOLD), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take (B, in_channels, H, W) to (B, out_channels, 2 H, 2 W)."""
+        conv: Any = self[1]
+        height, width = x.shape[-2:]
+        kernels = torch.einsum('pak,qbl,oikl->pqoiab', self.fold, self.fold, conv.weight).flatten(0, 2)
+        out = F.conv2d(x, kernels, conv.bias.repeat(4), padding=1).permute(0, 2, 3, 1).unflatten(-1, (2, 2, -1))
+        rows = [torch.stack([out[:, p : p + height, q : q + width, p, q] for q in (0, 1)], dim=3) for p in (0, 1)]
+        return torch.stack(rows, dim=2).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 def downsample(in_channels: int, out_channels: int) -> nn.Conv2d:

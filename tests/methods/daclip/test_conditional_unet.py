@@ -101,9 +101,12 @@ def test_norms_keep_their_digits_in_half_precision():
     net, images, contexts = filled(TINY), torch.rand(2, 1, 3, 16, 16), torch.randn(2, 1, 24)
     with torch.no_grad():
         noise = net(*images, 50, *contexts)
+        with torch.autocast('cpu', torch.bfloat16):
+            mixed = net(*images, 50, *contexts)
         half = net.to(torch.bfloat16)(*images.bfloat16(), 50, *contexts.bfloat16())
     assert half.dtype == torch.bfloat16
-    assert relative_error(half.float(), noise) < 0.05
+    for found in (mixed, half):
+        assert relative_error(found.float(), noise) < 0.05
 
 
 def test_starts_without_a_word_from_the_content():
