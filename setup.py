@@ -21,6 +21,7 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
 FIGURES = ['matplotlib']  # of the paper
+CLIP = ['open_clip_torch']  # tokens of captions
 BM3D = ['bm3d']  # CBM3D, non-commercial use only
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
@@ -111,6 +112,7 @@ setup(
         'formats': FORMATS,
         'figures': FIGURES,
         'bm3d': BM3D,
+        'clip': CLIP,
         'test': [*TEST, *TENSORBOARD, *EFFICIENTNET, *METRICS, *KERAS, *EXPORT, *DEMO, *FIGURES],
     },
 )

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
 
 from dinoir_plugin.nn.pixelwise import depthwise
+from dinoir_plugin.nn.token_attention import attended
 
 BLOCK_EPS = 1e-6
 EMBED_EPS = 1e-5
@@ -104,12 +105,6 @@ class TaskAttention(nn.Module):
         answers = self.proj(attended(queries, keys, values, self.heads))
         spread = F.interpolate(answers.transpose(1, 2), size=height * width, mode='nearest')
         return spread.transpose(1, 2).reshape(batch, height, width, dim)
-
-
-def attended(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
-    """Take scaled dot-product attention: queries (B, N, C), keys and values (B, M, C), to (B, N, C)."""
-    parts = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (queries, keys, values)]
-    return F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
 
 
 class FeedForward(nn.Module):

@@ -60,7 +60,7 @@ def test_strips_give_the_same(make, textbook, elements, monkeypatch):
         return True
 
     monkeypatch.setattr(pixelwise, 'STRIP_ELEMENTS', elements)
-    for module in ('nn.restormer_blocks', 'archs.nafnet_arch'):
+    for module in ('nn.restormer_blocks', 'nn.nafnet_blocks'):
         monkeypatch.setattr(f'dinoir_plugin.{module}.works_in_strips', always)
     with torch.no_grad():
         torch.testing.assert_close(net(image), textbook(net, image), rtol=1e-8, atol=1e-9)
