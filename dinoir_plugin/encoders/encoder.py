@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.encoders.dinov2_positions import dinov2_positions
-from dinoir_plugin.encoders.names import timm_name
+from dinoir_plugin.encoders.names import HUB, timm_name
 from dinoir_plugin.encoders.weights import load_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -138,7 +138,7 @@ def _build(name: str, weights: str, model_args: dict[str, Any]) -> Any:
     from timm.layers import Conv2dSame
 
     if not timm.is_model(name):
-        raise OptionsError('name', f"timm has no model '{name}'", nearest(name, timm.list_models()))
+        raise OptionsError('name', f"timm has no model '{name}'", nearest(name, [*timm.list_models(), *HUB]))
     for key in model_args:
         if key in NOT_OURS:
             raise OptionsError(f'model_args.{key}', 'it says where weights come from, not what the model is',

@@ -56,34 +56,40 @@ def about(opt: Mapping[str, Any], origin: Origin | None, device: torch.device) -
         device: That of the model.
     """
     val = opt['val']
-    on_gpu = device.type == 'cuda'
     metrics = {name: in_full(block, f'val.metrics.{name}') for name, block in (val.get('metrics') or {}).items()}
     return {
         'run': opt['name'],
         'checkpoint': origin and origin._asdict(),
         'metrics': metrics,
         'restoring': {key: val[key] for key in RESTORING if val.get(key)},
+        **surroundings(device),
+    }
+
+
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """Give versions and machine of a run on a device."""
+    return {
         'versions': {
             'dinoir_plugin': __version__,
             'basicsr': host_version,
             'torch': torch.__version__,
             'timm': version('timm'),
         },
-        'machine': torch.cuda.get_device_name(device) if on_gpu else processor(),
+        'machine': torch.cuda.get_device_name(device) if device.type == 'cuda' else processor(),
     }
 
 
 def in_one_line(facts: Mapping[str, Any]) -> str:
-    """Put what :func:`about` gave into words."""
+    """Put what :func:`about` or :func:`surroundings` gave into words."""
     return '; '.join(_parts(facts)) + '.'
 
 
 def _parts(facts: Mapping[str, Any]) -> Iterator[str]:
-    file = facts['checkpoint']
+    file = facts.get('checkpoint')
     if file:
         steps = '' if file['iteration'] is None else f', iteration {file["iteration"]}'
         yield f'`{file["path"]}` ({file["weights"]}{steps}, sha256 {file["sha256"]})'
-    yield from (f'{name}: {block["type"]}, {block["convention"]}' for name, block in facts['metrics'].items())
-    yield from (f'{key}: {value}' for key, value in facts['restoring'].items())
+    yield from (f'{name}: {block["type"]}, {block["convention"]}' for name, block in facts.get('metrics', {}).items())
+    yield from (f'{key}: {value}' for key, value in facts.get('restoring', {}).items())
     yield ', '.join(f'{name} {number}' for name, number in facts['versions'].items())
     yield facts['machine']

@@ -29,6 +29,7 @@ from dinoir_plugin.models.optimizer import make_optimizer
 from dinoir_plugin.models.options import PhaseOptions, RunOptions
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.phases import Phases
+from dinoir_plugin.models.provenance import in_one_line, surroundings
 from dinoir_plugin.models.results import Figures
 from dinoir_plugin.models.step_checks import StopRequest
 from dinoir_plugin.models.training_step import TrainingStep
@@ -75,6 +76,7 @@ class RestorationModel(Checkpoints, SRModel):
         # of each set that was tested
         self.tested: dict[str, Figures] = {}
         super().__init__(opt)
+        get_root_logger().info(in_one_line(surroundings(self.device)))
 
     def predict(self, batch: Batch) -> Outputs:
         """Run the network on a training batch, with those of its items that the network's ``takes_items`` names."""

@@ -86,9 +86,12 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def train(folder, monkeypatch):
-    """Runs the trainer in this process: what it ended with (None where it came to its end) and all that it said."""
+    """Runs the trainer in this process: what it ended with (None where it came to its end) and all that it said.
 
-    def run(options, *more):
+    ``pipeline`` may be that of the tester.
+    """
+
+    def run(options, *more, pipeline=train_pipeline):
         text = options if isinstance(options, str) else yaml.safe_dump(options)
         Path('o.yml').write_text(text)
         monkeypatch.setattr(sys, 'argv', ['train.py', '-opt', 'o.yml', *more])
@@ -99,7 +102,7 @@ def train(folder, monkeypatch):
         try:
             with contextlib.redirect_stdout(out), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always')
-                train_pipeline(ROOT)
+                pipeline(ROOT)
         except SystemExit as error:
             code = error.code
         finally:

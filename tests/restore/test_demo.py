@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ def page(checkpoint, tmp_path_factory):
             except OSError:
                 time.sleep(0.5)
         yield address
+        # Gradio's own lines advise arguments that the command has not
+        assert 'share=' not in Path(log.name).read_text()
     finally:
         process.terminate()
         process.wait()
