@@ -2,7 +2,7 @@
 
 CHECK_PYTHON := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do $$p -c '$(CHECK_PYTHON)' 2>/dev/null && echo $$p && break; done)
-# versions to keep to, such as constraints/torch-2.6.txt; scripts/versions.sh goes through them
+# versions to keep to, such as constraints/torch-2.11.txt; scripts/versions.sh goes through them
 CONSTRAINTS ?=
 BIN := .venv/bin
 

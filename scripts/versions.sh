@@ -3,7 +3,7 @@
 #
 #   scripts/versions.sh                                  this Python, each file of constraints/
 #   scripts/versions.sh -p python3.10 -p python3.12      each of these, each file of constraints/
-#   scripts/versions.sh -c constraints/torch-2.6.txt     this Python, that file alone
+#   scripts/versions.sh -c constraints/torch-2.11.txt    this Python, that file alone
 #   scripts/versions.sh ... -- tests/guidance -k psf     what pytest is to run, instead of all
 #
 # Writes a line for each pair as it ends, to the terminal and to benchmarks/versions.md, and ends with 1 if a test failed.

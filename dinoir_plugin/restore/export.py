@@ -153,11 +153,10 @@ def _graph(network: nn.Module, suffix: str) -> tuple[bytes, Callable[[Tensor], T
 
 
 def _of_any_extent() -> contextlib.AbstractContextManager[Any]:
-    """Have the exporter leave open whether a map inside is one pixel high; before torch 2.8 it decides."""
+    """Have the exporter leave open whether a map inside is one pixel high."""
     config: Any = shape_config
-    if hasattr(config, 'backed_size_oblivious'):
-        return config.patch(backed_size_oblivious=True)
-    return contextlib.nullcontext()
+    patched: contextlib.AbstractContextManager[Any] = config.patch(backed_size_oblivious=True)
+    return patched
 
 
 @contextlib.contextmanager

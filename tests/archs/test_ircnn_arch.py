@@ -8,7 +8,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.methods.dinoir.dinoir_arch import DINOIRArch
 from dinoir_plugin.nn.noise_level import estimate_sigma
 from dinoir_plugin.testing.textbook.dncnn import textbook_stack
-from tests.exporting import exported
+from tests.exporting import exported, needs_torch_2_14
 
 
 @pytest.fixture
@@ -107,6 +107,7 @@ def test_takes_any_size(size, pack):
         assert net(image).shape == image.shape
 
 
+@needs_torch_2_14
 def test_exported_with_the_estimate_and_the_choice(pack, tmp_path):
     run = exported(pack, {'type': 'IRCNN25', 'nc': 4}, tmp_path, 'onnx')
     for image in noisy(5, 31, 50)[:, None]:

@@ -7,7 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 from dinoir_plugin.archs.transweather_arch import TransWeather, TransWeatherBase
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.testing.textbook.transweather import textbook_transweather
-from tests.exporting import exported
+from tests.exporting import exported, needs_torch_2_14
 
 TINY = {'embed_dims': (8, 16, 20, 32)}
 FORMS = {'transweather': TransWeather, 'transweather_odd': TransWeather, 'transweather_base': TransWeatherBase}
@@ -100,6 +100,7 @@ def test_blocks_are_left_out_in_training_alone(net):
         assert torch.equal(still(image), still(image))
 
 
+@needs_torch_2_14
 def test_exported_for_any_size(net, tmp_path):
     run = exported(net.eval(), {'type': type(net).__name__, **TINY}, tmp_path, 'onnx')
     least = max(net.size_minimum, getattr(net, 'graph_minimum', 1))

@@ -13,6 +13,7 @@ from dinoir_plugin import Restorer
 from dinoir_plugin.guidance.attach import resolve_names
 from dinoir_plugin.guidance.places import guidable
 from dinoir_plugin.restore.export import export
+from tests.exporting import LATELY, TOO_OLD
 
 # tiny options and where to guide
 RESTORERS = {
@@ -120,4 +121,5 @@ def test_is_guided_trained_saved_reloaded_and_exported(name, make_project, tmp_p
         expected = net.eval()(image[None])[0].clamp(0, 1)
     torch.testing.assert_close(restorer.restore(image), expected, rtol=0, atol=1e-5)
 
-    assert 'differs from the network by at most' in export(tmp_path / 'net_g_1.pth', tmp_path / 'net.onnx')
+    if not (TOO_OLD and name in LATELY):
+        assert 'differs from the network by at most' in export(tmp_path / 'net_g_1.pth', tmp_path / 'net.onnx')

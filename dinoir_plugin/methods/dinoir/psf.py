@@ -78,8 +78,10 @@ class PixelSemanticFusion(nn.Module):
         """
         if self.literal:
             features = [norm(feature) for norm, feature in zip(self.norms, features)]
-        else:  # torch (2.7, 2.11) crashes in the backward pass of a group norm of channels_last features on the CPU
-            features = [feature.contiguous() for feature in features]
+        else:
+            # torch 2.11 crashes in the backward pass of a group norm of channels_last features on the CPU; those of one
+            # pixel are in both layouts, and contiguous() would leave them as they are
+            features = [feature.clone(memory_format=torch.contiguous_format) for feature in features]
         outputs = [expert(feature) for expert, feature in zip(self.experts, features)]
         grid = outputs[0].shape[-2:]
         outputs = [
