@@ -80,7 +80,6 @@ class Chapter(NamedTuple):
 def reference() -> list[Chapter]:
     """Collect the options of the plugin's classes, and of what BasicSR reads itself."""
     metrics = [*METRIC_REGISTRY, *SET_METRIC_REGISTRY]
-    samplers = [section for name, kind in SAMPLERS.items() for section in _of_class(kind, name, ('val.sampler',))]
     return [
         Chapter('The options file', list(_of_dataclass(RunOptions, '', 'Top level')), []),
         Chapter('Models', _of_models(), []),
@@ -92,7 +91,7 @@ def reference() -> list[Chapter]:
                 _others(ARCH_REGISTRY)),
         Chapter('Losses', _of_classes(LOSS_REGISTRY, 'train.<name>_opt'), _others(LOSS_REGISTRY)),
         Chapter('Metrics', _of_classes(metrics, 'val.metrics.<column>', given=OF_METRICS), _others(metrics)),
-        Chapter('Samplers', samplers, []),
+        Chapter('Samplers', _of_classes(SAMPLERS.items(), 'val.sampler'), []),
     ]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_what_never_learns_stays_so_in_every_phase(options, batch):  # noqa: F81
 def test_unknown_parts_are_named(options, batch):  # noqa: F811
     for block, message in (
         ({'train_only': ['methd']}, r"train\.phases\[0\]\.train_only.*did you mean 'method'"),
-        ({'losses': ['dcp']}, r"train\.phases\[0\]\.losses\[0\]: there is no train\.dcp_opt.*'dpc'"),
+        ({'losses': ['dcp']}, r"train\.phases\[0\]\.losses\[0\]: there is no loss 'dcp'.*'dpc'"),
         ({'lr': -1.0}, r'train\.phases\[0\]\.lr'),
     ):
         options['train']['phases'] = [{'iters': 1, **block}]

@@ -39,7 +39,7 @@ def as_somebody_writes_it(number):
 
 def rarely(odd, *usual):
     """Mostly what is right, for a file has many options; now and then what is not."""
-    return st.integers(0, 15).flatmap(lambda number: st.sampled_from(odd if number == 15 else usual))
+    return st.integers(0, 19).flatmap(lambda number: st.sampled_from(odd if number == 19 else usual))
 
 
 NAMES = rarely([True, None, 'x/y'], 'a', 15, 0.5, 'run 1', 'ü', 'undebugged')
@@ -69,7 +69,8 @@ GIVEN = {
     'train.total_iter': as_somebody_writes_it(2),
     'train.optim_g': rarely(OPTIMIZERS[3:], *OPTIMIZERS[:3]),
     'train.scheduler': rarely(SCHEDULES[3:], *SCHEDULES[:3]),
-    'train.losses': rarely([{}], {'pixel_opt': {'type': 'L1Loss'}}, {'edge_opt': {'type': 'EdgeLoss'}}),
+    'train.blocks': rarely([{}], {'pixel_opt': {'type': 'L1Loss'}}, {'edge_opt': {'type': 'EdgeLoss'}}),
+    'train.losses': rarely([{'pixel': {'type': 'MSELoss'}}], None, {'far': {'type': 'MSELoss'}}),
     'train.phases': rarely([[{'iters': 0}]], None, [{'iters': 1.0}, {'iters': 1, 'lr': '1e-4'}]),
     'train.checkpointing': st.none(),
     'train.compile': st.just(False),
