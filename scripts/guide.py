@@ -102,7 +102,7 @@ def tensorboard(browser: str, path: Path) -> None:
                 viewport={'width': 1200, 'height': 900}
             )
             tab.goto(f'{address}/?tagFilter=heldout%2F%28input_%29%3Fpsnr%7Clr%7Cl_pix%7Cimages#timeseries')
-            tab.get_by_role('button', name='Settings', exact=True).click()
+            tab.locator('button', has_text='Settings').first.click()
             tab.wait_for_timeout(6000)
             tab.screenshot(path=path)
         finally:
