@@ -18,7 +18,7 @@ def side_by_side(
     sources: Sequence[published.Source],
     comparable: bool,
 ) -> list[str]:
-    """Write for each test ours, the published figure and the difference, each in a column of its own.
+    """Write for each test ours, the published figure and, where it says something, the difference, in columns.
 
     Args:
         rows: Of the table.
@@ -37,7 +37,8 @@ def side_by_side(
     if any(cell.second for cell in cells):
         parts.append(f'{SECOND.strip()}: underlined in the paper, its second best.\n')
     names = [metric.split('_')[0].upper() for metric in metrics]
-    heads = [f'{name} {column}' for name in names for column in ('ours', 'published', 'difference')]
+    columns = ('ours', 'published', 'difference') if comparable else ('ours', 'published')
+    heads = [f'{name} {column}' for name in names for column in columns]
     compared = [test for test in tests if any(published.cell(sources, row.label, test) for row in rows)]
     if alone := [test for test in tests if test not in compared]:
         parts.append(f'Nothing was published for {", ".join(alone)}.\n')
@@ -46,7 +47,7 @@ def side_by_side(
         for row in rows:
             theirs = published.cell(sources, row.label, test)
             trios = (_trio(row, test, metric, theirs, place, comparable) for place, metric in enumerate(metrics))
-            lines.append([row.label, *(cell for trio in trios for cell in trio)])
+            lines.append([row.label, *(cell for trio in trios for cell in trio[: len(columns)])])
         parts += [f'### {test}\n', markdown_table(['', *heads], lines)]
     if suspect := published.remarks(sources):
         parts += [f'{SUSPECT.strip()}: suspect, so no difference is taken but of a mean.\n',

@@ -16,7 +16,7 @@ NOTE = (
     "Parameters are those of the network's file, which a frozen encoder is not in. Training is wall-clock time by the "
     "runs' logs, h:mm:ss, validation included; with several seeds their mean."
 )
-STAMP = re.compile(r'^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ [A-Z]+: ', re.MULTILINE)  # of a line of BasicSR's log
+STAMP = re.compile(r'^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) [A-Z]+: ', re.MULTILINE)  # of a line of BasicSR's log
 
 
 def cells(names: Sequence[str], before: Sequence[str] = ()) -> tuple[str, str]:
@@ -47,13 +47,13 @@ def parameters(name: str) -> int | None:
 def training_time(name: str) -> timedelta | None:
     """Read from a run's logs how long it was trained, all attempts together; None where they do not say."""
     folder = checkpoint_of(name).parents[1]
-    spans = [_span(path) for path in sorted(folder.glob('train_*.log'))]
-    return sum(spans, timedelta()) if any(spans) else None
+    spans = [span for path in sorted(folder.glob('train_*.log')) if (span := _span(path)) is not None]
+    return sum(spans, timedelta()) if spans else None
 
 
-def _span(log: Path) -> timedelta:
+def _span(log: Path) -> timedelta | None:
     stamps = STAMP.findall(log.read_text(encoding='utf-8', errors='replace'))
     if not stamps:
-        return timedelta()
-    first, last = (datetime.fromisoformat(stamp) for stamp in (stamps[0], stamps[-1]))
+        return None
+    first, last = (datetime.fromisoformat(stamp.replace(',', '.')) for stamp in (stamps[0], stamps[-1]))
     return last - first
