@@ -26,6 +26,10 @@ if [ ${#constraints[@]} = 0 ]; then constraints=("$PWD"/constraints/*.txt); fi
 
 commit=$(git rev-parse --short HEAD)
 table=benchmarks/versions.md
+if [ ! -e "$table" ]; then
+    printf '%s\n' '# The tests over versions' '' 'By `scripts/versions.sh`.' '' \
+        '| Python | torch | torchvision | result | pytest said | commit | tests |' '|---|---|---|---|---|---|---|' >"$table"
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
