@@ -1,4 +1,4 @@
-"""What docstrings in Google's style say of arguments, for the reference of the options."""
+"""Read from docstrings in Google's style what they say of arguments, for the reference of the options."""
 
 from __future__ import annotations
 

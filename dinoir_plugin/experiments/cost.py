@@ -1,4 +1,4 @@
-"""What a trained network costs: its parameters, and the time of its training."""
+"""Tell what a trained network costs: its parameters, and the time of its training."""
 
 from __future__ import annotations
 

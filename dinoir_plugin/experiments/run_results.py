@@ -1,4 +1,4 @@
-"""What runs left behind of their validations and tests, ``metrics_<set>.json``; and which runs belong together."""
+"""Read what validations and tests of runs wrote, ``metrics_<set>.json``, and group runs that belong together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure is, in full: a metric with all of its arguments, and the convention in words."""
+"""Describe a metric in full: all of its arguments, and its convention in words."""
 
 from __future__ import annotations
 

@@ -17,9 +17,8 @@ from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.guidance.guided_arch import sole_encoder
 from dinoir_plugin.models.batch import Batch, Wants
+from dinoir_plugin.models.options import loss_blocks
 
-SUFFIX = '_opt'
-FIRST = 'pixel'  # stands first in the log, as in BasicSR
 # BasicSR's names in the log; all others are l_<name>
 LOGGED = {'pixel': ('l_pix',), 'perceptual': ('l_percep', 'l_style')}
 
@@ -46,17 +45,6 @@ class StepLoss(nn.Module):
     @abstractmethod
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Compute the loss of a training step, a scalar."""
-
-
-def loss_blocks(train: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Find the losses in the block ``train``.
-
-    Returns:
-        Name to the path in the options file and the block there, the pixel loss first.
-    """
-    found = {key.removesuffix(SUFFIX): (f'train.{key}', block) for key, block in train.items() if key.endswith(SUFFIX)}
-    found |= {name: (f'train.losses.{name}', block) for name, block in (train.get('losses') or {}).items()}
-    return {name: found[name] for name in sorted(found, key=lambda name: name != FIRST) if found[name][1]}
 
 
 def fill_encoder(options: Mapping[str, Any], network: nn.Module, path: str) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from dinoir_plugin.core.options import Block, option
 from dinoir_plugin.data.options import DataBlock
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP
 
+SUFFIX = '_opt'  # of a loss's key
+FIRST = 'pixel'  # stands first in the log, as in BasicSR
+
 FROM_CHECKPOINT = 'from_checkpoint'
 Count = Annotated[int, From(1)]
 Whole = Annotated[int, From()]
@@ -42,6 +45,20 @@ class SchedulerOptions:
     restarts: Sequence[Whole] | None = option('MultiStepLR: iterations at which it starts anew.')
     periods: Sequence[Count] | None = option('CosineAnnealingRestartLR: lengths of its cycles in iterations.')
     arguments: Mapping[str, Any] = option('Its other arguments.', keys='*')
+
+
+def loss_blocks(train: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Find the losses in the block ``train``, which need not have been checked.
+
+    Returns:
+        Name to the path in the options file and the block there, the pixel loss first.
+    """
+    keys = [str(key) for key in train if str(key).endswith(SUFFIX)]
+    found = {key.removesuffix(SUFFIX): (f'train.{key}', train[key]) for key in keys}
+    named = train.get('losses')
+    if isinstance(named, Mapping):
+        found |= {name: (f'train.losses.{name}', block) for name, block in named.items()}
+    return {name: found[name] for name in sorted(found, key=lambda name: name != FIRST) if found[name][1]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +94,12 @@ class TrainOptions:
     @classmethod
     def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
         """Ask for a loss, and for one of each name."""
-        named = block.get('losses')
-        losses: Mapping[str, Any] = named if isinstance(named, Mapping) else {}
-        blocks = [*losses.values(), *(value for key, value in block.items() if str(key).endswith('_opt'))]
-        if phase == 'train' and not any(blocks):
+        if phase == 'train' and not loss_blocks(block):
             yield OptionsError(path, 'expected at least one loss, got none', 'Give e.g. pixel_opt: {type: L1Loss}')
-        for name in losses:
-            if block.get(f'{name}_opt'):
-                problem = f'there is a {path}.{name}_opt as well'
+        named = block.get('losses')
+        for name in named if isinstance(named, Mapping) else ():
+            if block.get(f'{name}{SUFFIX}'):
+                problem = f'there is a {path}.{name}{SUFFIX} as well'
                 yield OptionsError(f'{path}.losses.{name}', problem, 'Give one of them another name')
 
 

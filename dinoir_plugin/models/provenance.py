@@ -1,4 +1,4 @@
-"""What made the figures of a test: the checkpoint, the metrics, versions and machine."""
+"""Tell what made the figures of a test: the checkpoint, the metrics, versions and machine."""
 
 from __future__ import annotations
 

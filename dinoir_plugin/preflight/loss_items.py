@@ -13,7 +13,8 @@ from torch import nn
 
 from dinoir_plugin.core.construct import check_arguments, construct, registered, registered_class
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.models.losses import fill_encoder, loss_blocks
+from dinoir_plugin.models.losses import fill_encoder
+from dinoir_plugin.models.options import loss_blocks
 from dinoir_plugin.preflight.check_item import CheckItem
 
 

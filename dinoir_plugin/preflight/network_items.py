@@ -18,7 +18,7 @@ from dinoir_plugin.guidance.guided_arch import encoders_of
 from dinoir_plugin.guidance.trained_with import other_encoder, other_options
 from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.models.acceleration import prepare
-from dinoir_plugin.models.losses import loss_blocks
+from dinoir_plugin.models.options import loss_blocks
 from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items

@@ -13,7 +13,7 @@ from dinoir_plugin.core.written import plain
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.data.options import DatasetOptions, LoaderOptions
 from dinoir_plugin.metrics.measures import NOT_ARGUMENTS, SET_METRIC_REGISTRY
-from dinoir_plugin.models.options import RunOptions
+from dinoir_plugin.models.options import RunOptions, loss_blocks
 from dinoir_plugin.models.restoration_model import RestorationModel
 
 
@@ -46,9 +46,8 @@ def _built_by_the_host(values: Mapping[str, Any]) -> Iterator[tuple[Any, dict[st
     networks = {key: value for key, value in values.items() if key.startswith('network_')}
     yield from ((ARCH_REGISTRY, block) for block in _blocks(networks))
     train, val = values.get('train'), values.get('val')
-    losses = {key: value for key, value in train.items() if key.endswith('_opt')} if isinstance(train, dict) else {}
-    named = train.get('losses') if isinstance(train, dict) else None
-    yield from ((LOSS_REGISTRY, block) for block in [*_blocks(losses), *_blocks(named)])
+    losses = {path: block for path, block in loss_blocks(train).values()} if isinstance(train, dict) else None
+    yield from ((LOSS_REGISTRY, block) for block in _blocks(losses))
     metrics = dict([*SET_METRIC_REGISTRY, *METRIC_REGISTRY])
     yield from ((metrics, block) for block in _blocks(val.get('metrics') if isinstance(val, dict) else None))
 

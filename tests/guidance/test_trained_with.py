@@ -1,4 +1,4 @@
-"""What a checkpoint says of the options that it was trained with, held against those of today."""
+"""Hold the options that a checkpoint was trained with against those of today."""
 
 from dinoir_plugin.core.network_file import Description
 from dinoir_plugin.core.written import WrittenFloat

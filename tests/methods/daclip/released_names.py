@@ -1,4 +1,4 @@
-"""What tells the list of a network's tensors from another, in whatever order they stand."""
+"""Compute a digest of the names and shapes of a network's tensors, whatever their order."""
 
 import hashlib
 

@@ -56,7 +56,7 @@ def test_a_step_of_each_kind(sde, tensors):
 
 
 def predicted_by_formula(sde, x, tensors, t):
-    """What stands for the network in the golden file."""
+    """Stand for the network, as in the golden file."""
     x0, mu = tensors['input/x0'], tensors['input/mu']
     mean = sde.state(x0, mu, t, torch.zeros_like(x0))
     return 0.9 * (x - mean) / sde.sigma_bars[t] + 0.1 * torch.sin(3 * x)
