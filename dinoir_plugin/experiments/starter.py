@@ -1,0 +1,187 @@
+"""Make the images that the package's small model learns from, and train it in pieces.
+
+    python -m dinoir_plugin.experiments.starter pack FOLDER     the training parts of FOLDER into datasets/starter/
+    python -m dinoir_plugin.experiments.starter train           the next pieces, by options/starter/train_starter.yml
+
+A piece is a run of BasicSR's own trainer that is asked to stop after some minutes and saves its iteration; the next one
+goes on from there. At each joint the weights that a piece ended with have to be those that the next one began with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+from skimage import data
+
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.console import BAD, GOOD, complain, say
+from dinoir_plugin.core.options_files import options_file
+from dinoir_plugin.experiments.quickstart import TRAINING, write
+from dinoir_plugin.experiments.variants import read_yaml
+from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.models.step_checks import REQUEUE
+
+IMAGES = Path('datasets/starter')
+EXPERIMENT = Path('experiments/starter')
+OPTIONS = 'starter/train_starter'
+SIDE = 160  # least side of a piece: a patch costs the decoding of its whole file
+QUALITY = 93  # of JPEGs without reduced colour
+MOST_BYTES = 50_000_000
+PIECE_MINUTES = 8.0
+PATIENCE = 60  # seconds until a run that was asked to stop has saved
+FOLDERS = {
+    'bsd400': 'photos',
+    'rain100l/train/clean': 'rain/clean',
+    'rain100l/train/rain': 'rain/rain',
+    'sots_indoor/train/clear': 'haze/clear',
+    'sots_indoor/train/hazy': 'haze/hazy',
+}
+
+
+def main() -> int:
+    """Run one of the steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(dest='step', required=True)
+    packing = steps.add_parser('pack', help='make the training images')
+    packing.add_argument('data', type=Path, help='the folder with ' + ', '.join(FOLDERS))
+    training = steps.add_parser('train', help='train on from where the last piece ended')
+    training.add_argument('--minutes', type=float, default=PIECE_MINUTES, help='of a piece')
+    training.add_argument('--iters', type=int, help="instead of the file's total_iter and the schedule's length")
+    words = parser.parse_args()
+    return pack(words.data) if words.step == 'pack' else train(words.minutes, words.iters)
+
+
+def pack(folder: Path) -> int:
+    """Write the images in pieces; the exit status says whether they are small enough to travel."""
+    for source, target in FOLDERS.items():
+        files = sorted((folder / source).iterdir())
+        for file in files:
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if image is None:
+                raise OSError(f'{file} is no image')
+            name, *kind = file.stem.split('_')
+            for number, piece in enumerate(pieces(image)):
+                write_jpeg(IMAGES / target / f'{"_".join([f"{name}p{number}", *kind])}.jpg', piece)
+        say(f'{IMAGES / target}: {len(files)} images in pieces')
+    for name in TRAINING:
+        for number, piece in enumerate(pieces(getattr(data, name)())):
+            write(IMAGES / 'photos' / f'{name.split("_")[0]}p{number}.png', piece)
+    size = sum(file.stat().st_size for file in IMAGES.rglob('*.*'))
+    say(f'{IMAGES}: {size / 1e6:.1f} MB, with {len(TRAINING)} photographs of scikit-image')
+    if size > MOST_BYTES:
+        complain(f'FAILED: expected at most {MOST_BYTES / 1e6:.0f} MB')
+    return BAD if size > MOST_BYTES else GOOD
+
+
+def pieces(image: Array) -> list[Array]:
+    """Cut an image (H, W) or (H, W, C) into equal pieces whose sides are at least SIDE."""
+    rows, columns = (max(1, side // SIDE) for side in image.shape[:2])
+    height, width = image.shape[0] // rows, image.shape[1] // columns
+    return [
+        image[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def write_jpeg(path: Path, image: Array) -> None:
+    """Write a uint8 image, BGR."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    full_colour = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *full_colour]):
+        raise OSError(f'cannot write {path}')
+
+
+def train(minutes: float, iters: int | None) -> int:
+    """Train piece by piece to the end; asked to stop, stop after the iteration, as the trainer does.
+
+    Args:
+        minutes: Length of a piece.
+        iters: Instead of the options file's total_iter, and of the length of the learning rate's schedule.
+
+    Returns:
+        The exit status.
+    """
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, frame: asked.append(received))
+    path = options_file(OPTIONS)
+    total = iters or read_yaml(path)['train']['total_iter']
+    while not asked:
+        reached = newest()
+        if reached:
+            check_joint(path, reached)
+        if reached >= total:
+            say(f'{EXPERIMENT}: {reached} iterations, done')
+            return GOOD
+        status = piece(path, total, minutes, asked)
+        if status not in (0, REQUEUE):
+            complain(f'FAILED: the trainer ended with status {status}; its output is in {EXPERIMENT}.log')
+            return BAD
+        say(f'{EXPERIMENT}: {newest()} of {total} iterations')
+    return REQUEUE
+
+
+def piece(path: Path, total: int, minutes: float, asked: list[int]) -> int:
+    """Run the trainer for some minutes, or until a signal was received; return its exit status."""
+    with trainer(path, total) as program:
+        left = minutes * 60
+        while left > 0 and not asked and program.poll() is None:
+            try:
+                program.wait(min(left, 1))
+            except subprocess.TimeoutExpired:
+                left -= 1
+        if program.poll() is None:
+            program.send_signal(signal.SIGTERM)
+        return program.wait(PATIENCE)
+
+
+def check_joint(path: Path, reached: int) -> None:
+    """Let a run that goes on from an iteration end there: it has to write the weights that were saved.
+
+    Raises:
+        RuntimeError: It writes others.
+    """
+    with trainer(path, reached) as program:
+        status = program.wait()
+    saved, resumed = (EXPERIMENT / 'models' / f'net_g_{name}.pth' for name in (reached, 'latest'))
+    if status or digest(saved) != digest(resumed):
+        raise RuntimeError(f'{saved} has not the weights that a run goes on from (status {status}, {EXPERIMENT}.log)')
+    say(f'{EXPERIMENT}: goes on from the weights saved at iteration {reached}')
+
+
+def trainer(path: Path, total: int) -> subprocess.Popen[bytes]:
+    """Start the trainer, which goes on from the newest checkpoint; its output is added to a file."""
+    schedule = f'train:scheduler:periods=[{total}]'
+    words = ['-m', 'basicsr.train', '-opt', str(path), '--auto_resume']
+    words += ['--force_yml', f'train:total_iter={total}', schedule]
+    EXPERIMENT.parent.mkdir(exist_ok=True)
+    with EXPERIMENT.with_suffix('.log').open('ab') as log:
+        # a signal from the terminal is for this program, which hands it on
+        return subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def newest() -> int:
+    """Give the iteration of the newest training state; 0 before the first."""
+    states = (EXPERIMENT / 'training_states').glob('*.state')
+    return max((int(state.stem) for state in states if state.stem.isdigit()), default=0)
+
+
+def digest(path: Path) -> str:
+    """Give a fingerprint of a checkpoint's weights, also of their average."""
+    found = hashlib.sha256()
+    states = network_file.read(path).states
+    for key in sorted(states):
+        for name, weight in states[key].items():
+            found.update(name.encode() + weight.numpy().tobytes())
+    return found.hexdigest()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
