@@ -2,6 +2,7 @@
 
     python -m dinoir_plugin.experiments.starter pack FOLDER     the training parts of FOLDER into datasets/starter/
     python -m dinoir_plugin.experiments.starter train           the next pieces, by options/starter/train_starter.yml
+    python -m dinoir_plugin.experiments.starter example FILE    a photograph with noise, before and after, as a JPEG
 
 A piece is a run of BasicSR's own trainer that is asked to stop after some minutes and saves its iteration; the next one
 goes on from there. At each joint the weights that a piece ended with have to be those that the next one began with.
@@ -18,21 +19,27 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 from skimage import data
 
 from dinoir_plugin.core import network_file
+from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.core.console import BAD, GOOD, complain, say
 from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.experiments.quickstart import TRAINING, write
 from dinoir_plugin.experiments.variants import read_yaml
 from dinoir_plugin.imaging.decoding import Array
+from dinoir_plugin.imaging.image_file import DecodedImage
 from dinoir_plugin.models.step_checks import REQUEUE
+from dinoir_plugin.restore.comparison import comparison
+from dinoir_plugin.restore.restorer import Restorer
 
 IMAGES = Path('datasets/starter')
 EXPERIMENT = Path('experiments/starter')
 OPTIONS = 'starter/train_starter'
 SIDE = 160  # least side of a piece: a patch costs the decoding of its whole file
 QUALITY = 93  # of JPEGs without reduced colour
+EXAMPLE_NOISE = 25
 MOST_BYTES = 50_000_000
 PIECE_MINUTES = 8.0
 FOLDERS = {
@@ -53,8 +60,24 @@ def main() -> int:
     training = steps.add_parser('train', help='train on from where the last piece ended')
     training.add_argument('--minutes', type=float, default=PIECE_MINUTES, help='of a piece')
     training.add_argument('--iters', type=int, help="instead of the file's total_iter and the schedule's length")
+    showing = steps.add_parser('example', help='restore a photograph of scikit-image with noise')
+    showing.add_argument('out', type=Path, help='where before and after are written, side by side')
     words = parser.parse_args()
+    if words.step == 'example':
+        return example(words.out)
     return pack(words.data) if words.step == 'pack' else train(words.minutes, words.iters)
+
+
+def example(out: Path) -> int:
+    """Restore a noisy photograph that it was not trained on; write before and after as one JPEG."""
+    clean = data.astronaut()[:400]
+    noise = np.random.default_rng(0).normal(0, EXAMPLE_NOISE, clean.shape)
+    noisy = np.clip(clean + noise, 0, 255).round().astype(np.uint8)
+    restored = Restorer.from_checkpoint().restore(noisy)
+    write_atomic(out, comparison(DecodedImage(noisy), DecodedImage(restored)))
+    say(f'{out}: a photograph with noise of sigma {EXAMPLE_NOISE}, {cv2.PSNR(clean, noisy):.2f} dB before and '
+        f'{cv2.PSNR(clean, restored):.2f} dB after')  # fmt: skip
+    return GOOD
 
 
 def pack(folder: Path) -> int:

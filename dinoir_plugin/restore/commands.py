@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, note, say
+from dinoir_plugin.restore.starter import NAME, checkpoint_file, is_starter, which
 
 if TYPE_CHECKING:
     from dinoir_plugin.restore.files import Job
@@ -34,6 +35,8 @@ def add_restore(commands: Any) -> None:
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
     parser.add_argument('--self-ensemble', action='store_true',
                         help='the mean of all eight flips and turns: a little better, eight times the time')
+    parser.add_argument('--strength', type=float, default=1, metavar='0..1',
+                        help='how much of what the network changes is kept (default: 1, all of it)')
     parser.add_argument('--local-statistics', type=int, metavar='N',
                         help='channel attention over windows of N pixels, as in training, not over the whole image')
     parser.add_argument('--compare', action='store_true', help='write NAME_compare.jpg too, before and after')
@@ -54,7 +57,8 @@ def add_info(commands: Any) -> None:
     """Describe ``dinoir info``."""
     parser = commands.add_parser('info', help='say what a checkpoint is',
                                  description='Says what a checkpoint holds and how its network is built.')
-    parser.add_argument('checkpoint', metavar='CKPT', help='.pth or .safetensors')
+    parser.add_argument('checkpoint', metavar='CKPT', help=f'.pth or .safetensors; {NAME}: the card of the model that '
+                        'comes with the package')
     parser.set_defaults(run=_info)
 
 
@@ -80,7 +84,8 @@ def add_demo(commands: Any) -> None:
         description="Serves a page: drop an image, compare before and after, download. Needs pip install "
         "'dinoir_plugin[demo]'.",
     )
-    parser.add_argument('--checkpoint', required=True, nargs='+', metavar='CKPT', help='one or more to choose from')
+    parser.add_argument('--checkpoint', nargs='+', default=[NAME], metavar='CKPT',
+                        help=f'one or more to choose from (default: {NAME}, the model that comes with the package)')
     parser.add_argument('--encoder-weights', metavar='FILE', help="where the frozen encoder's weights are here")
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
     parser.add_argument('--host', default='127.0.0.1', help='where to serve (default: 127.0.0.1, this machine only)')
@@ -90,8 +95,9 @@ def add_demo(commands: Any) -> None:
 
 
 def _add_network(parser: argparse.ArgumentParser, methods: bool = False) -> None:
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('--checkpoint', metavar='CKPT', help='the trained network, .pth or .safetensors')
+    source = parser.add_mutually_exclusive_group(required=not methods)
+    default = f' (default: {NAME}, the model that comes with the package)' if methods else ''
+    source.add_argument('--checkpoint', metavar='CKPT', help=f'the trained network, .pth or .safetensors{default}')
     if methods:
         source.add_argument('--method', choices=list(METHODS),
                             help="a method that learns nothing: cbm3d needs pip install 'dinoir_plugin[bm3d]'")
@@ -124,11 +130,11 @@ def _restorer(args: argparse.Namespace) -> Restorer:
     from dinoir_plugin.restore.restorer import Restorer
 
     how = {'tile': args.tile, 'precision': args.precision, 'self_ensemble': args.self_ensemble,
-           'local_statistics': args.local_statistics}  # fmt: skip
+           'local_statistics': args.local_statistics, 'strength': args.strength}  # fmt: skip
     if args.method:
         return Restorer.from_options(_method(args), **how)
     return Restorer.from_checkpoint(
-        args.checkpoint, device=args.device, encoder_weights=args.encoder_weights, network=_network(args), **how
+        args.checkpoint or NAME, device=args.device, encoder_weights=args.encoder_weights, network=_network(args), **how
     )
 
 
@@ -149,6 +155,8 @@ def _find_job(args: argparse.Namespace) -> Job:
 
 
 def _restore(args: argparse.Namespace) -> int:
+    if not (args.method or args.checkpoint):
+        checkpoint_file(NAME)  # where it is missing, that is said before the images are looked at
     job = _find_job(args)
     for path, problem in job.refused:
         complain(f'{path}: {problem}')
@@ -159,8 +167,10 @@ def _restore(args: argparse.Namespace) -> int:
     try:
         if job.items:
             if not args.quiet:
-                note(f'building the network of {args.checkpoint or args.method}')
+                note(f'building the network of {args.checkpoint or args.method or NAME}')
             restorer = _restorer(args)
+            if not args.method and is_starter(args.checkpoint or NAME):
+                note(which(restorer.description))
             run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
     except KeyboardInterrupt:
         complain(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
@@ -197,6 +207,10 @@ def _demo(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise ValueError(f"the page needs Gradio ({error}): pip install 'dinoir_plugin[demo]'") from error
     _shorten_warnings()
+    if any(map(is_starter, args.checkpoint)):
+        from dinoir_plugin.core import network_file
+
+        note(which(network_file.read(checkpoint_file(NAME)).description))
     serve(args.checkpoint, args.encoder_weights, args.device, args.host, args.port, args.max_megapixels)
     return GOOD
 

@@ -10,6 +10,7 @@ import yaml
 from dinoir_plugin.archs.released import recognise
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.fitting import shared_prefix
+from dinoir_plugin.restore.starter import card, checkpoint_file, is_starter
 
 NAMES = {'params': 'as trained', 'params_ema': 'EMA weights'}
 
@@ -17,9 +18,18 @@ NAMES = {'params': 'as trained', 'params_ema': 'EMA weights'}
 def describe(checkpoint: str | Path) -> str:
     """Write lines about a checkpoint; neither the network nor its encoder is built.
 
+    Args:
+        checkpoint: A path, or ``starter`` for the package's own model, whose card comes first.
+
     Raises:
         FileError: It cannot be read, or is no network.
     """
+    if is_starter(checkpoint):
+        return f'{card()}\n\n{_about(checkpoint_file(checkpoint))}'
+    return _about(checkpoint)
+
+
+def _about(checkpoint: str | Path) -> str:
     file = network_file.read(checkpoint)
     size = Path(checkpoint).expanduser().stat().st_size / 1e6
     about = file.description

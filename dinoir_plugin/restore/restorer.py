@@ -33,6 +33,7 @@ from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, OnTile, no_report, r
 from dinoir_plugin.nn.local_statistics import use_local_statistics
 from dinoir_plugin.restore import memory
 from dinoir_plugin.restore.building import build
+from dinoir_plugin.restore.starter import NAME, checkpoint_file
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 PROBE_SIDE = 128
@@ -52,6 +53,7 @@ class Settings:
         self_ensemble: Restore the image in all eight orientations and take the mean: eight times the time.
         local_statistics: Side in pixels of the windows over which channel attention sums
             (:mod:`~dinoir_plugin.nn.local_statistics`); None: over all pixels.
+        strength: How much of what the network changes is kept, from 0 (the image as it was) to 1.
     """
 
     tile: int | str = 'auto'
@@ -59,6 +61,7 @@ class Settings:
     precision: str = 'fp32'
     self_ensemble: bool = False
     local_statistics: int | None = None
+    strength: float = 1
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -72,6 +75,8 @@ class Settings:
                 raise OptionsError('overlap', str(error)) from error
         if self.local_statistics is not None and self.local_statistics < 16:
             raise OptionsError('local_statistics', f'expected a side from 16 pixels, got {self.local_statistics}')
+        if not 0 <= self.strength <= 1:
+            raise OptionsError('strength', f'expected a number from 0 to 1, got {self.strength}')
 
 
 class Restorer:
@@ -116,7 +121,7 @@ class Restorer:
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path,
+        path: str | Path = NAME,
         *,
         device: str = 'auto',
         params: str | None = None,
@@ -127,7 +132,8 @@ class Restorer:
         """Load what the trainer wrote. Code in the file is never run.
 
         Args:
-            path: ``.pth`` or ``.safetensors``; what this plugin wrote says itself how the network is built.
+            path: ``.pth`` or ``.safetensors``; what this plugin wrote says itself how the network is built. ``starter``
+                is the package's own small model, which ``dinoir info starter`` describes.
             device: ``auto`` (CUDA where it is), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
             params: ``params`` or ``params_ema``; the EMA weights by default, where there are any.
             encoder_weights: Where the frozen encoder's weights are on this machine, if not where they were in training.
@@ -140,7 +146,7 @@ class Restorer:
         """
         chosen = Settings(**settings)
         place = find_device(device)
-        built = build(path, params, encoder_weights, network)
+        built = build(checkpoint_file(path), params, encoder_weights, network)
         return cls(built.network, built.file.description, place, chosen)
 
     @classmethod
@@ -221,8 +227,11 @@ class Restorer:
     @torch.no_grad()
     def _run(self, image: Tensor, on_tile: OnTile) -> Tensor:
         """Restore (1, 3, H, W), float32 in [0, 1], on the CPU."""
-        if not self.settings.self_ensemble:
-            return self._oriented(image, on_tile)
+        restored = self._ensemble(image, on_tile) if self.settings.self_ensemble else self._oriented(image, on_tile)
+        return restored if self.settings.strength == 1 else image.lerp(restored, self.settings.strength)
+
+    def _ensemble(self, image: Tensor, on_tile: OnTile) -> Tensor:
+        """Give the mean of all eight orientations."""
         total = torch.zeros_like(image)
         for number, (turns, flip) in enumerate(TURNS):
             turned = image.flip(-1) if flip else image
