@@ -24,6 +24,7 @@ FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
 FIGURES = ['matplotlib']  # of the paper
 CLIP = ['open_clip_torch']  # tokens of captions
 BM3D = ['bm3d']  # CBM3D, non-commercial use only
+PACKAGE_DATA = ['py.typed', 'archs/*.yml', 'starter/*', 'experiments/*.yml', 'experiments/published/*.yml']
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
 
@@ -82,8 +83,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dinoir_plugin*']),
-    package_data={'dinoir_plugin': ['py.typed', 'archs/*.yml', 'starter/*', 'experiments/*.yml',
-                                    'experiments/published/*.yml']},  # fmt: skip
+    package_data={'dinoir_plugin': PACKAGE_DATA},
     entry_points={'console_scripts': ['dinoir = dinoir_plugin.cli:main']},
     cmdclass={'build_py': BuildWithMore},
     # BasicSR 1.4.2 does not build on Python 3.13.

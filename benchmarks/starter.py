@@ -198,8 +198,8 @@ def write(folder: Path, checkpoint: str = NAME, every: int = 1) -> str:
     some = '' if every == 1 else f' Only each {every}th image was measured.'
     text = (
         f"Means over the images, PSNR in dB / SSIM: BasicSR's (8 bits, RGB), then the all-in-one papers' (floats, "
-        f'sides cropped to multiples of 16) of the same images. Gaussian blur has a kernel of 15 px and sigma from 2.0 to '
-        f'3.1; degraded images have 8 bits.{some}\n\n{report(found)}\n{targets}\n\n{cost(checkpoint)}\n'
+        'sides cropped to multiples of 16) of the same images. Gaussian blur has a kernel of 15 px and sigma from 2.0 '
+        f'to 3.1; degraded images have 8 bits.{some}\n\n{report(found)}\n{targets}\n\n{cost(checkpoint)}\n'
     )
     where = ', '.join(f'{key} {value}' for key, value in machine().items())
     head = f'# The starter model on images that it never saw\n\n`python -m benchmarks.starter {folder}`. {where}.\n\n'

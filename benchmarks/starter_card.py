@@ -25,17 +25,18 @@ TEXT = """# {name}: a small model for all kinds of bad photographs
 
 NAFNet of {millions:.1f} million numbers without guidance, stored in half precision and computed in float32.
 
-**Trained on** BSDS500's train and test photographs (378), Rain100L (51 pairs) and SOTS-indoor of RESIDE (72 hazy images
-of 24 scenes), all of them for research use, and nine photographs of scikit-image. The noise (sigma 0 to 55), JPEG (quality
-10 to 90), Gaussian and motion blur and a part of the rain are made by formula; a part of the images is clean. None of the
-test images, nor another image of their scenes, was among them.
+**Trained on** BSDS500's train and test photographs (378), Rain100L (51 pairs) and SOTS-indoor of RESIDE (72 hazy
+images of 24 scenes), all of them for research use, and nine photographs of scikit-image. The noise (sigma 0 to 55),
+JPEG (quality 10 to 90), Gaussian and motion blur and a part of the rain are made by formula; a part of the images is
+clean. None of the test images, nor another image of their scenes, was among them.
 
-**For how long**: {iterations} iterations, {minutes:.0f} minutes on two cores of {cpu} that it shared with other work; no
-GPU.
+**For how long**: {iterations} iterations, {minutes:.0f} minutes on two cores of {cpu} that it shared with other work;
+no GPU.
 
 **Not good for**: low light, which it has not seen; haze and rain outdoors, for which it has seen few scenes; blur by
-shaken hands or moving things; faces and text that can no longer be made out, which it does not invent; medical or forensic
-images, where nothing may change. It does not enlarge. `--strength` below 1 keeps a part of the image as it was.
+shaken hands or moving things; faces and text that can no longer be made out, which it does not invent; medical or
+forensic images, where nothing may change. It does not enlarge. `--strength` below 1 keeps a part of the image as it
+was.
 
 **Terms**: the code is Apache-2.0. The training images are for research use only: ask their owners before you use this
 model for anything else.
