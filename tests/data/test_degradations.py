@@ -10,6 +10,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.degradation_base import Context
 from dinoir_plugin.data.degradations import OWN, GaussianBlur, GaussianNoise, build_degradations
 from dinoir_plugin.data.depth import decode_depth, made_up_depth, scale_depth
+from dinoir_plugin.data.motion import MotionBlur
 from dinoir_plugin.data.patches import Crop, cut, trim
 from dinoir_plugin.data.weather import Haze, RainStreaks, streak_kernel
 
@@ -106,6 +107,16 @@ def test_crop_then_blur_is_blur_then_crop(photo, top, left):
     np.testing.assert_allclose(patch, whole, atol=1e-6)
 
 
+def test_motion_blur_is_the_mean_along_a_line(photo):
+    blur = MotionBlur(9, 90, quantise='none')
+    moved = np.mean([np.roll(photo, step, axis=1) for step in range(-4, 5)], axis=0)
+    got = trim(blur.apply(photo, rng(), PLAIN), blur.margin)
+    assert np.abs(got - trim(moved, blur.margin)).mean() < 0.2 * np.abs(got - trim(photo, blur.margin)).mean()
+    crop = Crop(20, 30, 64, 64)
+    patch = trim(blur.apply(cut(photo, crop, blur.margin), rng(), PLAIN), blur.margin)
+    np.testing.assert_allclose(patch, cut(blur.apply(photo, rng(), PLAIN), crop, 0), atol=1e-6)
+
+
 def test_haze_is_the_scattering_formula(photo, disparity):
     depth = scale_depth(disparity, 'disparity', 'disparity.npy')
     got = Haze(beta=1.3, airlight=0.85, quantise='none').apply(photo, rng(), Context(depth))
@@ -177,7 +188,7 @@ def test_rain_lies_along_its_angle_and_is_as_dense_at_the_border():
 
 @pytest.mark.parametrize('kind', sorted(OWN))
 def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind):
-    needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}}
+    needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}, 'jpeg': {'quality': 30}}
     (degradation,) = build_degradations({'type': kind, **needed.get(kind, {})}, 'tasks.x.degradation')
     before = photo.copy()
     context = Context(made_up_depth(150, 200, rng()) if degradation.wants_depth else None)
