@@ -2,7 +2,7 @@
 
     python -m benchmarks.starter FOLDER [--checkpoint CKPT] [--every 1]
 
-FOLDER holds cbsd68, rain100l/test and sots_indoor/test. The picture is of photographs of scikit-image only.
+FOLDER holds cbsd68, rain100l/test and sots_indoor/test. The image is of photographs of scikit-image only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dinoir_plugin.restore.restorer import Restorer
 from dinoir_plugin.restore.starter import NAME
 
 FILE = Path(__file__).with_suffix('.md')
-PICTURE = FILE.with_suffix('.jpg')
+IMAGE = FILE.with_suffix('.jpg')
 SEED = 0
 BLUR = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}  # the mix of the DINO-IR paper
 LARGE = (4000, 6000)  # 24 megapixels
@@ -122,7 +122,7 @@ def missed(found: dict[str, np.ndarray]) -> list[str]:
     return lines
 
 
-def picture(restorer: Restorer) -> None:
+def draw(restorer: Restorer) -> None:
     """Draw degraded, restored and target of photographs of scikit-image that it was not trained on."""
     astronaut, motorcycle = data.astronaut()[30:230, 100:360], data.stereo_motorcycle()[0][100:300, 200:460]
     rows = []
@@ -137,11 +137,11 @@ def picture(restorer: Restorer) -> None:
         clean = image / np.float32(255)
         context = Context(made_up_depth(*image.shape[:2], rng))
         degraded = clean
-        for degradation in build_degradations(options, 'picture'):
+        for degradation in build_degradations(options, 'degradation'):
             degraded = degradation.apply(degraded, rng, context)
         rows.append([_eight(value) for value in (degraded, restorer.restore(degraded), clean)])
     coded = cv2.imencode('.jpg', montage(rows), [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
-    write_atomic(PICTURE, coded.tobytes())
+    write_atomic(IMAGE, coded.tobytes())
 
 
 def _eight(image: Array) -> Array:
@@ -192,7 +192,7 @@ def write(folder: Path, checkpoint: str = NAME, every: int = 1) -> str:
     """
     restorer = Restorer.from_checkpoint(checkpoint, device='cpu')
     found = measure(restorer, folder, every)
-    picture(restorer)
+    draw(restorer)
     missing = missed(found)
     targets = 'Missed targets:\n\n' + '\n'.join(f'- {line}' for line in missing) if missing else 'No target is missed.'
     some = '' if every == 1 else f' Only each {every}th image was measured.'
@@ -203,7 +203,7 @@ def write(folder: Path, checkpoint: str = NAME, every: int = 1) -> str:
     )
     where = ', '.join(f'{key} {value}' for key, value in machine().items())
     head = f'# The starter model on images that it never saw\n\n`python -m benchmarks.starter {folder}`. {where}.\n\n'
-    write_atomic(FILE, f'{head}{text}\n{sources()}\n\n![Degraded, restored, target]({PICTURE.name})\n\n'
+    write_atomic(FILE, f'{head}{text}\n{sources()}\n\n![Degraded, restored, target]({IMAGE.name})\n\n'
                  '*Photographs of scikit-image that it was not trained on: noise, JPEG, blur, drawn rain and haze.*\n'
                  .encode())  # fmt: skip
     return text
