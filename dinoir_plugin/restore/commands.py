@@ -196,7 +196,7 @@ def _export(args: argparse.Namespace) -> int:
     from dinoir_plugin.restore.export import export
 
     _shorten_warnings()
-    say(export(args.checkpoint, args.out, args.encoder_weights, _network(args), args.overwrite))
+    say(export(checkpoint_file(args.checkpoint), args.out, args.encoder_weights, _network(args), args.overwrite))
     return GOOD
 
 

@@ -75,3 +75,8 @@ def test_a_copy_without_it_says_what_to_do(model, image, capsys):
 def test_a_file_of_that_name_comes_first(model, checkpoint):
     Path('starter').write_bytes(checkpoint.read_bytes())
     assert Restorer.from_checkpoint('starter').description.name == 'tiny'
+
+
+def test_other_commands_know_it_by_its_name(model):
+    assert main(['export', 'net.pth', '--checkpoint', 'starter']) == 0
+    assert network_file.read('net.pth').description.iteration == 7
