@@ -41,7 +41,7 @@ from dinoir_plugin.restore.starter import NAME
 FILE = Path(__file__).with_suffix('.md')
 IMAGE = FILE.with_suffix('.jpg')
 SEED = 0
-BLUR = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}  # the mix of the DINO-IR paper
+BLUR: dict[str, Any] = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}  # the mix of the DINO-IR paper
 LARGE = (4000, 6000)  # 24 megapixels
 TARGETS = ('noise at sigma 25 at least 29.0 dB (on a CPU)', 'no test below its input', 'clean images at least 40 dB')
 NOISE, CLEAN = 'CBSD68, noise 25', 'CBSD68, clean'
@@ -50,6 +50,7 @@ NOISE, CLEAN = 'CBSD68, noise 25', 'CBSD68, clean'
 def tests(folder: Path) -> dict[str, dict[str, Any]]:
     """Give the test sets as tasks of a MixedDegradationDataset."""
     clean = str(folder / 'cbsd68')
+    made: dict[str, dict[str, Any]]
     made = {f'CBSD68, noise {sigma}': {'type': 'gaussian_noise', 'sigma': sigma} for sigma in (15, 25, 50)}
     made |= {f'CBSD68, JPEG {quality}': {'type': 'jpeg', 'quality': quality} for quality in (10, 20, 40)}
     made |= {'CBSD68, Gaussian blur': BLUR, CLEAN: {'type': 'gaussian_noise', 'sigma': 0}}
@@ -135,7 +136,8 @@ def draw(restorer: Restorer) -> None:
     ):
         rng = np.random.default_rng(SEED)
         clean = image / np.float32(255)
-        context = Context(made_up_depth(*image.shape[:2], rng))
+        height, width = image.shape[:2]
+        context = Context(made_up_depth(height, width, rng))
         degraded = clean
         for degradation in build_degradations(options, 'degradation'):
             degraded = degradation.apply(degraded, rng, context)
