@@ -26,6 +26,7 @@ from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.core.console import BAD, GOOD, complain, say
 from dinoir_plugin.core.options_files import options_file
+from dinoir_plugin.experiments.measured import RunError
 from dinoir_plugin.experiments.quickstart import TRAINING, write
 from dinoir_plugin.experiments.variants import read_yaml
 from dinoir_plugin.imaging.decoding import Array
@@ -136,17 +137,18 @@ def train(minutes: float, iters: int | None) -> int:
     path = options_file(OPTIONS)
     total = iters or read_yaml(path)['train']['total_iter']
     while not asked:
+        if finished() >= total:
+            say(f'{EXPERIMENT}: {finished()} iterations, done')
+            return GOOD
         reached = newest()
         if reached:
             check_joint(path, reached)
-        if reached >= total:
-            say(f'{EXPERIMENT}: {reached} iterations, done')
-            return GOOD
         status = piece(path, total, minutes, asked)
         if status not in (0, REQUEUE):
             complain(f'FAILED: the trainer ended with status {status}; its output is in {EXPERIMENT}.log')
             return BAD
-        say(f'{EXPERIMENT}: {newest()} of {total} iterations')
+        if status == REQUEUE:
+            say(f'{EXPERIMENT}: {newest()} of {total} iterations')
     return REQUEUE
 
 
@@ -168,13 +170,13 @@ def check_joint(path: Path, reached: int) -> None:
     """Let a run that goes on from an iteration end there: it has to write the weights that were saved.
 
     Raises:
-        RuntimeError: It writes others.
+        RunError: It writes others.
     """
     with trainer(path, reached) as program:
         status = program.wait()
     saved, resumed = (EXPERIMENT / 'models' / f'net_g_{name}.pth' for name in (reached, 'latest'))
     if status or digest(saved) != digest(resumed):
-        raise RuntimeError(f'{saved} has not the weights that a run goes on from (status {status}, {EXPERIMENT}.log)')
+        raise RunError(f'{saved} has not the weights that a run goes on from (status {status}, {EXPERIMENT}.log)')
     say(f'{EXPERIMENT}: goes on from the weights saved at iteration {reached}')
 
 
@@ -188,6 +190,13 @@ def trainer(path: Path, total: int) -> subprocess.Popen[bytes]:
     environment = {**os.environ, 'OMP_WAIT_POLICY': 'PASSIVE'}
     with EXPERIMENT.with_suffix('.log').open('ab') as log:
         return subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def finished() -> int:
+    """Give the iterations of the network that a run ended with; 0 where none has."""
+    file = EXPERIMENT / 'models' / 'net_g_latest.pth'
+    about = network_file.read(file).description if file.is_file() else None
+    return about.iteration or 0 if about else 0
 
 
 def newest() -> int:
