@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -61,12 +62,13 @@ def main() -> int:
     training = steps.add_parser('train', help='train on from where the last piece ended')
     training.add_argument('--minutes', type=float, default=PIECE_MINUTES, help='of a piece')
     training.add_argument('--iters', type=int, help="instead of the file's total_iter and the schedule's length")
+    training.add_argument('--force', nargs='+', default=[], metavar='KEY=VALUE', help="as the trainer's --force_yml")
     showing = steps.add_parser('example', help='restore a photograph of scikit-image with noise')
     showing.add_argument('out', type=Path, help='where before and after are written, side by side')
     words = parser.parse_args()
     if words.step == 'example':
         return example(words.out)
-    return pack(words.data) if words.step == 'pack' else train(words.minutes, words.iters)
+    return pack(words.data) if words.step == 'pack' else train(words.minutes, words.iters, words.force)
 
 
 def example(out: Path) -> int:
@@ -122,12 +124,13 @@ def write_jpeg(path: Path, image: Array) -> None:
         raise OSError(f'cannot write {path}')
 
 
-def train(minutes: float, iters: int | None) -> int:
+def train(minutes: float, iters: int | None, forced: Sequence[str] = ()) -> int:
     """Train piece by piece to the end; asked to stop, stop after the iteration, as the trainer does.
 
     Args:
         minutes: Length of a piece.
         iters: Instead of the options file's total_iter, and of the length of the learning rate's schedule.
+        forced: Further options, as the trainer takes them behind ``--force_yml``.
 
     Returns:
         The exit status.
@@ -142,8 +145,8 @@ def train(minutes: float, iters: int | None) -> int:
             return GOOD
         reached = newest()
         if reached:
-            check_joint(path, reached)
-        status = piece(path, total, minutes, asked)
+            check_joint(path, reached, forced)
+        status = piece(trainer(path, total, forced), minutes, asked)
         if status not in (0, REQUEUE):
             complain(f'FAILED: the trainer ended with status {status}; its output is in {EXPERIMENT}.log')
             return BAD
@@ -152,9 +155,9 @@ def train(minutes: float, iters: int | None) -> int:
     return REQUEUE
 
 
-def piece(path: Path, total: int, minutes: float, asked: list[int]) -> int:
-    """Run the trainer for some minutes, or until a signal was received; return its exit status."""
-    with trainer(path, total) as program:
+def piece(program: subprocess.Popen[bytes], minutes: float, asked: list[int]) -> int:
+    """Let the trainer run for some minutes, or until a signal was received; return its exit status."""
+    with program:
         left = minutes * 60
         while left > 0 and not asked and program.poll() is None:
             try:
@@ -166,13 +169,13 @@ def piece(path: Path, total: int, minutes: float, asked: list[int]) -> int:
         return program.wait()
 
 
-def check_joint(path: Path, reached: int) -> None:
+def check_joint(path: Path, reached: int, forced: Sequence[str]) -> None:
     """Let a run that goes on from an iteration end there: it has to write the weights that were saved.
 
     Raises:
         RunError: It writes others.
     """
-    with trainer(path, reached) as program:
+    with trainer(path, reached, forced) as program:
         status = program.wait()
     saved, resumed = (EXPERIMENT / 'models' / f'net_g_{name}.pth' for name in (reached, 'latest'))
     if status or digest(saved) != digest(resumed):
@@ -180,11 +183,11 @@ def check_joint(path: Path, reached: int) -> None:
     say(f'{EXPERIMENT}: goes on from the weights saved at iteration {reached}')
 
 
-def trainer(path: Path, total: int) -> subprocess.Popen[bytes]:
+def trainer(path: Path, total: int, forced: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start the trainer, which goes on from the newest checkpoint; its output is added to a file."""
     schedule = f'train:scheduler:periods=[{total}]'
     words = ['-m', 'basicsr.train', '-opt', str(path), '--auto_resume']
-    words += ['--force_yml', f'train:total_iter={total}', schedule]
+    words += ['--force_yml', f'train:total_iter={total}', schedule, *forced]
     EXPERIMENT.parent.mkdir(exist_ok=True)
     # threads that wait without sleeping take ten times as long where other programs need the cores
     environment = {**os.environ, 'OMP_WAIT_POLICY': 'PASSIVE'}
