@@ -45,7 +45,7 @@ BLUR: dict[str, Any] = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.
 LARGE = (4000, 6000)  # 24 megapixels
 WHY = """NAFNet, because at 256 px in its authors' size it takes a tenth of the time of Restormer in theirs on two cores
 (0.32 s and 3.18 s, rows `nafnet` and `restormer` of [`results.md`](results.md)) and a small one is as good as a small
-Restormer after the same training (means of 25.55 and 25.40 dB in [`mini_all4.md`](mini_all4.md)). Without guidance, because
+Restormer after the same training (means of 25.55 and 25.40 dB in [`mini_all4.md`](mini_all4.md)). Without guidance:
 EfficientNet-Lite0 changed NAFNet by -0.33 ± 1.18 dB there, and the same encoder with random weights by +0.18 ± 0.11."""
 TARGETS = ('noise at sigma 25 at least 29.0 dB (on a CPU)', 'no test below its input', 'clean images at least 40 dB')
 NOISE, CLEAN = 'CBSD68, noise 25', 'CBSD68, clean'
