@@ -227,11 +227,8 @@ class Restorer:
     @torch.no_grad()
     def _run(self, image: Tensor, on_tile: OnTile) -> Tensor:
         """Restore (1, 3, H, W), float32 in [0, 1], on the CPU."""
-        restored = self._ensemble(image, on_tile) if self.settings.self_ensemble else self._oriented(image, on_tile)
-        return restored if self.settings.strength == 1 else image.lerp(restored, self.settings.strength)
-
-    def _ensemble(self, image: Tensor, on_tile: OnTile) -> Tensor:
-        """Give the mean of all eight orientations."""
+        if not self.settings.self_ensemble:
+            return self._oriented(image, on_tile)
         total = torch.zeros_like(image)
         for number, (turns, flip) in enumerate(TURNS):
             turned = image.flip(-1) if flip else image
@@ -253,7 +250,8 @@ class Restorer:
         if not result.isfinite().all():
             raise ImageFileError('the network gives values that are no numbers'
                                + (': try --precision fp32' if self.settings.precision != 'fp32' else ''))
-        return result.float().clamp_(0, 1)
+        restored = result.float().clamp_(0, 1)
+        return restored if self.settings.strength == 1 else image.lerp(restored, self.settings.strength)
 
     def plan(self, height: int, width: int) -> memory.TilePlan:
         """Plan how an image of that size goes through the network.
