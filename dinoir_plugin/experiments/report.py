@@ -16,14 +16,10 @@ from dinoir_plugin.experiments.measured import FOLDER, RunError, figures, result
 from dinoir_plugin.experiments.published import MEAN
 from dinoir_plugin.experiments.runs import jobs
 from dinoir_plugin.experiments.table_rows import NOT_BUILT, NOTHING, TableRow, figure_of, folders, mean_of, text
-from dinoir_plugin.experiments.variants import TASKS, Experiments
+from dinoir_plugin.experiments.variants import Experiments
 from dinoir_plugin.experiments.wording import encoders, lengths
 
 DEFAULT_METRICS = ['psnr', 'ssim']
-CONVENTIONS = {
-    'psnr': "BasicSR's PSNR and SSIM: 8 bits, RGB, Gaussian windows.",
-    'psnr_all_in_one': "The all-in-one papers' PSNR and SSIM: floats, RGB, sides cropped to multiples of 16.",
-}
 
 
 def path_of(what: str, budget: str, seeds: int, suffix: str) -> Path:
@@ -54,14 +50,14 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
     tests = [test for test in about['tests'] if test in size['tests']]
     columns = [*tests, MEAN] if about.get('mean') else tests
     rows = _rows(experiments, table, budget, seeds, tests)
-    sources = published.read(table, about, metrics)
+    sources = published.read(experiments, table, metrics)
     trainings = {job.run: job.training for job in jobs(experiments, table, budget, 1, None) if job.learns}
     over = 'One seed.' if seeds == 1 else f'Mean over {seeds} seeds, ± the standard deviation between them.'
     over += ' The last column is the mean of the others.' if MEAN in columns else ''
     parts = [
         f'# {table}: {about["title"]}\n',
         f'{size["note"]} {lengths(_labelled(trainings, rows))} {encoders(trainings.values())}\n',
-        f'{CONVENTIONS[metrics[0]]} {over}\n',
+        f'{experiments.conventions[metrics[0]]} {over}\n',
         _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
         f'![An image of each test before and after]({path_of(table, budget, seeds, ".png").name})\n',
         '## Ours\n',
@@ -84,11 +80,11 @@ def _rows(
 ) -> list[TableRow]:
     """Give the line of the degraded images, then those of the table."""
     inputs = TableRow([degraded.LABEL, degraded.LABEL], budget, seeds=1, tests=tests)
-    inputs.names = [degraded.folder_name(budget)]
+    inputs.names = [degraded.folder_name(experiments, budget)]
     rows = [TableRow(cells, budget, seeds) for cells in experiments.tables[table]['rows']]
     tasks = experiments.budgets[budget]['tests']
     for row in rows:
-        trained = set(experiments.runs.get(str(row.run), {}).get('tasks', TASKS))
+        trained = set(experiments.tasks_of(row.run))
         row.untrained = [test for test in tests if not trained & set(tasks[test])]
         row.tests = [test for test in tests if test not in row.untrained]
         if row.run is not None and not experiments.learns(row.run):
