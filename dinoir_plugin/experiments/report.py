@@ -63,7 +63,7 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
         '## Ours\n',
         _overview(rows, columns, metrics, _costs(experiments, rows, budget)),
         *_notes(experiments, rows),
-        *_gaps(table, budget, rows[1:], tests),
+        *_gaps(table, budget, rows[1:], tests, about.get('own_tests', False)),
     ]
     if 'against' in about:
         parts += _gains(rows, columns, metrics[0], about['against'], budget, seeds)
@@ -105,11 +105,14 @@ def _notes(experiments: Experiments, rows: Sequence[TableRow]) -> list[str]:
     return ['\n'.join([*lines, ''])] if lines else []
 
 
-def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str]) -> list[str]:
-    """Write a sentence on runs that lack figures, where there are some."""
-    names = [name for row in rows if row.run is not None for name in row.names]
-    lacking = [name for name in names if not all(result_file(name, test).is_file() for test in tests)]
-    if not any(result_file(name, test).is_file() for name in names for test in tests):
+def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str], own: bool) -> list[str]:
+    """Write a sentence on runs that lack figures, where there are some; ``own``: of tests of their own tasks."""
+    wanted = {
+        name: [test for test in tests if not own or test not in row.untrained]
+        for row in rows if row.run is not None for name in row.names
+    }  # fmt: skip
+    lacking = [name for name in wanted if not all(result_file(name, test).is_file() for test in wanted[name])]
+    if not any(result_file(name, test).is_file() for name in wanted for test in tests):
         raise RunError(f'{table}: nothing has been measured with budget {budget}. Run it first')
     return [f'Without all figures, and so with dashes: {", ".join(lacking)}.\n'] if lacking else []
 
