@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dinoir_plugin.core.console import BAD, GOOD, complain, note, say
+from dinoir_plugin.core.console import BAD, GOOD, note, say
 from dinoir_plugin.core.options_files import options_file, options_names
 
 ABOUT_OPTIONS = """Prints an options file that comes with the package, or says what an option means.
@@ -66,7 +66,7 @@ def _modules(args: argparse.Namespace) -> int:
     try:
         say(modules(args.network, args.all))
     except SystemExit as error:  # a file that is no YAML, in one line
-        complain(str(error))
+        note(str(error))
         return BAD
     return GOOD
 
@@ -99,7 +99,7 @@ def _check(args: argparse.Namespace) -> int:
     try:
         report, sheet = check_run(args.options, args.force_yml, args.full, folder, args.auto_resume)
     except SystemExit as error:  # a file that is no YAML, in one line
-        complain(str(error))
+        note(str(error))
         return BAD
     say('No samples could be drawn\n' if sheet is None else f'Samples of each task: {sheet}\n')
     say(report.text())
