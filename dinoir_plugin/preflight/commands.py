@@ -32,6 +32,9 @@ def add_check(commands: Any) -> None:
     parser.add_argument('--full', action='store_true', help='decode every image, on all cores')
     parser.add_argument('--out', default='.', metavar='FOLDER', help='where check_<name>.png goes (default: here)')
     parser.add_argument('--auto_resume', action='store_true', help="hold the run's last checkpoint against the options")
+    parser.add_argument('--time', action=argparse.BooleanOptionalAction,
+                        help='where nothing is wrong, time some training steps: hours of the run, memory of the GPU '
+                        '(default: on a GPU)')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEYS=VALUE',
                         help="as BasicSR's, for instance train:ema_decay=0.999")
     parser.set_defaults(run=_check)
@@ -97,7 +100,7 @@ def _check(args: argparse.Namespace) -> int:
     from dinoir_plugin.preflight.check import check_run
 
     try:
-        report, sheet = check_run(args.options, args.force_yml, args.full, folder, args.auto_resume)
+        report, sheet = check_run(args.options, args.force_yml, args.full, folder, args.auto_resume, args.time)
     except SystemExit as error:  # a file that is no YAML, in one line
         note(str(error))
         return BAD
