@@ -30,6 +30,24 @@ def _rain100(form: str, train_count: int) -> DataSet:
     )  # fmt: skip
 
 
+def _snow100k(name: str, title: str, images: str, train_count: int, test_count: int) -> DataSet:
+    """Describe Snow100K with its test L, or the images of it that a pattern fits."""
+    train, test = '<all|train|training|snow100k-training>', 'Snow100K-L'
+    return DataSet(
+        name=f'snow100k_{name}',
+        title=f'Snow100K: {title}',
+        origin='https://sites.google.com/view/yunfuliu/desnownet',
+        terms='research use',
+        roles=('snow', 'clean'),
+        splits=tuple(
+            Split(split, f'snow100k_{name}/{split}', (
+                Layout(degraded=(f'{folder}/synthetic/{images}',), clean=(f'{folder}/gt/{images}',)),
+            ), (count, count))
+            for split, folder, count in (('train', train, train_count), ('test', test, test_count))
+        ),
+    )  # fmt: skip
+
+
 PAIRS = (
     DataSet(
         name='did_mdn',
@@ -129,4 +147,48 @@ PAIRS = (
             for name, folder, count in (('train', 'our485', 485), ('test', 'eval15', 15))
         ),
     ),
+    DataSet(
+        name='reside6k',
+        title='RESIDE-6K: indoor and outdoor synthetic haze, mixed',
+        origin='https://github.com/IDKiro/DehazeFormer',
+        terms='research use',
+        roles=('hazy', 'clear'),
+        splits=tuple(
+            Split(name, f'reside6k/{name}', (
+                Layout(degraded=(f'{name}/<hazy|haze>/{{}}',), clean=(f'{name}/<gt|clear>/{{}}',)),
+            ), (count, count))
+            for name, count in (('train', 6000), ('test', 1000))
+        ),
+    ),
+    DataSet(
+        name='raindrop',
+        title='RainDrop: photographs through a pane with drops and without; the test is its set a',
+        origin='https://github.com/rui1996/DeRaindrop',
+        terms='research use',
+        roles=('drops', 'clean'),
+        splits=tuple(
+            Split(name, f'raindrop/{name}', (
+                Layout(degraded=(f'{folder}/data/{{}}_rain',), clean=(f'{folder}/gt/{{}}_clean',)),
+            ), (count, count))
+            for name, folder, count in (('train', 'train', 861), ('test', 'test_a', 58))
+        ),
+    ),
+    DataSet(
+        name='srd',
+        title='SRD: photographs with shadows and without',
+        origin='https://github.com/Liangqiong/DeShadowNet',
+        terms='research use',
+        roles=('shadow', 'free'),
+        splits=tuple(
+            Split(name, f'srd/{name}', tuple(
+                Layout(degraded=(f'<{name}|{name}_data|srd_{name}>/{shadow}/{{}}',),
+                       clean=(f'<{name}|{name}_data|srd_{name}>/{free}/{{}}{ending}',))
+                for shadow, free in (('shadow', 'shadow_free'), (f'{name}_A', f'{name}_C'))
+            ), (count, count))
+            for name, ending, count in (('train', '_no_shadow', 2680), ('test', '_free', 408))
+        ),
+        unchecked=f'{FROM_LITERATURE}; there are versions of the test that differ in a few images',
+    ),
+    _snow100k('l', 'snow of all sizes, tested on large flakes', '{}', 50000, 16801),
+    _snow100k('l_smile', 'the images called beautiful_smile, tested on large flakes', '{beautiful_smile*}', 1872, 601),
 )  # fmt: skip

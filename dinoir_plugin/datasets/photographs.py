@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dinoir_plugin.datasets.description import DataSet, Layout, Split
+from dinoir_plugin.datasets.description import FROM_LITERATURE, DataSet, Layout, Split
 
 
 def _clean_only(*patterns: str) -> tuple[Layout, ...]:
     return tuple(Layout(clean=(pattern,)) for pattern in patterns)
 
+
+_FROM_100_ON = '|'.join(f'{start}{digit}*' for start in ('00', '0', '') for digit in '123456789')
 
 PHOTOGRAPHS = (
     DataSet(
@@ -70,5 +72,49 @@ PHOTOGRAPHS = (
         terms='research use',
         roles=('clean',),
         splits=(Split('test', 'mcmaster', _clean_only('{}'), (18,)),),
+    ),
+    DataSet(
+        name='div2k',
+        title='DIV2K: photographs of 2K, for training, its validation images among them',
+        origin='https://data.vision.ee.ethz.ch/cvl/DIV2K/',
+        terms='academic research only',
+        roles=('clean',),
+        splits=(
+            Split('train', 'div2k_flickr2k', (
+                Layout(clean=('DIV2K_train_HR/{}', 'DIV2K_valid_HR/{}')),
+                *_clean_only('div2k/{}'),
+            ), (900,)),
+        ),
+        key_prefix='div2k/',
+    ),
+    DataSet(
+        name='flickr2k',
+        title='Flickr2K: photographs of 2K',
+        origin='https://github.com/limbee/NTIRE2017',
+        terms='research use; the images belong to their photographers',
+        roles=('clean',),
+        splits=(Split('train', 'div2k_flickr2k', _clean_only('Flickr2K_HR/{}', 'flickr2k/{}', '{}'), (2650,)),),
+        key_prefix='flickr2k/',
+    ),
+    DataSet(
+        name='live1',
+        title='LIVE1: the 29 photographs of the LIVE image quality database',
+        origin='https://live.ece.utexas.edu/research/quality/subjective.htm',
+        terms='research use',
+        roles=('clean',),
+        splits=(Split('test', 'live1', _clean_only('refimgs/{}', 'live1/{}', '{}'), (29,)),),
+    ),
+    DataSet(
+        name='celeba_hq',
+        title='CelebA-HQ at 256 pixels: faces, the first 100 of them for tests',
+        origin='https://www.kaggle.com/datasets/badasstechie/celebahq-resized-256x256',
+        terms='non-commercial research',
+        roles=('clean',),
+        # names from 00000 to 29999
+        splits=(
+            Split('train', 'celeba_hq/train', _clean_only(f'{{{_FROM_100_ON}}}'), (29900,)),
+            Split('test', 'celeba_hq/test', _clean_only('{000*}'), (100,)),
+        ),
+        unchecked=f'{FROM_LITERATURE}; that the first 100 are the test is the word of authors who test on them',
     ),
 )  # fmt: skip
