@@ -55,9 +55,10 @@ class Holes(Degradation):
 
     def refusal(self, height: int, width: int) -> str:
         """Name a mask of another size."""
+        expected = (height, width)
         for mask, size in self._sizes.items():
-            if size != (height, width):
-                return f'the mask {mask} is {size_text(size)}, expected the size of the image, {width}x{height}'
+            if size != expected:
+                return f'the mask {mask} is {size_text(size)}, expected the size of the images, {size_text(expected)}'
         return ''
 
     @cached_property

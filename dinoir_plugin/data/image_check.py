@@ -185,16 +185,10 @@ def _look_at(
             size = found
             if min(size) < least:
                 problems.append(f'{gt_path} is {size_text(size)}, smaller than gt_size {least}')
-            problems += _refusals(task, gt_path, size)
+            problems += filter(None, (degradation.refusal(*size) for degradation in task.chain))
         elif size is not None and found != size:
             problems.append(f'{source.path(number)} is {size_text(found)}, but {gt_path} is {size_text(size)}')
     return size, problems
-
-
-def _refusals(task: Task, path: str, size: Size) -> list[str]:
-    """Say which degradations cannot take an image of that size, and why."""
-    refusals = filter(None, (degradation.refusal(*size) for degradation in task.chain))
-    return [f'{path}: {refusal}' for refusal in refusals]
 
 
 def _decode(source: Source, number: int) -> Decoded:
