@@ -24,8 +24,9 @@ from dinoir_plugin.data.degradation_base import (
     quantised,
 )
 from dinoir_plugin.data.holes import Holes
+from dinoir_plugin.data.lighting import LowLight, Shadow
 from dinoir_plugin.data.real_world import RealWorld
-from dinoir_plugin.data.weather import Haze, RainStreaks
+from dinoir_plugin.data.weather import Haze, Raindrops, RainStreaks, Snow
 from dinoir_plugin.imaging.decoding import FloatArray
 
 
@@ -101,6 +102,10 @@ OWN: dict[str, type[Degradation]] = {
     'gaussian_blur': GaussianBlur,
     'rain_streaks': RainStreaks,
     'haze': Haze,
+    'snow': Snow,
+    'raindrops': Raindrops,
+    'low_light': LowLight,
+    'shadow': Shadow,
     'jpeg': Jpeg,
     'holes': Holes,
     'real_world': RealWorld,
