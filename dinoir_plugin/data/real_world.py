@@ -1,4 +1,4 @@
-"""Degradations of pictures found anywhere, all in one: blurred, resized, noisy and compressed, more than once."""
+"""Degradations of photographs found anywhere, all in one: blurred, resized, noisy and compressed, more than once."""
 
 from __future__ import annotations
 
