@@ -47,7 +47,7 @@ def options(folder, backbone, guide_at):
         'name': 'guided', 'model_type': 'RestorationModel', 'num_gpu': 0, 'dist': False, 'is_train': True, 'rank': 0,
         'world_size': 1, 'manual_seed': 0, 'logger': {},
         'network_g': copy.deepcopy(
-            {'type': 'DACLIPArch', 'backbone': backbone, 'daclip': DACLIP} | ({'guide_at': guide_at} if guide_at else {})
+            {'type': 'DACLIPArch', 'backbone': backbone, 'daclip': DACLIP, 'guide_at': guide_at}
         ),
         'datasets': {'train': {'name': 'x', 'tasks': {'blur': {}}, 'gt_size': 32}},
         'path': {name: str(folder) for name in names},
