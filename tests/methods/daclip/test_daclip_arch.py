@@ -18,6 +18,7 @@ from dinoir_plugin.inference.tiling import restore_image
 from dinoir_plugin.methods.daclip import DACLIPArch
 from dinoir_plugin.methods.daclip.encoder import frozen_daclip
 from dinoir_plugin.methods.daclip.preprocessing import MEAN, STD, clip_image, clip_views
+from dinoir_plugin.restore import memory
 from tests.exporting import exported
 from tests.methods.daclip.test_frozen_daclip import TINY
 
@@ -155,6 +156,13 @@ def test_tiles_of_a_whole_image_give_what_the_network_gives():
     whole = Tile(0, 0, *image.shape[-2:], *image.shape[-2:])
     with torch.no_grad():
         torch.testing.assert_close(net.by_tile(image)(whole, image), net(image))
+
+
+def test_large_images_are_looked_at_once_whatever_memory_is_free():
+    needs = memory.measure(made(NAFNET, PLACES).eval(), 64, torch.device('cpu'))
+    for free in (1 << 31, 1 << 36):
+        assert memory.choose(4000, 6000, needs, free).one_guide
+    assert memory.choose(4000, 6000, needs, 1 << 36).tile is None
 
 
 def test_is_exported_with_its_da_clip(tmp_path):
