@@ -7,7 +7,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
@@ -36,7 +36,10 @@ class Frozen(Generic[Net]):
 
     Attributes:
         fingerprint: Tells the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`.
+        of_one_size: Whether the network sees all images in one size, so that large ones cost no more.
     """
+
+    of_one_size: ClassVar[bool] = False
 
     def __init__(self, net: Net, name: str, weights: str, state: Mapping[str, Tensor]) -> None:
         self.name = name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,16 +21,23 @@ class Guidance(nn.Module):
 
     Args:
         fusion: The injector; the name is that of its parameters in checkpoints.
+        in_turn: Whether the guided module calls it as the last of its children. Where a hook calls it, a module that
+            runs through its children in a forward of its own gets the feature back as it is.
     """
 
     condition: Condition | None
 
-    def __init__(self, fusion: nn.Module) -> None:
+    def __init__(self, fusion: nn.Module, in_turn: bool) -> None:
         super().__init__()
         self.fusion = fusion
+        self.in_turn = in_turn
         self.condition = None
 
-    def forward(self, feature: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, *others: object) -> Tensor:
+        """Guide ``feature`` where this is called in turn; ``others`` is what a module hands to all its children."""
+        return self.guided(feature) if self.in_turn else feature
+
+    def guided(self, feature: Tensor) -> Tensor:
         """Guide ``feature``, (B, C, H, W), by the condition that :func:`conditioned` has set."""
         if self.condition is None:
             raise RuntimeError('This network is guided: call it through the guided network that holds it.')
@@ -61,8 +69,9 @@ def attach(network: nn.Module, guide_at: Sequence[str], make_injector: Callable[
     widths = _widths(network, names)
     for name in names:
         module = network.get_submodule(name)
-        module.add_module(CHILD, Guidance(make_injector(widths[name])))
-        if not _is_plain_sequential(module):
+        in_turn = _is_plain_sequential(module)
+        module.add_module(CHILD, Guidance(make_injector(widths[name]), in_turn))
+        if not in_turn:
             module.register_forward_hook(_apply_guidance)
     return names
 
@@ -109,7 +118,9 @@ def resolve_names(network: nn.Module, patterns: Sequence[str], option: str) -> l
 
 
 def _apply_guidance(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return module.get_submodule(CHILD)(output)
+    child: Any = module.get_submodule(CHILD)
+    guided: Tensor = child.guided(output)
+    return guided
 
 
 def _is_plain_sequential(module: nn.Module) -> bool:

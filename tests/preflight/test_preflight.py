@@ -22,6 +22,7 @@ from dinoir_plugin.models.restoration_model import RestorationModel
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema, drives
 from dinoir_plugin.preflight.values import run_values
+from tests.methods.daclip.test_frozen_daclip import TINY as TINY_DACLIP
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 
@@ -274,6 +275,15 @@ def use_random_vgg(train):
             loss['weights'] = 'random'
 
 
+def use_random_encoders(options):
+    for owner in (options['network_g'], (options.get('train') or {}).get('dpc_opt') or {}):
+        if 'encoder' in owner:
+            owner['encoder']['weights'] = 'random'
+    if 'daclip' in options['network_g']:
+        # a small one, whose embeddings are as wide as the paper's
+        options['network_g']['daclip'].update(weights='random', model_args={**TINY_DACLIP, 'embed_dim': 512})
+
+
 @pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
 def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     """With stand-ins for what is not on this machine: small images for the data sets, random encoder weights."""
@@ -300,8 +310,6 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     elif str(options['path'].get('pretrain_network_g')).startswith('experiments/'):
         del options['path']['pretrain_network_g']  # made by the stage before
     use_random_vgg(options.get('train') or {})
-    for owner in (options['network_g'], (options.get('train') or {}).get('dpc_opt') or {}):
-        if 'encoder' in owner:
-            owner['encoder']['weights'] = 'random'
+    use_random_encoders(options)
     options['num_gpu'] = 0
     check_builds(options, is_train)
