@@ -36,7 +36,10 @@ class Frozen(Generic[Net]):
 
     Attributes:
         fingerprint: Tells the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`.
+        one_size: Whether it sees images of all sizes in one, so that a large one takes no more memory.
     """
+
+    one_size = False
 
     def __init__(self, net: Net, name: str, weights: str, state: Mapping[str, Tensor]) -> None:
         self.name = name

@@ -34,6 +34,8 @@ RANDOM_WEIGHTS_SEED = 0
 class FrozenDACLIP(Frozen[DACLIP]):
     """Hold a trained :class:`DACLIP`; made by :func:`frozen_daclip`. A pickle holds how to build it."""
 
+    one_size = True
+
     def __init__(self, name: str, weights: str, views: int, model_args: Mapping[str, Any]) -> None:
         net = _built(name, weights, model_args)
         super().__init__(net, name, weights, {**net.visual.state_dict(), **net.visual_control.state_dict()})
