@@ -27,7 +27,7 @@ class Released(NamedTuple):
     Attributes:
         name: What it is called.
         key: A tensor that all of its files have.
-        network: What would stand under ``network_g``; the files hold the weights of its ``backbone``, where it has one.
+        network: What would stand under ``network_g``; where it has a ``backbone``, files hold the weights of that.
     """
 
     name: str
@@ -37,7 +37,8 @@ class Released(NamedTuple):
     def build(self) -> nn.Module:
         """Build what the files hold, without memory for its weights."""
         with torch.device('meta'):
-            network: nn.Module = build_registered(ARCH_REGISTRY, self.network.get('backbone', self.network), 'network_g')
+            held = self.network.get('backbone', self.network)
+            network: nn.Module = build_registered(ARCH_REGISTRY, held, 'network_g')
         return network
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -84,11 +83,10 @@ class _Whole:
 
     def __init__(self, network: Any, image: Tensor, given: Mapping[str, Any], progress: _Progress) -> None:
         looked = {'encodings': network.encode(image)} if hasattr(network, 'by_tile') else {}
-        self._call = partial(any_size, network, **{**given, **looked})
-        self._progress = progress
+        self._network, self._given, self._progress = network, {**given, **looked}, progress
 
     def __call__(self, lq: Tensor, **others: Any) -> Tensor:
-        result = self._call(lq, **others)
+        result = any_size(self._network, lq, **self._given, **others)
         self._progress(1, 1)
         return result
 
@@ -121,7 +119,8 @@ class _InTiles:
         given = {**self._given, **{name: value for name, value in others.items() if name not in images}}
 
         def restore(part: Tensor, where: Tile) -> Tensor:
-            cut = {name: value[(..., *slices(where))].to(self._place) for name, value in images.items()}
+            place = (..., *slices(where))
+            cut = {name: value[place].to(self._place) for name, value in images.items()}
             part = part.to(self._place)
             if self._by_tile is None:
                 return any_size(self._network, part, **given, **cut)

@@ -53,6 +53,7 @@ class Settings:
         self_ensemble: Restore the image in all eight orientations and take the mean: eight times the time.
         local_statistics: Side in pixels of the windows over which channel attention sums
             (:mod:`~dinoir_plugin.nn.local_statistics`); None: over all pixels.
+        sampler: Options of the sampler that count instead of those of the training, such as ``{'steps': 10}``.
     """
 
     tile: int | str = 'auto'
@@ -60,6 +61,7 @@ class Settings:
     precision: str = 'fp32'
     self_ensemble: bool = False
     local_statistics: int | None = None
+    sampler: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -103,7 +105,8 @@ class Restorer:
     ) -> None:
         self.settings = settings or Settings()
         self.description = description
-        self.sampler = sampler_for(network, description.sampler if description else None)
+        own = (description.sampler if description else None) or getattr(network, 'restored_by', None)
+        self.sampler = sampler_for(network, {**(own or {'type': 'Feedforward'}), **(self.settings.sampler or {})})
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         backbone = backbone_of(network)

@@ -268,10 +268,24 @@ def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):
 WITH_VGG = ('SCRLoss', 'HCRLoss', 'VGGPerceptualLoss')
 
 
+# of a DA-CLIP; the largest has 757 million parameters
+TINY_CLIP = {'image_size': 32, 'patch_size': 16, 'vision_width': 16, 'vision_layers': 1, 'head_width': 8,
+             'context_length': 8, 'vocab_size': 50, 'text_width': 16, 'text_heads': 2, 'text_layers': 1}  # fmt: skip
+
+
 def use_random_vgg(train):
     for loss in train.values():
         if isinstance(loss, dict) and loss.get('type') in WITH_VGG:
             loss['weights'] = 'random'
+
+
+def use_random_encoders(*owners):
+    for owner in owners:
+        if 'encoder' in owner:
+            owner['encoder']['weights'] = 'random'
+        if owner.get('daclip'):
+            width = owner['backbone']['context_dim']
+            owner['daclip'].update(weights='random', model_args={**TINY_CLIP, 'embed_dim': width})
 
 
 @pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
@@ -300,8 +314,6 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     elif str(options['path'].get('pretrain_network_g')).startswith('experiments/'):
         del options['path']['pretrain_network_g']  # made by the stage before
     use_random_vgg(options.get('train') or {})
-    for owner in (options['network_g'], (options.get('train') or {}).get('dpc_opt') or {}):
-        if 'encoder' in owner:
-            owner['encoder']['weights'] = 'random'
+    use_random_encoders(options['network_g'], (options.get('train') or {}).get('dpc_opt') or {})
     options['num_gpu'] = 0
     check_builds(options, is_train)

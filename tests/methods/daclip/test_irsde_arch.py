@@ -49,16 +49,14 @@ def test_the_backbone_gets_time_state_and_both_embeddings(network):
 
 
 def test_an_image_is_encoded_once_whole_and_in_tiles(network, monkeypatch):
-    image, seen = torch.rand(1, 3, 40, 56), []
+    image, seen, progress = torch.rand(1, 3, 40, 56), [], []
     monkeypatch.setattr(network, 'encode', lambda image, read=None: seen.append(image.shape) or
                         type(network).encode(network, image, read))  # fmt: skip
-    for tile in (None, 32):
-        progress = []
+    for tile, tiles in ((None, 1), (32, 4)):
+        progress.clear(), seen.clear()
         result = restored(network, image, tile=tile, overlap=8, on_tile=lambda *done: progress.append(done))
         assert result.shape == image.shape and seen == [image.shape]
-        tiles = 1 if tile is None else 4
         assert progress == [(number, 3 * tiles) for number in range(1, 3 * tiles + 1)]
-        seen.clear()
 
 
 def test_tiles_go_along_with_the_whole_image(single):

@@ -1,4 +1,4 @@
-"""How a network of the diffusion is trained: what a step draws, resuming, precision, validation, and what is refused."""
+"""How a network of the diffusion is trained: what a step draws, resuming, precision, validation, refusals."""
 
 import copy
 import logging
