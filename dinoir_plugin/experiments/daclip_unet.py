@@ -11,9 +11,9 @@ import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-import numpy as np
 from basicsr.data import build_dataset
 from basicsr.utils import tensor2img
 
@@ -29,8 +29,8 @@ from dinoir_plugin.restore.restorer import Restorer
 OPTIONS = 'daclip/train_unet_quickstart'
 TITLE = 'stage 2, a U-Net for noise and JPEG'
 STAGE_1 = 'daclip_stage1_quickstart'
-FEW, ALL = {'solver': 'dpm2', 'steps': 10}, {'solver': 'dpm2', 'steps': 100}
-ALLOWED = 0.1  # dB between them
+FEW, ALL = {'solver': 'posterior', 'steps': 10}, {'solver': 'posterior', 'steps': 100}
+ALLOWED = 0.1  # dB that few steps may be worse
 
 
 def main() -> int:
@@ -66,42 +66,42 @@ def train() -> None:
 
 
 def report() -> bool:
-    """Restore held-out images in few steps and in all, and say their PSNR.
+    """Restore held-out images in few steps, one of each task in all steps, too, and say their PSNR.
 
     Returns:
-        Whether all tasks got better in few steps, and few are as good as all.
+        Whether all tasks got better, and few steps are as good as all.
     """
     written = read_yaml(options_file(OPTIONS))
-    scores = {steps['steps']: _scores(written, steps) for steps in (FEW, ALL)}
-    few, every = (scores[steps['steps']] for steps in (FEW, ALL))
+    items = list(build_dataset({**written['datasets']['val'], 'phase': 'val'}))
+    one_of_each = list({item['task']: item for item in reversed(items)}.values())[::-1]
+    few, every, same = (_scores(written, *what) for what in ((items, FEW), (one_of_each, ALL), (one_of_each, FEW)))
     say('\nPSNR on held-out photographs (dB, mean)\n')
-    rows = [('task', 'degraded', *(f'{steps} steps' for steps in scores), 'gain')]
+    rows = [('task', 'degraded', f'{FEW["steps"]} steps', 'gain', 'one image:', *(f'{steps["steps"]} steps'
+            for steps in (FEW, ALL)))]  # fmt: skip
+    failed = []
     for task, (before, after) in few.items():
-        figures = (before, after, every[task][1])
-        rows.append((task, *(f'{value:.2f}' for value in figures), f'{after - before:+.2f}'))
+        worse = every[task][1] - same[task][1]
+        figures = (f'{before:.2f}', f'{after:.2f}', f'{after - before:+.2f}', '', *(f'{each[task][1]:.2f}'
+                   for each in (same, every)))  # fmt: skip
+        rows.append((task, *figures))
+        failed += [f'no gain in {task}'] if after <= before else []
+        failed += [f'{task}: few steps are {worse:.2f} dB worse than all'] if worse > ALLOWED else []
     say(columns(rows))
-    failed = [f'no gain in {task}' for task, (before, after) in few.items() if after <= before]
-    failed += [f'{task}: {FEW["steps"]} steps are {every[task][1] - after:.2f} dB worse than {ALL["steps"]}'
-               for task, (_, after) in few.items() if every[task][1] - after > ALLOWED]  # fmt: skip
     if failed:
         note(f'FAILED: {"; ".join(failed)}')
     return not failed
 
 
-def _scores(written: Any, sampler: Any) -> dict[str, tuple[float, float]]:
+def _scores(written: Any, items: list[dict[str, Any]], sampler: Any) -> dict[str, tuple[float, float]]:
     """Give the mean PSNR of each task's images, degraded and restored by a sampler."""
     restorer = Restorer.from_checkpoint(checkpoint_of(written['name']), sampler=sampler)
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for item in build_dataset({**written['datasets']['val'], 'phase': 'val'}):
+    for item in items:
         images = (item['lq'], restorer.restore(item['lq']))
         target = tensor2img(item['gt'])
         before, after = (quickstart.psnr(tensor2img(image), target) for image in images)
         found[item['task']].append((before, after))
-    return {task: (float(before), float(after)) for task, pairs in found.items() for before, after in [_mean(pairs)]}
-
-
-def _mean(pairs: list[tuple[float, float]]) -> Any:
-    return np.mean(pairs, axis=0)
+    return {task: (mean(before), mean(after)) for task, pairs in found.items() for before, after in [zip(*pairs)]}
 
 
 if __name__ == '__main__':

@@ -128,7 +128,7 @@ class Validation:
         return Figures(means, of_input)
 
     def _measure(self, tb_logger: Any) -> list[Measured]:
-        """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th of those chosen."""
+        """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th."""
         dataset = self.dataloader.dataset
         numbers = self._chosen(len(dataset))[ranks.rank() :: ranks.world_size()]
         # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
