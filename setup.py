@@ -82,7 +82,9 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dinoir_plugin*']),
-    package_data={'dinoir_plugin': ['py.typed', 'archs/*.yml', 'experiments/papers/**/*.yml']},
+    package_data={
+        'dinoir_plugin': ['py.typed', 'archs/*.yml', 'methods/*/*.yml', 'experiments/papers/**/*.yml'],
+    },
     entry_points={'console_scripts': ['dinoir = dinoir_plugin.cli:main']},
     cmdclass={'build_py': BuildWithMore},
     # BasicSR 1.4.2 does not build on Python 3.13.

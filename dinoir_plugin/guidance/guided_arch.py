@@ -35,6 +35,7 @@ class GuidedArch(nn.Module):
         guide_at: Submodules of the backbone whose outputs are guided; patterns such as ``decoder_level*`` allowed.
 
     Attributes:
+        takes_condition: Whether the backbone uses the condition by itself.
         guided: The names of the guided submodules, in the order of the network.
         size_multiple: The divisor of the sides that the backbone takes, in pixels; other sizes are padded here.
         size_minimum: The shortest side that it takes.
@@ -44,13 +45,16 @@ class GuidedArch(nn.Module):
         OptionsError: ``guide_at`` does not fit the backbone, or nothing would use the condition.
     """
 
+    # a derived class that hands the condition to its backbone in another way says so
+    takes_condition: bool = False
+
     def __init__(self, backbone: nn.Module, method: GuidanceMethod, guide_at: Sequence[str] = ()) -> None:
         super().__init__()
         if any(name == BACKBONE for name, _ in method.named_children()):
             raise ValueError(f"expected a method without a child '{BACKBONE}': in the state dict it stands beside it")
         self.backbone = backbone
         self.method = method
-        self.takes_condition: bool = getattr(backbone, 'takes_condition', False)
+        self.takes_condition = self.takes_condition or getattr(backbone, 'takes_condition', False)
         rule = size_rule(backbone)
         self.size_multiple, self.size_minimum, self.pad_mode = rule
         self.guided: list[str] = []

@@ -115,7 +115,8 @@ class ValOptions:
     suffix: str | None = option("What is added to the names of restored images; default: the run's name.")
     metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
     input: bool = option('Whether the degraded images are measured as well, once, to compare with.', True)
-    sampler: Block | None = option('How the network restores an image; default: in one pass.')
+    sampler: Block | None = option("How the network restores an image; default: the network's own way, in one pass.")
+    max_images: Count = option('How many images of each set are restored at most, spread evenly; left out: all.')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,7 +125,8 @@ def reason_against(model: RestorationModel) -> str:
     if model.opt['dist'] or model.opt['num_gpu'] > 1:
         return 'several GPUs exchange gradients in it'
     kind = type(model)
-    if kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses:
+    own = kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses
+    if own and not kind.capturable:
         return f'{kind.__name__} computes it in its own way'
     if getattr(backbone_of(model.get_bare_model(model.net_g)), 'takes_items', ()):
         return 'the network takes more than images'

@@ -130,11 +130,11 @@ class Validation:
     def _measure(self, tb_logger: Any) -> list[Measured]:
         """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th."""
         dataset = self.dataloader.dataset
-        numbers = range(ranks.rank(), len(dataset), ranks.world_size())
+        numbers = self._chosen(len(dataset))[ranks.rank() :: ranks.world_size()]
         # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
         on_gpu = self.model.device.type == 'cuda'
         loader = DataLoader(
-            Subset(dataset, list(numbers)),
+            Subset(dataset, numbers),
             batch_size=1,
             num_workers=READERS if on_gpu else 0,
             worker_init_fn=functools.partial(start_worker, seed=None),
@@ -159,6 +159,16 @@ class Validation:
             values, kept = self.measures.of_image(name, images, floats)
             measured.append(Measured(number, task, name, values, kept, self._of_input(name, visuals)))
         return measured
+
+    def _chosen(self, count: int) -> list[int]:
+        """Choose the images by ``val.max_images``, and say so where some are left out."""
+        most = self.options.get('max_images') or count
+        if most >= count:
+            return list(range(count))
+        get_root_logger().info(
+            f'Validation {self.name}: {most} of {count} images, spread evenly over the set (val.max_images).'
+        )
+        return [number * count // most for number in range(most)]
 
     def _of_input(self, name: str, visuals: dict[str, Tensor]) -> dict[str, float]:
         """Measure the degraded image itself, where it is asked for and has the target's size."""

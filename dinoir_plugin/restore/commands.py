@@ -36,6 +36,9 @@ def add_restore(commands: Any) -> None:
                         help='the mean of all eight flips and turns: a little better, eight times the time')
     parser.add_argument('--local-statistics', type=int, metavar='N',
                         help='channel attention over windows of N pixels, as in training, not over the whole image')
+    parser.add_argument('--sampler', type=_sampler, metavar='KEY=N,...',
+                        help='how a network that restores in steps does so, where not as in training: '
+                             'solver=dpm2,steps=10')
     parser.add_argument('--compare', action='store_true', help='write NAME_compare.jpg too, before and after')
     parser.add_argument('--format', metavar='png|jpg|tif|webp', help="of what is written (default: the image's own)")
     parser.add_argument('--quality', type=int, default=95, metavar='1-100', help='of JPEG and WebP (default: 95)')
@@ -108,6 +111,13 @@ def _tile(text: str) -> int | str:
     return text if text == 'auto' else int(text)
 
 
+def _sampler(text: str) -> dict[str, int | str]:
+    pairs = [part.partition('=') for part in text.split(',')]
+    if not all(key and value for key, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"expected options such as 'solver=dpm2,steps=10', got '{text}'")
+    return {key: int(value) if value.isdecimal() else value for key, _, value in pairs}
+
+
 def _network(args: argparse.Namespace) -> Any:
     from dinoir_plugin.restore.building import network_options
 
@@ -124,7 +134,7 @@ def _restorer(args: argparse.Namespace) -> Restorer:
     from dinoir_plugin.restore.restorer import Restorer
 
     how = {'tile': args.tile, 'precision': args.precision, 'self_ensemble': args.self_ensemble,
-           'local_statistics': args.local_statistics}  # fmt: skip
+           'local_statistics': args.local_statistics, 'sampler': args.sampler}  # fmt: skip
     if args.method:
         return Restorer.from_options(_method(args), **how)
     return Restorer.from_checkpoint(

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.wording import size_text, told_apart
-from dinoir_plugin.guidance.guided_arch import GuidedArch, encoders_of
+from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.inference.sampler import Sampler
 from dinoir_plugin.inference.tiling import restore_image
 
@@ -40,7 +40,7 @@ class Needs(NamedTuple):
     Attributes:
         network: Of what goes through the network at once.
         encoder: Of an image that only the encoder sees; 0 without one, and for one that sees all images in one size.
-        of_one_size: Whether that is so: the whole image is looked at once, however large it is.
+        of_one_size: Whether the network is guided, and by nothing that takes more memory for a larger image.
     """
 
     network: float
@@ -105,11 +105,11 @@ def measure(net: nn.Module, side: int, device: torch.device, sampler: Sampler | 
         OptionsError: It does not turn images into images of the same size.
     """
     image = torch.full((1, 3, side, side), 0.5, device=device)
-    encoders = encoders_of(net).values()
-    of_one_size = bool(encoders) and all(encoder.of_one_size for encoder in encoders)
+    of_one_size = isinstance(net, GuidedArch) and all(encoder.of_one_size for encoder in net.encoders().values())
     results = []
     try:
-        network = peak_bytes(lambda: results.append(restore_image(net, image, sampler=sampler)))
+        short = sampler.trial() if sampler else None
+        network = peak_bytes(lambda: results.append(restore_image(net, image, sampler=short)))
         encoder = peak_bytes(lambda: net.condition(image)) if isinstance(net, GuidedArch) and not of_one_size else 0
     # any arch of a registry may be named, and raise anything
     except Exception as error:

@@ -81,6 +81,7 @@ OTHERS = {
     'UNetDiscriminatorSN': 'discriminator', 'VGGFeatureExtractor': 'features',
     'VGGStyleDiscriminator': 'discriminator',
     'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others',
+    'ConditionalNAFNet': 'predicts noise', 'ConditionalUNet': 'predicts noise', 'IRSDEArch': 'predicts noise',
 }  # fmt: skip
 
 

@@ -275,13 +275,14 @@ def use_random_vgg(train):
             loss['weights'] = 'random'
 
 
-def use_random_encoders(options):
-    for owner in (options['network_g'], (options.get('train') or {}).get('dpc_opt') or {}):
+def use_random_encoders(*owners):
+    for owner in owners:
         if 'encoder' in owner:
             owner['encoder']['weights'] = 'random'
-    if 'daclip' in options['network_g']:
-        # a small one, whose embeddings are as wide as the paper's
-        options['network_g']['daclip'].update(weights='random', model_args={**TINY_DACLIP, 'embed_dim': 512})
+        if owner.get('daclip'):
+            # a small one, whose embeddings are as wide as the file's
+            width = owner['backbone'].get('context_dim', 512)
+            owner['daclip'].update(weights='random', model_args={**TINY_DACLIP, 'embed_dim': width})
 
 
 @pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
@@ -310,6 +311,6 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     elif str(options['path'].get('pretrain_network_g')).startswith('experiments/'):
         del options['path']['pretrain_network_g']  # made by the stage before
     use_random_vgg(options.get('train') or {})
-    use_random_encoders(options)
+    use_random_encoders(options['network_g'], (options.get('train') or {}).get('dpc_opt') or {})
     options['num_gpu'] = 0
     check_builds(options, is_train)

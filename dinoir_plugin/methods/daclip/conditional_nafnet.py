@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.nn.channel_norm import ChannelNorm
@@ -48,6 +49,7 @@ class ConditionalNAFBlock(NAFBranches):
         return x.permute(0, 3, 1, 2)
 
 
+@ARCH_REGISTRY.register()
 class ConditionalNAFNet(NAFShape):
     """Predict the noise in an image on its way from the degraded to the clean one.
 

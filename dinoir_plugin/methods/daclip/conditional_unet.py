@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError
@@ -25,6 +26,7 @@ SCALES = (1.0, 0.5)
 SPATIAL_LEVEL = 3
 
 
+@ARCH_REGISTRY.register()
 class ConditionalUNet(Prompted):
     """Predict the noise in an image on its way from the degraded to the clean one.
 
