@@ -22,7 +22,8 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
 FIGURES = ['matplotlib']  # of the paper
-CLIP = ['open_clip_torch']  # tokens of captions
+CLIP = ['open_clip_torch']  # weights of CLIP, tokens of captions
+CAPTIONS = ['transformers']  # BLIP
 BM3D = ['bm3d']  # CBM3D, non-commercial use only
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
@@ -114,6 +115,7 @@ setup(
         'figures': FIGURES,
         'bm3d': BM3D,
         'clip': CLIP,
+        'captions': CAPTIONS,
         'test': [*TEST, *CLIP, *TENSORBOARD, *EFFICIENTNET, *METRICS, *KERAS, *EXPORT, *DEMO, *FIGURES],
     },
 )

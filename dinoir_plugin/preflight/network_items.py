@@ -34,9 +34,10 @@ def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """List the checks of what depends on the network; each takes the network."""
     items = _path_items(opt, is_train)
     sets = [registered_class(DATASET_REGISTRY, options.get('type')) for options in opt['datasets'].values()]
-    if any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
-        items.append(CheckItem('network_g: output size', _check_scale))
     kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
+    restores = not hasattr(kind, 'purpose')
+    if restores and any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
+        items.append(CheckItem('network_g: output size', _check_scale))
     if is_train and hasattr(kind, 'encoders'):
         data = opt['datasets']['train']
         items.append(CheckItem('datasets.train.gt_size', lambda network: _check_patches(data, network)))

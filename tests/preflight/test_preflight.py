@@ -219,7 +219,7 @@ def test_what_a_loss_needs_is_switched_on_by_an_option(options):
     options['train']['contrast_opt'] = {'type': 'ContrastiveQueueLoss'}
     said = str(refusal(options))
     assert said.startswith('train.contrast_opt.type: ContrastiveQueueLoss needs key, which MixedDegradationDataset')
-    assert 'datasets.train.second_patch: true' in said
+    assert 'Give datasets.train.second_patch' in said
     options['datasets']['train']['second_patch'] = True
     check_builds(options, is_train=True)
 

@@ -21,11 +21,12 @@ def clip_image(image: Tensor, side: int) -> Tensor:
     """
     height, width = image.shape[-2:]
     short = min(height, width)
-    rows, columns = (max(round(full * side / short), side) for full in (height, width))
+    # sizes and places as torchvision has them, which CLIP was trained with
+    rows, columns = (full * side // short for full in (height, width))
     if (rows, columns) != (height, width):
         image = F.interpolate(image, size=(rows, columns), mode='bicubic', antialias=True, align_corners=False)
         image = image.clamp(0, 1)  # as files hold it
-    top, left = (rows - side) // 2, (columns - side) // 2
+    top, left = round((rows - side) / 2), round((columns - side) / 2)
     image = image[..., top : top + side, left : left + side]
     mean, std = (image.new_tensor(values)[:, None, None] for values in (MEAN, STD))
     return (image - mean) / std
