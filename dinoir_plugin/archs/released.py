@@ -16,7 +16,9 @@ from torch import nn
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.network_file import NetworkFile
 
-FILE = Path(__file__).with_name('released.yml')
+# one beside the backbones, and one for each method that has networks of its own
+FILES = 'released.yml'
+PACKAGE = Path(__file__).parents[1]
 
 
 class Released(NamedTuple):
@@ -34,7 +36,8 @@ class Released(NamedTuple):
 
     def build(self) -> nn.Module:
         """Build it without memory for its weights."""
-        with torch.device('meta'):
+        with torch.device('meta'), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # random weights are meant here
             network: nn.Module = build_registered(ARCH_REGISTRY, self.network, 'network_g')
         return network
 
@@ -42,7 +45,8 @@ class Released(NamedTuple):
 @cache
 def all_released() -> tuple[Released, ...]:
     """List what is known."""
-    return tuple(Released(**entry) for entry in yaml.safe_load(FILE.read_text(encoding='utf-8')))
+    texts = [path.read_text(encoding='utf-8') for path in sorted(PACKAGE.rglob(FILES))]
+    return tuple(Released(**entry) for text in texts for entry in yaml.safe_load(text))
 
 
 def recognise(file: NetworkFile) -> Released | None:

@@ -86,8 +86,7 @@ class DatasetOptions(LoaderOptions):
         'Whether items have a second patch of the same degraded image, as key, for losses that compare samples.', False
     )
     captions: str | None = option(
-        'Table of captions, columns filepath and title (<caption>: <task>), separated by a tab; items have their '
-        'caption.'
+        'Table of captions, its columns filepath and title (`<caption>: <task>`) separated by a tab; items have theirs.'
     )
     use_hflip: bool = option('Whether patches are mirrored at random.', True)
     use_rot: bool = option('Whether patches are turned at random.', True)

@@ -57,7 +57,7 @@ def wanted_in(folder: Path, words: Sequence[str]) -> list[Wanted]:
     if there:
         missing = [word for word in words if word not in there]
         if missing:
-            raise PreparationError(f"--words: {folder} has no {missing[0]}/{CLEAN}, only {', '.join(there)}")
+            raise PreparationError(f'--words: {folder} has no {missing[0]}/{CLEAN}, only {", ".join(there)}')
         return [one for word in words or there for one in _of_word(folder / word, word)]
     if not words:
         raise PreparationError(f'{folder}: expected {LAYOUT}')

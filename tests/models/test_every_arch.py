@@ -77,6 +77,7 @@ OTHERS = {
     'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to images',
     'UNetDiscriminatorSN': 'discriminator', 'VGGFeatureExtractor': 'features',
     'VGGStyleDiscriminator': 'discriminator', 'DINOIRArch': 'what guides the others',
+    'DACLIPStage1': 'embeddings',
 }  # fmt: skip
 
 

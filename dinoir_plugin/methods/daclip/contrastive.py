@@ -44,6 +44,9 @@ def contrastive(images: Tensor, others: Tensor, scale: Tensor, kinds: Tensor | N
     the different texts, and a text's images share its target evenly. The least value that this sharing allows is taken
     off, so that the loss of a network that knows all of them is 0. Where no two texts are equal, both are the same.
 
+    Sharing the targets alone would change nothing: with equal texts, whose features are equal, value and gradients are
+    those of the diagonal.
+
     Args:
         images: Embeddings, (B, D), not normalised.
         others: What belongs to them, (B, D), not normalised.

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 import torch
-from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 
 from dinoir_plugin.core import random_state
+from dinoir_plugin.core.construct import registered_class
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.methods.daclip.daclip_stage1_arch import DACLIPStage1
@@ -48,11 +49,11 @@ class DACLIPStage1Model(RestorationModel):
         if (opt.get('val') or {}).get('metrics'):
             problem = f'nothing is restored here that metrics of images could measure: the figures are {FIGURES}'
             raise OptionsError('val.metrics', problem, 'Leave it out')
-        super().__init__(opt)
-        net = self.get_bare_model(self.net_g)
-        if not isinstance(net, DACLIPStage1):
-            problem = f'DACLIPStage1Model trains DACLIPStage1, got {type(net).__name__}'
+        kind = registered_class(ARCH_REGISTRY, opt['network_g'].get('type'))
+        if kind is None or not issubclass(kind, DACLIPStage1):
+            problem = f'DACLIPStage1Model trains DACLIPStage1, got {opt["network_g"].get("type")}'
             raise OptionsError('network_g.type', problem)
+        super().__init__(opt)
 
     @property
     def network(self) -> DACLIPStage1:

@@ -34,9 +34,9 @@ class _Means(Measures):
 class WordValidation(Validation):
     """Judge embeddings where :class:`Validation` judges images; reports, files and records are the same.
 
-    ``accuracy``: 1 where the degradation is nearest to the word of the image's task. The words are those of all tasks,
-    of the training set, too, and all ten of DA-CLIP where the tasks are called by them. ``content``: the cosine between
-    the content and CLIP's feature of the clean image, of images that have one.
+    ``accuracy``: 1 where the degradation is nearest to the word of the image's task. The words are the tasks of this
+    set and of the training set; in a test, all ten of DA-CLIP where the tasks are called by them. ``content``: the
+    cosine between the content and CLIP's feature of the clean image, of images that have one.
     """
 
     def __init__(self, model: DACLIPStage1Model, dataloader: Any, current_iter: int | str, save_img: bool) -> None:
@@ -44,9 +44,11 @@ class WordValidation(Validation):
         unknown = self.options.get('input', True) and self.name not in model.inputs
         self.measures, self.input_measures = _Means(FIGURES), _Means((CONTENT,) if unknown else ())
         self._net = getattr(model, 'net_g_ema', model.network)
-        trained = (model.opt['datasets'].get('train') or {}).get('tasks') or ()
-        tasks = [*trained, *getattr(dataloader.dataset, 'tasks', ())]
-        self.words = list(dict.fromkeys([*(WORDS if all(task in WORDS for task in tasks) else ()), *tasks]))
+        own = getattr(dataloader.dataset, 'tasks', ())
+        # which ones a tested network was trained for is not known
+        others = model.opt['datasets']['train'].get('tasks') or () if model.is_train else WORDS
+        is_of_words = model.is_train or all(task in WORDS for task in own)
+        self.words = list(dict.fromkeys([*(others if is_of_words else ()), *own]))
         features = Texts(model.network).features(self.words, f'datasets: tasks of {self.name}')
         self._directions = F.normalize(features, dim=-1)
 
