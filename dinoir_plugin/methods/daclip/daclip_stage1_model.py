@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,11 +30,29 @@ from dinoir_plugin.methods.daclip.preprocessing import clip_image
 from dinoir_plugin.methods.daclip.texts import Texts, kinds_of
 from dinoir_plugin.methods.daclip.word_validation import FIGURES, WordValidation
 from dinoir_plugin.models.batch import Batch
+from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.per_task import PerTask
 from dinoir_plugin.models.restoration_model import RestorationModel
 
 LARGEST_SCALE = math.log(100)
 TASKS, CAPTIONS = 'datasets.train.tasks', 'datasets.train.captions'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage1Options(RunOptions):
+    """Declare the options file of a run of stage 1."""
+
+    @classmethod
+    def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
+        """Ask for the network of this stage, and for no metrics of images."""
+        network, val = (block.get(key) for key in ('network_g', 'val'))
+        if isinstance(network, Mapping) and 'type' in network:
+            kind = registered_class(ARCH_REGISTRY, network['type'])
+            if kind is None or not issubclass(kind, DACLIPStage1):
+                yield OptionsError('network_g.type', f'expected DACLIPStage1 for this model, got {network["type"]}')
+        if isinstance(val, Mapping) and val.get('metrics'):
+            problem = f'this stage restores nothing that could be measured; its figures are {", ".join(FIGURES)}'
+            yield OptionsError('val.metrics', problem, 'Leave it out')
 
 
 @MODEL_REGISTRY.register()
@@ -45,14 +65,11 @@ class DACLIPStage1Model(RestorationModel):
     cosine; of the input: what CLIP itself sees in the degraded one). It restores no images.
     """
 
+    declares = Stage1Options
+
     def __init__(self, opt: dict[str, Any]) -> None:
-        if (opt.get('val') or {}).get('metrics'):
-            problem = f'nothing is restored here that metrics of images could measure: the figures are {FIGURES}'
-            raise OptionsError('val.metrics', problem, 'Leave it out')
-        kind = registered_class(ARCH_REGISTRY, opt['network_g'].get('type'))
-        if kind is None or not issubclass(kind, DACLIPStage1):
-            problem = f'DACLIPStage1Model trains DACLIPStage1, got {opt["network_g"].get("type")}'
-            raise OptionsError('network_g.type', problem)
+        for problem in Stage1Options.rules(opt, '', ''):
+            raise problem
         super().__init__(opt)
 
     @property

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from dinoir_plugin.encoders import clip_weights
 from dinoir_plugin.methods.daclip import DACLIP, WORDS
 from dinoir_plugin.methods.daclip.daclip_stage1_arch import DACLIPStage1
 from dinoir_plugin.methods.daclip.encoder import frozen_daclip
+from dinoir_plugin.preflight.schema import schema_problems
 from dinoir_plugin.restore.info import describe
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*random weights')
@@ -184,12 +186,14 @@ def test_a_content_without_captions_is_drawn_to_the_clean_image(tmp_path):
 
 
 @pytest.mark.parametrize(('change', 'said'), [
-    ({'val': {'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr'}}}}, r'val\.metrics: nothing is'),
-    ({'network_g': {'type': 'NAFNet', 'width': 4}}, r'network_g\.type: DACLIPStage1Model trains DACLIPStage1, got'),
+    ({'val': {'save_img': False, 'metrics': {'psnr': {}}}}, r'val\.metrics: this stage restores nothing'),
+    ({'network_g': {'type': 'NAFNet', 'width': 4}}, r'network_g\.type: expected DACLIPStage1 .*, got NAFNet'),
 ])  # fmt: skip
 def test_runs_that_cannot_be_meant_are_refused(change, said, tmp_path):
+    given = options(tmp_path, **change)
     with pytest.raises(OptionsError, match=said):
-        build_model(options(tmp_path, **change))
+        build_model(given)
+    assert any(re.match(said, str(problem)) for problem in schema_problems(given, is_train=True))
 
 
 @pytest.mark.parametrize(('change', 'said'), [
