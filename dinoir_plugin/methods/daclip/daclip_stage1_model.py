@@ -61,8 +61,8 @@ class DACLIPStage1Model(RestorationModel):
 
     A sample's task is its degradation's word, and ``caption`` of an item its caption. The controller and one factor of
     cosines learn, the latter between 1 and 100. Validation gives the share of images whose degradation is nearest to
-    its own word (``accuracy``), and how near the content is to what CLIP sees in the clean image (``content``, the mean
-    cosine; of the input: what CLIP itself sees in the degraded one). It restores no images.
+    its own word (``accuracy``), and of those whose content is nearest to what CLIP sees in their own clean image, among
+    those of the task (``content``). It restores no images.
     """
 
     declares = Stage1Options

@@ -23,12 +23,28 @@ ACCURACY, CONTENT = 'accuracy', 'content'
 FIGURES = (ACCURACY, CONTENT)
 
 
-class _Means(Measures):
-    """Average figures that are no metrics of images."""
+class _Retrieval:
+    """Judge contents of a task's images together, as the sets' metrics do."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def keep(self, content: Tensor, clean: Tensor) -> Tensor:
+        """Keep the directions of two embeddings, (1, D) each, as (2, D)."""
+        return F.normalize(torch.cat([content, clean]).float(), dim=-1).cpu()
+
+    def of(self, kept: Sequence[Tensor]) -> float:
+        """Give the share of contents that are nearest to what belongs to them."""
+        contents, clean = torch.stack(list(kept), dim=1)
+        return float(((contents @ clean.T).argmax(dim=1) == torch.arange(len(kept))).float().mean())
+
+
+class _Figures(Measures):
+    """Give figures that are no metrics of images."""
+
+    def __init__(self) -> None:
         super().__init__({}, torch.device('cpu'))
-        self.names = list(names)
+        self.names = list(FIGURES)
+        self.retrieval = _Retrieval()
+        sets: dict[str, Any] = {CONTENT: self.retrieval}
+        self._sets = sets
 
 
 class WordValidation(Validation):
@@ -36,13 +52,12 @@ class WordValidation(Validation):
 
     ``accuracy``: 1 where the degradation is nearest to the word of the image's task. The words are the tasks of this
     set and of the training set; in a test, all ten of DA-CLIP where the tasks are called by them. ``content``: the
-    cosine between the content and CLIP's feature of the clean image, of images that have one.
+    share of a task's images whose content is nearest to CLIP's feature of their own clean image.
     """
 
     def __init__(self, model: DACLIPStage1Model, dataloader: Any, current_iter: int | str, save_img: bool) -> None:
         super().__init__(model, dataloader, current_iter, save_img)
-        unknown = self.options.get('input', True) and self.name not in model.inputs
-        self.measures, self.input_measures = _Means(FIGURES), _Means((CONTENT,) if unknown else ())
+        self.measures: _Figures = _Figures()
         self._net = getattr(model, 'net_g_ema', model.network)
         own = getattr(dataloader.dataset, 'tasks', ())
         # which ones a tested network was trained for is not known
@@ -66,17 +81,13 @@ class WordValidation(Validation):
         task = given.tasks[0]
         content, degradation, _ = self._net(self._seen(given.lq))
         nearest = (F.normalize(degradation, dim=-1) @ self._directions.T).argmax(dim=-1)
-        values, of_input = {ACCURACY: float(self.words[int(nearest)] == task)}, {}
+        kept = {}
         if given.gt is not None:
-            clean = self._net.encode_image(self._seen(given.gt), control=False)
-            values[CONTENT] = _cosine(content, clean)
-            if self.input_measures.names:
-                of_input[CONTENT] = _cosine(self._net.encode_image(self._seen(given.lq), control=False), clean)
-        return Measured(number, task, result_name(given.files[0]), values, {}, of_input)
+            kept[CONTENT] = self.measures.retrieval.keep(
+                content, self._net.encode_image(self._seen(given.gt), control=False)
+            )
+        values = {ACCURACY: float(self.words[int(nearest)] == task)}
+        return Measured(number, task, result_name(given.files[0]), values, kept)
 
     def _seen(self, image: Tensor) -> Tensor:
         return clip_image(image, self._net.visual.image_size)
-
-
-def _cosine(one: Tensor, other: Tensor) -> float:
-    return float(F.cosine_similarity(one, other).mean())

@@ -20,6 +20,7 @@ from dinoir_plugin.encoders import clip_weights
 from dinoir_plugin.methods.daclip import DACLIP, WORDS
 from dinoir_plugin.methods.daclip.daclip_stage1_arch import DACLIPStage1
 from dinoir_plugin.methods.daclip.encoder import frozen_daclip
+from dinoir_plugin.methods.daclip.word_validation import _Retrieval
 from dinoir_plugin.preflight.schema import schema_problems
 from dinoir_plugin.restore.info import describe
 
@@ -106,12 +107,19 @@ def test_it_is_judged_by_the_words(trained):
     assert model.metric_results['accuracy'] == 1
     content = json.loads((folder / 'metrics_heldout.json').read_text())
     assert set(content['means']) == {*TASKS, 'average'} and len(content['images']) == 8
-    assert content['input']['average'].keys() == {'content'}
-    assert content['means']['average']['content'] == pytest.approx(model.metric_results['content'])
+    assert content['means']['average'] == model.metric_results and 'input' not in content
     lines = list(csv.DictReader((folder / 'metrics_heldout.csv').open()))
     assert [line['task'] for line in lines] == ['noisy', 'hazy', 'average'] and lines[0]['accuracy'] == '1.0'
     best = json.loads((folder / 'best.json').read_text())['heldout']
     assert best['accuracy'] == {'better': 'higher', 'val': 1.0, 'iter': 2}
+
+
+def test_a_content_is_judged_among_those_of_its_task():
+    clean = torch.eye(4)[:, None]
+    retrieval = _Retrieval()
+    # of the last two images each looks like the other
+    kept = [retrieval.keep(3 * clean[seen] + 0.1, clean[number]) for number, seen in enumerate([0, 1, 3, 2])]
+    assert retrieval.of(kept) == 0.5
 
 
 def test_a_resumed_run_knows_what_was_best(trained):
