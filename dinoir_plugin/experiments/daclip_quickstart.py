@@ -54,8 +54,7 @@ def main() -> int:
     """Train and report; the exit status says whether it learned what it should."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     try:
-        if not quickstart.IMAGES.is_dir():
-            quickstart.prepare()
+        quickstart.prepare()
         train(WORDS)
         learned = report_words()
     except (ValueError, OSError) as error:
