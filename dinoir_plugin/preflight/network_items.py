@@ -39,10 +39,11 @@ def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
         model = look_up(MODEL_REGISTRY, opt['model_type'], 'model_type')
         items.append(CheckItem('model_type: network_g', lambda network: _check_model(model, network)))
     sets = [registered_class(DATASET_REGISTRY, options.get('type')) for options in opt['datasets'].values()]
-    if any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
+    kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
+    restores = not hasattr(kind, 'purpose')
+    if restores and any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
         options = (opt.get('val') or {}).get('sampler') if drives(opt) else None
         items.append(CheckItem('network_g: output size', lambda network: _check_scale(network, options)))
-    kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
     if is_train and hasattr(kind, 'encoders'):
         data = opt['datasets']['train']
         items.append(CheckItem('datasets.train.gt_size', lambda network: _check_patches(data, network)))

@@ -80,7 +80,7 @@ OTHERS = {
     'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to images',
     'UNetDiscriminatorSN': 'discriminator', 'VGGFeatureExtractor': 'features',
     'VGGStyleDiscriminator': 'discriminator',
-    'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others',
+    'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others', 'DACLIPStage1': 'embeddings',
     'ConditionalNAFNet': 'predicts noise', 'ConditionalUNet': 'predicts noise', 'IRSDEArch': 'predicts noise',
 }  # fmt: skip
 

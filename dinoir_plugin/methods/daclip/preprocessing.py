@@ -26,9 +26,10 @@ def clip_image(image: Tensor, side: int) -> Tensor:
     short = min(height, width)
     # sizes and places as torchvision has them, which CLIP was trained with
     rows, columns = (full * side // short for full in (height, width))
-    if (rows, columns) != (height, width):
-        image = F.interpolate(image, size=(rows, columns), mode='bicubic', antialias=True, align_corners=False)
-        image = image.clamp(0, 1)  # as files hold it
+    # along one axis after the other, each time within the range of a file, as Pillow does it
+    for size in ((height, columns), (rows, columns)):
+        if size != image.shape[-2:]:
+            image = F.interpolate(image, size=size, mode='bicubic', antialias=True, align_corners=False).clamp(0, 1)
     top, left = round((rows - side) / 2), round((columns - side) / 2)
     image = image[..., top : top + side, left : left + side]
     return _normalised(image)
