@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from dinoir_plugin.experiments import daclip_quickstart as quickstart
+from dinoir_plugin.experiments import stage
 from dinoir_plugin.experiments.measured import RunError
 from dinoir_plugin.methods.daclip import WORDS
 
@@ -15,6 +16,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['daclip_quickstart'])
     monkeypatch.setattr(quickstart.quickstart, 'prepare', lambda: None)
+    monkeypatch.setattr(quickstart.daclip_unet, 'train', lambda encoder: None)
+    monkeypatch.setattr(quickstart.daclip_unet, 'report', lambda: True)
     folder = tmp_path / quickstart.WORDS.folder
     (folder / 'models').mkdir(parents=True)
     return folder
@@ -43,7 +46,7 @@ def test_training_goes_on_from_where_it_was(folder, monkeypatch, capsys):
         called.append((words, progress.total))
         raise RunError('stopped; the same command goes on from here')
 
-    monkeypatch.setattr(quickstart, 'start', start)
+    monkeypatch.setattr(stage, 'start', start)
     assert quickstart.main() == 1
     ((words, total),) = called
     assert words[:2] == ['-m', 'basicsr.train'] and words[-1] == '--auto_resume' and total == 900
