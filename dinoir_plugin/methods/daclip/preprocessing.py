@@ -78,7 +78,7 @@ def _view_in_a_graph(image: Tensor, side: int, number: int, views: int) -> Tenso
             pixels = torch.arange(full) - _start(full, short, number, views)
             matrices.append(_resizing(pixels, short, side, side))
     rows, columns = (matrix.to(image) for matrix in matrices)
-    return (rows @ image @ columns.T).clamp(0, 1)
+    return (rows @ (image @ columns.T).clamp(0, 1)).clamp(0, 1)
 
 
 def _resizing(pixels: Tensor, size: Any, resized: Any, side: int) -> Tensor:
