@@ -42,7 +42,7 @@ def strong(net):
     return net.eval()
 
 
-def options(folder, backbone, guide_at):
+def run_options(folder, backbone, guide_at):
     names = ('models', 'training_states', 'visualization', 'experiments_root')
     return {
         'name': 'guided', 'model_type': 'RestorationModel', 'num_gpu': 0, 'dist': False, 'is_train': True, 'rank': 0,
@@ -62,7 +62,7 @@ def options(folder, backbone, guide_at):
 @pytest.mark.parametrize(('backbone', 'guide_at'), KINDS)
 def test_is_trained_saved_and_restores_in_tiles(backbone, guide_at, tmp_path):
     torch.manual_seed(0)
-    model = build_model(options(tmp_path, backbone, guide_at))
+    model = build_model(run_options(tmp_path, backbone, guide_at))
     before = {name: value.clone() for name, value in model.net_g.state_dict().items()}
     assert not any(name.startswith(('daclip', 'encoder')) for name in before)
     for iteration in (1, 2, 3):
@@ -91,7 +91,7 @@ def test_is_trained_saved_and_restores_in_tiles(backbone, guide_at, tmp_path):
 
 
 def test_other_weights_of_da_clip_are_refused(tmp_path):
-    model = build_model(options(tmp_path, NAFNET, PLACES))
+    model = build_model(run_options(tmp_path, NAFNET, PLACES))
     model.save(0, 1)
     path = tmp_path / 'net_g_1.pth'
     file = network_file.read(path)
@@ -166,9 +166,10 @@ def test_large_images_are_looked_at_once_whatever_memory_is_free():
 
 
 def test_is_exported_with_its_da_clip(tmp_path):
-    net = strong(made(NAFNET, ['middle_blks']))
-    run = exported(net, {'type': 'DACLIPArch', 'backbone': NAFNET, 'daclip': DACLIP, 'guide_at': ['middle_blks']},
-                   tmp_path, 'onnx')  # fmt: skip
+    backbone, guide_at = {'type': 'DnCNN', 'nc': 8, 'nb': 4}, ['model.3']
+    options = {'type': 'DACLIPArch', 'backbone': backbone, 'daclip': DACLIP, 'guide_at': guide_at}
+    net = strong(made(backbone, guide_at))
+    run = exported(net, options, tmp_path, 'pt2')
     image = torch.rand(1, 3, 40, 111)
     with torch.no_grad():
         torch.testing.assert_close(run(image), net(image), rtol=0, atol=1e-4)
