@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dinoir_plugin.core.console import BAD, GOOD, complain, note, say
+from dinoir_plugin.core.console import BAD, GOOD, note, say
 from dinoir_plugin.core.markdown import columns
 from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.data.task import AVERAGE
@@ -58,7 +58,7 @@ def main() -> int:
         train(WORDS)
         learned = report_words()
     except (ValueError, OSError) as error:
-        complain(str(error))
+        note(str(error))
         return BAD
     return GOOD if learned else BAD
 
@@ -96,7 +96,7 @@ def report_words() -> bool:
     say(f'\nCLIP has {written["network_g"]["weights"]} weights here: this shows that the machinery works, no more.')
     learned = means[AVERAGE]['accuracy'] >= FAR_ABOVE * chance
     if not learned:
-        complain(f'FAILED: expected {FAR_ABOVE * chance:.0%} at least')
+        note(f'FAILED: expected {FAR_ABOVE * chance:.0%} at least')
     return learned
 
 
