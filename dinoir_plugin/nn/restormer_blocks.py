@@ -8,7 +8,7 @@ multiplied with the output projection before it meets the pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -63,50 +63,118 @@ class LayerNorm(nn.Module):
         return self.body(x)
 
 
-class Attention(UsesStatistics):
-    """Attend between channels, linear in the pixels (multi-Dconv head transposed attention, MDTA)."""
+class ChannelAttention(UsesStatistics):
+    """Attend between channels, linear in the pixels; subclasses have the layers, by their release's names.
 
-    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
+    Attributes:
+        num_heads: Heads.
+    """
+
+    temperature: nn.Parameter
+
+    def __init__(self, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+
+    def self_attended(
+        self, x: Tensor, norm: nn.Module, residual: Tensor, qkv: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+    ) -> Tensor:
+        """Compute ``residual + MDTA(norm(x))``.
+
+        Args:
+            x: (B, H, W, C).
+            norm: Of (B, H, W, C).
+            residual: (B, H, W, C).
+            qkv: Makes queries, keys and values, 1x1.
+            dwconv: Depthwise, 3x3, of these.
+            project_out: 1x1.
+
+        Returns:
+            (B, H, W, C).
+        """
+        if self.window_share is None and works_in_strips(x, factor=3):
+            return self._in_strips(x, norm, residual, qkv, dwconv, project_out)
+        return self.attended(depthwise(dwconv, pointwise(qkv, norm(x))), residual, project_out)
+
+    def attended(self, qkv: Tensor, residual: Tensor | None, project_out: nn.Conv2d) -> Tensor:
+        """Attend, project and add to the residual.
+
+        Args:
+            qkv: (B, H, W, 3 * C), queries, keys and values side by side.
+            residual: (B, H, W, C), or None for nothing.
+            project_out: 1x1.
+
+        Returns:
+            (B, H, W, C).
+        """
+        projection = project_out.weight.flatten(1)
+
+        def attend(part: Tensor, window: Tile | None) -> Tensor:
+            # the weights of windows that are faded into each other add up to 1, so the residual may go along
+            place = (slice(None), *slices(window)) if window else ...
+            own = qkv.new_zeros(1, 1, 1) if residual is None else residual[place].flatten(1, 2)
+            out = channel_attention(part.flatten(1, 2), self.temperature, projection, own)
+            return out.view(*part.shape[:3], -1)
+
+        out = self.over_windows(qkv, qkv.shape[-1] // 3, attend)
+        return out if project_out.bias is None else out + project_out.bias.to(out.dtype)
+
+    @torch.compiler.disable
+    def _in_strips(
+        self, x: Tensor, norm: nn.Module, residual: Tensor, qkv: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+    ) -> Tensor:
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(qkv, norm(pixels), out)
+
+        strips = convolved_strips(x, project, dwconv)
+        split = ((number, rows, *strip.split(x.shape[-1], dim=-1)) for number, rows, strip in strips)
+        return self.attended_strips(split, torch.empty_like(x), residual, project_out)
+
+    def attended_strips(
+        self,
+        strips: Iterable[tuple[int, slice, Tensor, Tensor, Tensor]],
+        values: Tensor,
+        residual: Tensor | None,
+        project_out: nn.Conv2d,
+    ) -> Tensor:
+        """Attend, project and add to the residual, without a wide feature of the whole image.
+
+        Args:
+            strips: The image's number in the batch, rows, and their queries, keys and values, (rows, W, C) each.
+            values: (B, H, W, C), to be filled.
+            residual: The same shape, or None for nothing.
+            project_out: 1x1.
+
+        Returns:
+            (B, H, W, C).
+        """
+        parts: list[list[Products]] = [[] for _ in values]
+        for number, rows, queries, keys, own in strips:
+            values[number, rows] = own
+            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
+        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
+        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
+        matrix = mixing_matrix(weights.softmax, project_out.weight.flatten(1))
+        out = (values.flatten(1, 2) @ matrix.mT).view_as(values)
+        for summand in (residual, project_out.bias):
+            if summand is not None:
+                out.add_(summand)
+        return out
+
+
+class Attention(ChannelAttention):
+    """Attend between channels, linear in the pixels (multi-Dconv head transposed attention, MDTA)."""
+
+    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
+        super().__init__(num_heads)
         self.qkv = nn.Conv2d(dim, dim * 3, 1, bias=bias)
         self.qkv_dwconv = nn.Conv2d(dim * 3, dim * 3, 3, padding=1, groups=dim * 3, bias=bias)
         self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
         """Compute ``x + MDTA(norm(x))``, (B, H, W, C) to the same."""
-        if self.window_share is None and works_in_strips(x, factor=3):
-            return self._in_strips(x, norm)
-        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
-        projection = self.project_out.weight.flatten(1)
-
-        def attend(part: Tensor, window: Tile | None) -> Tensor:
-            # the weights of windows that are faded into each other add up to 1, so the residual may go along
-            place = (slice(None), *slices(window)) if window else ...
-            residual = x[place]
-            out = channel_attention(part.flatten(1, 2), self.temperature, projection, residual.flatten(1, 2))
-            return out.view_as(residual)
-
-        out = self.over_windows(qkv, x.shape[-1], attend)
-        return out if self.project_out.bias is None else out + self.project_out.bias.to(out.dtype)
-
-    @torch.compiler.disable
-    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
-        values = torch.empty_like(x)
-        parts: list[list[Products]] = [[] for _ in x]
-
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.qkv, norm(pixels), out)
-
-        for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
-            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
-            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
-        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
-        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
-        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
-        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
-        return out if self.project_out.bias is None else out.add_(self.project_out.bias)
+        return self.self_attended(x, norm, x, self.qkv, self.qkv_dwconv, self.project_out)
 
 
 class FeedForward(nn.Module):
@@ -121,21 +189,31 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
         """Compute ``x + GDFN(norm(x))``, (B, H, W, C) to the same."""
-        if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
-            return self._in_strips(x, norm)
-        hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
-        return gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias, x)
+        return fed_forward(x, norm, self.project_in, self.dwconv, self.project_out)
 
-    @torch.compiler.disable
-    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
-        out = torch.empty_like(x)
 
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.project_in, norm(pixels), out)
+def fed_forward(
+    x: Tensor, norm: nn.Module, project_in: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+) -> Tensor:
+    """Compute ``x + GDFN(norm(x))`` with these layers, (B, H, W, C) to the same."""
+    if works_in_strips(x, factor=math.ceil(dwconv.in_channels / x.shape[-1])):
+        return _fed_forward_in_strips(x, norm, project_in, dwconv, project_out)
+    hidden = depthwise(dwconv, pointwise(project_in, norm(x)))
+    return gated_projection(hidden, project_out.weight.flatten(1), project_out.bias, x)
 
-        for number, rows, hidden in convolved_strips(x, project, self.dwconv):
-            project_into(self.project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
-        return out.add_(x)
+
+@torch.compiler.disable
+def _fed_forward_in_strips(
+    x: Tensor, norm: nn.Module, project_in: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+) -> Tensor:
+    out = torch.empty_like(x)
+
+    def project(pixels: Tensor, out: Tensor) -> None:
+        project_into(project_in, norm(pixels), out)
+
+    for number, rows, hidden in convolved_strips(x, project, dwconv):
+        project_into(project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
+    return out.add_(x)
 
 
 class TransformerBlock(nn.Module):
@@ -171,23 +249,23 @@ class PatchEmbed(nn.Module):
 class Resample(nn.Module):
     """Halve the size and double the width, or the reverse, by a convolution and a pixel (un)shuffle."""
 
-    def __init__(self, dim: int, out_dim: int, shuffle: nn.Module) -> None:
+    def __init__(self, dim: int, out_dim: int, shuffle: nn.Module, bias: bool = False) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=False), shuffle)
+        self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=bias), shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
         """Take (B, dim, H, W) to (B, out_dim * 4, H / 2, W / 2) or (B, out_dim / 4, H * 2, W * 2), channels_last."""
         return self.body(x).contiguous(memory_format=torch.channels_last)
 
 
-def downsample(dim: int) -> Resample:
+def downsample(dim: int, bias: bool = False) -> Resample:
     """Make what takes (B, dim, H, W) to (B, 2 * dim, H / 2, W / 2)."""
-    return Resample(dim, dim // 2, nn.PixelUnshuffle(2))
+    return Resample(dim, dim // 2, nn.PixelUnshuffle(2), bias)
 
 
-def upsample(dim: int) -> Resample:
+def upsample(dim: int, bias: bool = False) -> Resample:
     """Make what takes (B, dim, H, W) to (B, dim / 2, 2 * H, 2 * W)."""
-    return Resample(dim, dim * 2, nn.PixelShuffle(2))
+    return Resample(dim, dim * 2, nn.PixelShuffle(2), bias)
 
 
 class Levels(NamedTuple):
