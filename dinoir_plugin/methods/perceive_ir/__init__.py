@@ -11,14 +11,18 @@ from dinoir_plugin.methods.perceive_ir.degradation_code import CompactFeatureExt
 from dinoir_plugin.methods.perceive_ir.difficulty import difficulty_adaptive_loss
 from dinoir_plugin.methods.perceive_ir.network_arch import PerceiveIR, RestormerMedium
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import PromptGuidanceModule
+from dinoir_plugin.methods.perceive_ir.prompts import QualityPrompts
+from dinoir_plugin.methods.perceive_ir.semantics import semantic_vectors
 
 __all__ = [
     'CompactFeatureExtraction',
     'EnhancedTransformerBlock',
     'PerceiveIR',
     'PromptGuidanceModule',
+    'QualityPrompts',
     'RestormerMedium',
     'clip_aware_loss',
     'code_contrast_loss',
     'difficulty_adaptive_loss',
+    'semantic_vectors',
 ]
