@@ -81,7 +81,7 @@ class RestorationModel(Checkpoints, SRModel):
     def predict(self, batch: Batch) -> Outputs:
         """Run the network on a training batch, with those of its items that the network's ``takes_items`` names."""
         net = self.get_bare_model(self.net_g)
-        given = batch.items(getattr(backbone_of(net), 'takes_items', ()))
+        given = batch.items(getattr(net, 'takes_items', ()))
         if isinstance(net, GuidedArch):
             given['encodings'] = net.encode(batch.lq, batch.features.reader('lq'))
         return as_outputs(self._run_net(batch.lq, **given))

@@ -10,6 +10,7 @@ from dinoir_plugin.methods.perceive_ir.code_contrast import code_contrast_loss
 from dinoir_plugin.methods.perceive_ir.degradation_code import CompactFeatureExtraction
 from dinoir_plugin.methods.perceive_ir.difficulty import difficulty_adaptive_loss
 from dinoir_plugin.methods.perceive_ir.network_arch import PerceiveIR, RestormerMedium
+from dinoir_plugin.methods.perceive_ir.perceive_ir_arch import PerceiveIRArch
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import PromptGuidanceModule
 from dinoir_plugin.methods.perceive_ir.prompts import QualityPrompts
 from dinoir_plugin.methods.perceive_ir.semantics import semantic_vectors
@@ -18,6 +19,7 @@ __all__ = [
     'CompactFeatureExtraction',
     'EnhancedTransformerBlock',
     'PerceiveIR',
+    'PerceiveIRArch',
     'PromptGuidanceModule',
     'QualityPrompts',
     'RestormerMedium',

@@ -70,6 +70,11 @@ class ResidualFeatureExtraction(nn.Module):
         return F.normalize(full(self.projection(self.body(image).mean(dim=(2, 3)))), dim=-1)
 
 
-def code_extractor(kind: CFEType, output_dim: int) -> nn.Module:
-    """Make the module for the code in one of its forms."""
-    return (CompactFeatureExtraction if kind == 'release' else ResidualFeatureExtraction)(output_dim)
+def code_extractor(cfe_type: CFEType = 'release', output_dim: int = CODE_DIM) -> nn.Module:
+    """Make the module for the code in one of its forms.
+
+    Args:
+        cfe_type: ``release`` (four strided convolutions) or ``figure`` (two residual pieces).
+        output_dim: Length of the code.
+    """
+    return (CompactFeatureExtraction if cfe_type == 'release' else ResidualFeatureExtraction)(output_dim)
