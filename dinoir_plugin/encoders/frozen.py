@@ -89,10 +89,10 @@ class FrozenEncoder:
             tokens = net.class_tokens(image.to(net.mean.dtype), layers, offset)
         return {layer: token.to(full_type(image)) for layer, token in tokens.items()}
 
-    def check_class_token(self, path: str = 'name') -> None:
-        """Raise an OptionsError where there is no class token."""
+    def check_class_token(self) -> None:
+        """Raise an OptionsError, of the path ``name``, where there is no class token."""
         if not self._net.has_class_token:
-            raise OptionsError(path, f"'{self.name}' has no class token", 'Use a transformer that has one, e.g. DINOv2')
+            raise OptionsError('name', f"'{self.name}' has no class token", 'Use a transformer that has one')
 
     def normalised(self, feature: Tensor) -> Tensor:
         """Apply :meth:`Encoder.normalised` on any device, in the encoder's own type; the type stays."""

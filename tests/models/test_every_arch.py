@@ -27,13 +27,6 @@ RESTORERS = {
          'prompt_dims': [4, 8, 12], 'prompt_sizes': [8, 4, 3], 'prompt_len': 3},
         ['latent', 'decoder_level1'],
     ),
-    'RestormerMedium': (
-        {'dim': 8, 'blocks': [0, 0, 0, 1], 'refinement_blocks': 0, 'heads': [1, 2, 4, 8]}, ['latent', 'decoder1'],
-    ),
-    'PerceiveIR': (
-        {'dim': 8, 'blocks': [0, 0, 0, 1], 'refinement_blocks': 0, 'heads': [1, 2, 4, 8], 'semantic_dim': 24},
-        ['latent', 'decoder1'],
-    ),
     'IDR': (
         {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8],
          'num_degra_queries': 4, 'stage': 1},
@@ -84,7 +77,8 @@ OTHERS = {
     'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to images',
     'UNetDiscriminatorSN': 'discriminator', 'VGGFeatureExtractor': 'features',
     'VGGStyleDiscriminator': 'discriminator', 'DINOIRArch': 'what guides the others',
-    'PerceiveIRArch': 'what guides the others',
+    'PerceiveIRArch': 'what guides the others', 'PerceiveIR': 'tested with its own guidance',
+    'RestormerMedium': 'PerceiveIR without what guides',
 }  # fmt: skip
 
 

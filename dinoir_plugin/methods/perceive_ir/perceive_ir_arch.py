@@ -11,22 +11,17 @@ from torch import Tensor, nn
 from dinoir_plugin.core.constraints import Holds
 from dinoir_plugin.core.construct import build_registered, construct
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.core.options import read
 from dinoir_plugin.core.outputs import Outputs, as_outputs
-from dinoir_plugin.encoders.frozen import FrozenEncoder, frozen_encoder
+from dinoir_plugin.encoders.frozen import FrozenEncoder
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.guidance.method import Encodings
 from dinoir_plugin.methods.perceive_ir.degradation_code import CODE_DIM, code_extractor
 from dinoir_plugin.methods.perceive_ir.method import ENCODER, PerceiveIRMethod
-from dinoir_plugin.methods.perceive_ir.network_arch import LEVELS, PerceiveIR
+from dinoir_plugin.methods.perceive_ir.network_arch import PerceiveIR
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import prompt_guidance
-from dinoir_plugin.methods.perceive_ir.semantics import LAYERS, Fit
+from dinoir_plugin.methods.perceive_ir.semantics import Fit, semantic_encoder
 
-FOUR_LAYERS = (
-    f'The indices of four blocks, from zero, from shallow to deep; {list(LAYERS)} where they are left out, which are '
-    'blocks 1, 4, 8 and 12.'
-)
 KEY = 'key'  # of an item: a second patch of the same degraded image
 CODE, CODE_POSITIVE = 'code', 'code_positive'
 
@@ -43,8 +38,7 @@ class PerceiveIRArch(GuidedArch):
 
     Args:
         backbone: ``type`` (any arch in BasicSR's registry) and that arch's arguments.
-        encoder: ``name``, ``weights``, ``layers`` (four blocks, from zero) and ``model_args``; see
-            :class:`~dinoir_plugin.encoders.encoder.Encoder`. A transformer with a class token.
+        encoder: Arguments of :func:`~dinoir_plugin.methods.perceive_ir.semantics.semantic_encoder`.
         guide_at: Submodules of the backbone whose outputs are guided; patterns such as ``decoder_level*`` allowed.
             Left out for ``PerceiveIR``.
         cfe: Arguments of :func:`~dinoir_plugin.methods.perceive_ir.degradation_code.code_extractor`, which makes the
@@ -63,7 +57,7 @@ class PerceiveIRArch(GuidedArch):
     def __init__(
         self,
         backbone: Mapping[str, Any],
-        encoder: Annotated[Mapping[str, Any], Holds(frozen_encoder, more={'layers': FOUR_LAYERS})],
+        encoder: Annotated[Mapping[str, Any], Holds(semantic_encoder)],
         guide_at: Sequence[str] = (),
         cfe: Annotated[Mapping[str, Any] | None, Holds(code_extractor)] = None,
         pgm: Annotated[
@@ -73,7 +67,7 @@ class PerceiveIRArch(GuidedArch):
         fit: Fit = 'squash',
     ) -> None:
         network = build_registered(ARCH_REGISTRY, backbone, 'backbone')
-        frozen, layers = build_encoder(encoder)
+        frozen, layers = construct(semantic_encoder, ENCODER, encoder)
         if pgm is not None and not guide_at:
             raise OptionsError('pgm', 'expected guide_at beside it, got none', 'Give one of them, or take pgm out')
         if isinstance(network, PerceiveIR):
@@ -131,19 +125,6 @@ class PerceiveIRArch(GuidedArch):
         outputs = as_outputs(given)
         codes = {CODE: condition.vector, CODE_POSITIVE: self.extract_code(key)}
         return outputs._replace(aux={**outputs.aux, **codes})
-
-
-def build_encoder(options: Mapping[str, Any]) -> tuple[FrozenEncoder, tuple[int, ...]]:
-    """Build the shared frozen encoder and read its four layers; OptionsErrors start with ``encoder``."""
-    arguments = dict(options)
-    layers = arguments.pop('layers', LAYERS)
-    encoder: FrozenEncoder = construct(frozen_encoder, ENCODER, arguments)
-    encoder.check_class_token(f'{ENCODER}.name')
-    path = f'{ENCODER}.layers'
-    chosen = encoder.check_layers(read(Sequence[int], layers, path), path)
-    if len(chosen) != LEVELS:
-        raise OptionsError(path, f'expected {LEVELS} blocks, from shallow to deep, got {list(chosen)}')
-    return encoder, chosen
 
 
 def _check_own(network: PerceiveIR, encoder: FrozenEncoder, cfe: Mapping[str, Any] | None) -> None:

@@ -114,13 +114,12 @@ class TwoBranchGuidance(ModulatesFeature):
     ) -> None:
         super().__init__(semantic_dim, normalise)
         self.linears: Any = nn.ModuleList(nn.Linear(degradation_dim + semantic_dim, channels) for _ in range(2))
-        self.convs: Any = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode='replicate') for _ in range(2)
-        )
+        convs = [nn.Conv2d(channels, channels, 3, padding=1, padding_mode='replicate') for _ in range(2)]
+        self.convs: Any = nn.ModuleList(convs)
         if zero_start:
-            for conv, bias in zip(self.convs, (1.0, 0.0)):
+            for conv, bias in zip(convs, (1.0, 0.0)):
                 nn.init.zeros_(conv.weight)
-                nn.init.constant_(conv.bias, bias)
+                nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
 
     def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Give gamma and beta."""

@@ -139,7 +139,7 @@ def read_prompts(path: str | Path, clip: CLIP, option: str = 'prompts') -> Promp
         content = load_verified(path)
     except FileError as error:
         raise OptionsError(option, f'expected a file of quality prompts, but {error}') from error
-    state = content.get(PROMPTS) if isinstance(content, dict) else None
+    state: Any = content.get(PROMPTS) if isinstance(content, dict) else None
     context = state.get('context') if isinstance(state, Mapping) else None
     if not isinstance(context, Tensor) or context.ndim != 3 or len(context) != len(WORDS):
         problem = f"expected a file of quality prompts, but '{path}' has no '{PROMPTS}' with a context (3, N, width)"

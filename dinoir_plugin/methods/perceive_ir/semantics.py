@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.encoders.frozen import FrozenEncoder, frozen_encoder
 from dinoir_plugin.nn.precision import full
 
 SIDE = 224
 LAYERS = (0, 3, 7, 11)  # blocks 1, 4, 8 and 12 of DINOv2-B
 
 Fit = Literal['squash', 'crop']
+
+
+def semantic_encoder(
+    name: str, weights: str = 'auto', layers: Sequence[int] = LAYERS, model_args: Mapping[str, Any] | None = None
+) -> tuple[FrozenEncoder, tuple[int, ...]]:
+    """Give the process's one frozen encoder with these options, and the layers that are read of it.
+
+    Args:
+        name: timm's name of a transformer with a class token, such as ``vit_base_patch14_dinov2``, or torch.hub's of
+            DINOv2.
+        weights: ``auto`` (timm's download), ``random`` (for trials) or a file's path.
+        layers: Four blocks, from zero, from shallow to deep.
+        model_args: Arguments for timm, such as a tiny model's ``{depth: 4, embed_dim: 96}``.
+
+    Raises:
+        OptionsError: As :func:`frozen_encoder`, no class token, or other than four blocks that there are.
+    """
+    encoder = frozen_encoder(name, weights, model_args)
+    encoder.check_class_token()
+    chosen = encoder.check_layers(layers)
+    if len(chosen) != len(LAYERS):
+        raise OptionsError('layers', f'expected {len(LAYERS)} blocks, from shallow to deep, got {list(chosen)}')
+    return encoder, chosen
 
 
 def semantic_vectors(

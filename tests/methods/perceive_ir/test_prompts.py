@@ -78,7 +78,7 @@ def test_files_hold_what_the_authors_do(authors, tmp_path):
 def test_files_that_do_not_serve_are_named(authors, tmp_path):
     clip, _ = authors
     path = tmp_path / 'prompts.pth'
-    with pytest.raises(OptionsError, match=r'train\.clip_opt\.prompts: expected a file of quality prompts, but .* is mi'):
+    with pytest.raises(OptionsError, match=r'train\.clip_opt\.prompts: expected a file of quality prompts, but '):
         read_prompts(path, clip, 'train.clip_opt.prompts')
     torch.save({'params': {}}, path)
     with pytest.raises(OptionsError, match="has no 'prompt_learner' with a context"):

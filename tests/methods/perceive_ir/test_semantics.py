@@ -82,5 +82,5 @@ def test_an_image_is_squashed_or_its_centre_cut_out():
 def test_an_encoder_without_a_class_token_is_refused():
     encoder = frozen_encoder('convnext_tiny.dinov3_lvd1689m', 'random',
                              {'depths': [1, 1, 1, 1], 'dims': [8, 8, 8, 8]})  # fmt: skip
-    with pytest.raises(OptionsError, match=r"encoder\.name: 'convnext_tiny.* has no class token"):
-        encoder.check_class_token('encoder.name')
+    with pytest.raises(OptionsError, match=r"name: 'convnext_tiny.* has no class token"):
+        encoder.check_class_token()
