@@ -148,3 +148,22 @@ def test_what_does_not_fit_is_named():
         net(torch.rand(1, 3, 16, 16), torch.rand(3, 1, 24))
     with pytest.raises(ValueError, match=r'expected a degradation code \(B, 128\), got \(1, 64\)'):
         net(torch.rand(1, 3, 16, 16), code=torch.rand(1, 64))
+
+
+@pytest.mark.parametrize('extra_mdta', [True, False])
+def test_half_precision_stays_near(extra_mdta):
+    torch.manual_seed(0)
+    net = PerceiveIR(**TINY, extra_mdta=extra_mdta)
+    image, semantics = torch.rand(2, 3, 16, 24), torch.randn(4, 2, 24)
+    exact = net(image, semantics)
+    exact.square().sum().backward()
+    grads = {name: p.grad.clone() for name, p in net.named_parameters()}
+    net.zero_grad()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        mixed = net(image, semantics)
+    mixed.float().square().sum().backward()
+    assert error(mixed.detach().float(), exact.detach()) < 0.05
+    for name, p in net.named_parameters():
+        if name.endswith('temperature'):
+            continue  # a small difference of large sums
+        assert (p.grad - grads[name]).norm() < 0.3 * grads[name].norm() + 1e-3, name

@@ -2,8 +2,10 @@ import copy
 
 import pytest
 import torch
+from basicsr.models import build_model
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from dinoir_plugin import Restorer
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
@@ -72,6 +74,34 @@ def test_tiles_are_guided_by_the_whole_image():
         found = net.by_tile(image)(Tile(0, 0, 32, 32, 32, 64), image[..., :32])
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(net.extract_code(image[..., :32]), condition.vector, rtol=0, atol=1e-7)
+
+
+def test_a_step_contrasts_codes_and_a_checkpoint_restores(tmp_path):
+    torch.manual_seed(0)
+    network = {'type': 'PerceiveIRArch', 'backbone': dict(OWN), 'encoder': copy.deepcopy(ENCODER)}
+    options = {
+        'name': 'pir', 'model_type': 'RestorationModel', 'num_gpu': 0, 'dist': False, 'is_train': True, 'rank': 0,
+        'world_size': 1, 'manual_seed': 0, 'network_g': network, 'logger': {},
+        'datasets': {'train': {'name': 'x', 'tasks': {'blur': {}, 'rain': {}}, 'gt_size': 32}},
+        'path': dict.fromkeys(('models', 'training_states', 'visualization', 'experiments_root'), str(tmp_path)),
+        'train': {
+            'total_iter': 1, 'optim_g': {'type': 'AdamW', 'lr': 1.0e-3}, 'amp': 'bf16',
+            'scheduler': {'type': 'MultiStepLR', 'milestones': [100]}, 'pixel_opt': {'type': 'L1Loss'},
+            'contrast_opt': {'type': 'CodeContrastLoss', 'loss_weight': 1.0},
+        },
+    }  # fmt: skip
+    model = build_model(options)
+    lq, gt, key = torch.rand(3, 2, 3, 32, 32)
+    model.feed_data({'lq': lq, 'gt': gt, 'key': key, 'task': ['blur', 'rain']})
+    model.optimize_parameters(1)
+    # the codes are alike at first, so that one of two is right by chance
+    assert model.get_current_log()['l_contrast'] == pytest.approx(0.693, abs=0.05)
+    model.save(0, 1)
+    image = torch.rand(3, 40, 52)
+    with torch.no_grad():
+        expected = model.net_g.eval()(image[None])[0].clamp(0, 1)
+    restorer = Restorer.from_checkpoint(tmp_path / 'net_g_1.pth', device='cpu')
+    torch.testing.assert_close(restorer.restore(image), expected)
 
 
 @pytest.mark.parametrize(
