@@ -96,9 +96,13 @@ class Context:
     Attributes:
         depth: float32, shape (H, W) like the image; distance from the camera divided by the largest distance in the
             whole image, so in [0, 1]. None unless the degradation has ``wants_depth``.
+        margin: Pixels on every side of the image that are cut off after the last degradation.
+        whole: Whether what is left then is a whole image, rather than a patch of one.
     """
 
     depth: FloatArray | None = None
+    margin: int = 0
+    whole: bool = True
 
 
 class Degradation(ABC):
@@ -130,6 +134,10 @@ class Degradation(ABC):
         Returns:
             A new array of the same shape, type and order. Its range is [0, 1] unless the class says otherwise.
         """
+
+    def refusal(self, height: int, width: int) -> str:
+        """Say why whole images of that size cannot be degraded, for the checks before a run; empty where they can."""
+        return ''
 
 
 def quantised(image: FloatArray, how: str) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Degradations by the names that an options file uses, and the two that need no scene: noise and blur."""
+"""Degradations by the names that an options file uses, among them noise and blur."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dinoir_plugin.core.constraints import AtLeast, Filled
 from dinoir_plugin.core.construct import construct, look_up
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import join, read
+from dinoir_plugin.data.compression import Jpeg
 from dinoir_plugin.data.degradation_base import (
     DEGRADATION_REGISTRY,
     Context,
@@ -22,7 +23,10 @@ from dinoir_plugin.data.degradation_base import (
     Within,
     quantised,
 )
-from dinoir_plugin.data.weather import Haze, RainStreaks
+from dinoir_plugin.data.holes import Holes
+from dinoir_plugin.data.lighting import LowLight, Shadow
+from dinoir_plugin.data.real_world import RealWorld
+from dinoir_plugin.data.weather import Haze, Raindrops, RainStreaks, Snow
 from dinoir_plugin.imaging.decoding import FloatArray
 
 
@@ -98,6 +102,13 @@ OWN: dict[str, type[Degradation]] = {
     'gaussian_blur': GaussianBlur,
     'rain_streaks': RainStreaks,
     'haze': Haze,
+    'snow': Snow,
+    'raindrops': Raindrops,
+    'low_light': LowLight,
+    'shadow': Shadow,
+    'jpeg': Jpeg,
+    'holes': Holes,
+    'real_world': RealWorld,
 }
 for _name, _kind in OWN.items():
     # by another name than the class's, which BasicSR's own `register` takes

@@ -162,10 +162,10 @@ class Task:
             lq, lq_path = self.decode(self.lq, pair.lq), self.lq.path(pair.lq)
             _check_same_size(lq.shape, lq_path, gt.shape, gt_path)
             return Sample(to_rgb_float(turn_image(cut(lq, crop, 0), turn)), clean, lq_path, gt_path)
-        context = Context()
+        depth = None
         if self.wants_depth:
-            depth = self._depth(number, gt, rng)
-            context = Context(turn_image(cut(depth, crop, self.margin, self.border), turn))
+            depth = turn_image(cut(self._depth(number, gt, rng), crop, self.margin, self.border), turn)
+        context = Context(depth, self.margin, (crop.height, crop.width) == gt.shape[:2])
         degraded = clean
         for degradation in self.chain:
             degraded = degradation.apply(degraded, rng, context)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.console import BAD, GOOD, say
 from dinoir_plugin.core.markdown import columns
-from dinoir_plugin.datasets.catalogue import CATALOGUE, DataSet
+from dinoir_plugin.datasets.catalogue import CATALOGUE
+from dinoir_plugin.datasets.description import DataSet
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.datasets.recipe import ENCODINGS, Choice, Recipe
 from dinoir_plugin.imaging.paths import written_path

@@ -7,11 +7,11 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.encoders.encoder import Encoder
@@ -19,27 +19,71 @@ from dinoir_plugin.encoders.names import timm_name
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
 from dinoir_plugin.nn.precision import full_type, no_autocast
 
+Net = TypeVar('Net', bound=nn.Module)
 
-class FrozenEncoder:
-    """Hold an :class:`Encoder` without being a module.
 
-    A module that keeps one of these as an attribute does not own the encoder's parameters: they are in no state
-    dict, optimizer, EMA copy or DDP bucket, and ``train()`` does not reach them. A deep copy is the same object, a
-    pickle holds how to build it. Made by :func:`frozen_encoder`, which gives everyone in the process who asks for the
-    same encoder the same object.
+class Frozen(Generic[Net]):
+    """Hold a network without being a module.
+
+    A module that keeps one of these as an attribute does not own the network's parameters: they are in no state
+    dict, optimizer, EMA copy or DDP bucket, and ``train()`` does not reach them. A deep copy is the same object.
+    :func:`shared` gives everyone in the process who asks for the same network the same object.
+
+    Args:
+        net: The network, in eval mode, whose parameters need no gradient.
+        name: Its name in messages.
+        weights: Where they come from, as in the options.
+        state: The weights that tell it from others.
 
     Attributes:
         fingerprint: Tells the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`.
     """
 
-    def __init__(self, name: str, weights: str, model_args: Mapping[str, Any]) -> None:
+    def __init__(self, net: Net, name: str, weights: str, state: Mapping[str, Tensor]) -> None:
         self.name = name
         self.weights = weights
+        self.fingerprint = fingerprint(state)
+        self._net = net
+        self._elsewhere: dict[torch.device, Net] = {}
+
+    def taken_side(self, side: int) -> int:
+        """Give the side that an image is resized to, in pixels."""
+        return side
+
+    def follow(self, move: Callable[[Tensor], Tensor]) -> None:
+        """Go to the device where an owner's ``_apply(move)`` takes its tensors; a change of type alone moves nothing.
+
+        The meta device, which keeps no numbers, is passed over.
+        """
+        device = move(torch.empty(0, device=self._home)).device
+        if device.type != 'meta' and device != self._home:
+            self._elsewhere.clear()
+            self._net.to(device)
+
+    @property
+    def _home(self) -> torch.device:
+        return next(self._net.parameters()).device
+
+    def _on(self, device: torch.device) -> Net:
+        """Give the network on a device: its own, or a copy that is kept there (replicas of DataParallel)."""
+        if device == self._home:
+            return self._net
+        if device not in self._elsewhere:
+            self._elsewhere[device] = copy.deepcopy(self._net).to(device)
+        return self._elsewhere[device]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Frozen[Net]:
+        return self
+
+
+class FrozenEncoder(Frozen[Encoder]):
+    """Hold an :class:`Encoder`; made by :func:`frozen_encoder`. A pickle holds how to build it."""
+
+    def __init__(self, name: str, weights: str, model_args: Mapping[str, Any]) -> None:
+        net = Encoder(name, weights, layers=(0,), model_args=model_args)
+        super().__init__(net, name, weights, net.model.state_dict())
         self.model_args = dict(model_args)
-        self._net = Encoder(name, weights, layers=(0,), model_args=model_args)
-        self.fingerprint = fingerprint(self._net.model.state_dict())
         _join_scales(self._net.model)
-        self._elsewhere: dict[torch.device, Encoder] = {}
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -53,16 +97,6 @@ class FrozenEncoder:
     def taken_side(self, side: int) -> int:
         """Give the side that an image is resized to, in pixels."""
         return self._net.taken_side(side)
-
-    def follow(self, move: Callable[[Tensor], Tensor]) -> None:
-        """Go to the device where an owner's ``_apply(move)`` takes its tensors; a change of type alone moves nothing.
-
-        The meta device, which keeps no numbers, is passed over.
-        """
-        device = move(torch.empty(0, device=self._net.mean.device)).device
-        if device.type != 'meta' and device != self._net.mean.device:
-            self._elsewhere.clear()
-            self._net.to(device)
 
     def __call__(self, image: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
         """Encode; gradients flow to ``image``, never to the encoder.
@@ -100,17 +134,6 @@ class FrozenEncoder:
         with no_autocast(feature):
             return net.normalised(feature.to(net.mean.dtype)).to(feature.dtype)
 
-    def _on(self, device: torch.device) -> Encoder:
-        """Give the encoder on a device: its own, or a copy that is kept there (replicas of DataParallel)."""
-        if device == self._net.mean.device:
-            return self._net
-        if device not in self._elsewhere:
-            self._elsewhere[device] = copy.deepcopy(self._net).to(device)
-        return self._elsewhere[device]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenEncoder:
-        return self
-
     def __reduce__(self) -> tuple[Any, ...]:
         return frozen_encoder, (self.name, self.weights, self.model_args)
 
@@ -132,9 +155,29 @@ def _scaled_block(block: Any, x: Tensor, *others: Any, **named: Any) -> Tensor:
     return torch.addcmul(x, block.mlp(block.norm2(x)), block.ls2.gamma)
 
 
-_POOL: WeakValueDictionary[str, FrozenEncoder] = WeakValueDictionary()
-# keeps the last one alive between the trial build of the options check and the real one
-_latest: list[FrozenEncoder] = []
+_POOL: WeakValueDictionary[str, Frozen[Any]] = WeakValueDictionary()
+# keeps the last one of each kind alive between the trial build of the options check and the real one
+_latest: dict[str, Frozen[Any]] = {}
+Held = TypeVar('Held', bound=Frozen[Any])
+
+
+def shared(make: Callable[..., Held], name: str, weights: str, *others: Any) -> Held:
+    """Give the process's one network that ``make(name, weights, *others)`` makes, built when first asked for.
+
+    Args:
+        make: A subclass of :class:`Frozen`.
+        name: Of the network.
+        weights: One of :data:`~dinoir_plugin.encoders.weights.NAMED`, or a file's path.
+        *others: What else tells one from another: mappings, lists, numbers and text.
+    """
+    source = weights if weights in NAMED else os.path.realpath(os.path.expanduser(weights))
+    key = json.dumps([make.__name__, name, source, *others], sort_keys=True, default=repr)
+    found: Any = _POOL.get(key)
+    if found is None:
+        found = _POOL[key] = make(name, weights, *others)
+    _latest[make.__name__] = found
+    held: Held = found
+    return held
 
 
 def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, Any] | None = None) -> FrozenEncoder:
@@ -148,11 +191,4 @@ def frozen_encoder(name: str, weights: str = 'auto', model_args: Mapping[str, An
     Raises:
         OptionsError: As :class:`Encoder`.
     """
-    name = timm_name(name)
-    source = weights if weights in NAMED else os.path.realpath(os.path.expanduser(weights))
-    key = json.dumps([name, source, dict(model_args or {})], sort_keys=True, default=repr)
-    encoder = _POOL.get(key)
-    if encoder is None:
-        encoder = _POOL[key] = FrozenEncoder(name, weights, model_args or {})
-    _latest[:] = [encoder]
-    return encoder
+    return shared(FrozenEncoder, timm_name(name), weights, dict(model_args or {}))

@@ -120,7 +120,7 @@ def _download(model: Any, name: str) -> dict[str, Tensor]:
         if isinstance(cached, str):
             return _read(Path(cached), model)
     try:
-        _require_network()
+        require_network()
         return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
     # the hub's client raises its own and its transport's errors, none of which share a base narrower than this
     except Exception as error:
@@ -129,7 +129,7 @@ def _download(model: Any, name: str) -> dict[str, Tensor]:
         ) from error
 
 
-def _require_network() -> None:
+def require_network() -> None:
     """Fail at once where the hub's name cannot be resolved: its client would try again for about a minute."""
     from huggingface_hub.constants import ENDPOINT
 

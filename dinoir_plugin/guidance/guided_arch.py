@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.core.tiles import Tile
-from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.encoders.frozen import Frozen, FrozenEncoder
 from dinoir_plugin.guidance.attach import CHILD, attach_all, conditioned, places_to_guide
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.method import Encodings, GuidanceMethod, ReadFeatures
@@ -61,7 +61,7 @@ class GuidedArch(nn.Module):
         self.register_state_dict_post_hook(_without_method)
         self.register_load_state_dict_pre_hook(_with_method)
 
-    def encoders(self) -> Mapping[str, FrozenEncoder]:
+    def encoders(self) -> Mapping[str, Frozen[Any]]:
         """Give the method's frozen encoders by their option's key in ``network_g``."""
         return self.method.encoders()
 
@@ -159,7 +159,7 @@ def backbone_of(network: nn.Module) -> nn.Module:
     return network.backbone if isinstance(network, GuidedArch) else network
 
 
-def encoders_of(network: nn.Module) -> Mapping[str, FrozenEncoder]:
+def encoders_of(network: nn.Module) -> Mapping[str, Frozen[Any]]:
     """Give a network's frozen encoders by name; none for a network that is not guided."""
     return network.encoders() if isinstance(network, GuidedArch) else {}
 
@@ -170,9 +170,10 @@ def sole_encoder(network: nn.Module, option: str) -> FrozenEncoder:
     Raises:
         OptionsError: There is none, or more than one; its path is ``option``.
     """
-    found = encoders_of(network)
+    found = {name: held for name, held in encoders_of(network).items() if isinstance(held, FrozenEncoder)}
     if len(found) != 1:
-        has = f'{len(found)}: {", ".join(found)}' if found else f'none: {type(network).__name__} is not guided'
+        guided = 'is guided by another kind' if encoders_of(network) else 'is not guided'
+        has = f'{len(found)}: {", ".join(found)}' if found else f'none: {type(network).__name__} {guided}'
         raise OptionsError(option, f'the loss needs an encoder, and network_g has {has}', 'Give it, e.g. encoder: '
                            '{name: vit_base_patch14_dinov2, weights: auto}, or use a guided network')
     return next(iter(found.values()))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dinoir_plugin.encoders.frozen import FrozenEncoder
+from dinoir_plugin.encoders.frozen import Frozen, FrozenEncoder
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.injector import Injector
 from dinoir_plugin.guidance.places import Feature
@@ -22,11 +22,11 @@ ReadFeatures = Callable[[FrozenEncoder, Sequence[int]], Mapping[int, Tensor]]
 class GuidanceMethod(nn.Module):
     """Join frozen encoders, a trained part and injectors to a method; all methods derive from it.
 
-    Encoders are no submodules (:class:`~dinoir_plugin.encoders.frozen.FrozenEncoder`). The names of a method's own
+    Encoders are no submodules (:class:`~dinoir_plugin.encoders.frozen.Frozen`). The names of a method's own
     children must not be ``backbone``: in the state dict of the network they stand beside it.
     """
 
-    def encoders(self) -> Mapping[str, FrozenEncoder]:
+    def encoders(self) -> Mapping[str, Frozen[Any]]:
         """Name the frozen encoders by their option's key in ``network_g``; none by default."""
         return {}
 

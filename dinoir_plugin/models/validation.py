@@ -17,7 +17,7 @@ from dinoir_plugin.core import ranks
 from dinoir_plugin.data.workers import start_worker
 from dinoir_plugin.metrics.measures import Measures, comparing
 from dinoir_plugin.models import results
-from dinoir_plugin.models.figures_log import add_scalars, add_strip, lines_by_task, lines_of
+from dinoir_plugin.models.figures_log import add_scalars, add_strip, lines_by_task, lines_of, shown_of
 from dinoir_plugin.models.provenance import about
 from dinoir_plugin.models.result_table import write_results
 from dinoir_plugin.models.results import Figures, Measured, average
@@ -141,6 +141,7 @@ class Validation:
             pin_memory=on_gpu,
         )
         hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
+        shown = shown_of(numbers) if tb_logger else ()
         measured = []
         for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
             if self.model.stop_request.came:
@@ -148,9 +149,10 @@ class Validation:
             task = batch.get('task', [''])[0]
             name = _result_name(batch['lq_path'][0])
             visuals = self._restore(batch)
-            if number == 0 and tb_logger:
-                shown = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
-                add_strip(tb_logger, self.name, shown, self.current_iter)
+            if number in shown:
+                strip = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
+                place = '/'.join(filter(None, (self.name, task, osp.splitext(name)[0])))
+                add_strip(tb_logger, place, strip, self.current_iter)
             images, floats = _pair(visuals, 'result')
             if self.save_img:
                 imwrite(images['img'], self._save_path(name, task))

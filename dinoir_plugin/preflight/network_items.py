@@ -22,6 +22,7 @@ from dinoir_plugin.models.options import loss_blocks
 from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items
+from dinoir_plugin.preflight.needs import uses_gpu
 from dinoir_plugin.preflight.resume_items import has_checkpoint, resume_items
 from dinoir_plugin.preflight.schema import drives
 
@@ -114,8 +115,7 @@ def _check_phases(train: Mapping[str, Any], network: nn.Module) -> str:
 
 
 def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> str:
-    on_gpu = num_gpu != 0 and torch.cuda.is_available()
-    if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if train.get('amp') == 'bf16' and uses_gpu(num_gpu) and not torch.cuda.is_bf16_supported(including_emulation=False):
         problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
         raise OptionsError('train.amp', problem, 'Write amp: fp16')
     with under('train'):

@@ -6,7 +6,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, note, say
+from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, note, say
 
 if TYPE_CHECKING:
     from dinoir_plugin.restore.files import Job
@@ -151,7 +151,7 @@ def _find_job(args: argparse.Namespace) -> Job:
 def _restore(args: argparse.Namespace) -> int:
     job = _find_job(args)
     for path, problem in job.refused:
-        complain(f'{path}: {problem}')
+        note(f'{path}: {problem}')
     from dinoir_plugin.restore.job import Outcome, Writing, run
 
     outcome = Outcome()
@@ -163,14 +163,14 @@ def _restore(args: argparse.Namespace) -> int:
             restorer = _restorer(args)
             run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
     except KeyboardInterrupt:
-        complain(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
+        note(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
         return INTERRUPTED
     others = f', {job.other_files} other files left alone' if job.other_files else ''
     skipped = f', {outcome.skipped} there already' if outcome.skipped else ''
     failed = len(outcome.failed) + len(job.refused)
     say(f'{outcome.restored} restored{skipped}, {failed} failed{others}')
     for path, reason in outcome.failed:
-        complain(f'{path}: {reason}')
+        note(f'{path}: {reason}')
     return BAD if failed else GOOD
 
 
@@ -205,6 +205,6 @@ def _shorten_warnings() -> None:
     """Show a warning as one line, where Python would show the line of code as well."""
 
     def show(message: Warning | str, *rest: Any, **named: Any) -> None:
-        complain(f'note: {message}')
+        note(f'note: {message}')
 
     warnings.showwarning = show

@@ -18,7 +18,7 @@ from dinoir_plugin.inference.padding import pad_to_multiple
 from dinoir_plugin.methods.perceive_ir.blocks import EnhancedStage, plain_stage
 from dinoir_plugin.methods.perceive_ir.degradation_code import CODE_DIM, CFEType, code_extractor
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import PGMType, prompt_guidance
-from dinoir_plugin.nn.restormer_blocks import downsample, upsample
+from dinoir_plugin.nn.restormer_shape import downsample, upsample
 
 LEVELS = 4
 SEMANTIC_DIM = 768  # DINOv2-B
