@@ -20,6 +20,9 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.nn.token_attention import attended
 
+# of images
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 RATIO = 4  # hidden over outer width of the feed-forward layers
 FIRST_TEMPERATURE = 0.07
 TOKEN_STD, POSITION_STD = 0.02, 0.01

@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from dinoir_plugin.encoders.clip import MEAN, STD
 from dinoir_plugin.methods.perceive_ir.semantics import SIDE, resized
 from dinoir_plugin.nn.precision import full, no_autocast
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 EXCELLENT = 2  # of terrible, mediocre, excellent
 
 
@@ -45,8 +44,8 @@ def clip_aware_loss(image_features: Tensor, quality_features: Tensor, logit_scal
     return (1 - logits.softmax(dim=-1)[:, EXCELLENT]).mean()
 
 
-def seen_by_clip(image: Tensor) -> Tensor:
-    """Give restored images, (B, 3, H, W), RGB, as CLIP is to see them: (B, 3, 224, 224), clipped and normalised."""
-    square = resized(full(image).clamp(0, 1), 'squash', SIDE)
-    mean, std = (square.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+def seen_by_clip(image: Tensor, side: int = SIDE) -> Tensor:
+    """Give restored images, (B, 3, H, W), RGB, as CLIP is to see them: (B, 3, side, side), clipped and normalised."""
+    square = resized(full(image).clamp(0, 1), 'squash', side)
+    mean, std = (square.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (square - mean) / std

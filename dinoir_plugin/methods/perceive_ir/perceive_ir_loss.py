@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,11 +11,13 @@ from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.core.atomic_files import FileError
-from dinoir_plugin.core.constraints import Filled
+from dinoir_plugin.core.constraints import Filled, Holds
+from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option, read
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.losses.vgg_features import VGGFeatures
+from dinoir_plugin.methods.perceive_ir.clip_aware import clip_aware_loss
 from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, code_contrast_loss
 from dinoir_plugin.methods.perceive_ir.difficulty import (
     LAYERS,
@@ -24,7 +26,9 @@ from dinoir_plugin.methods.perceive_ir.difficulty import (
     psnr,
     seen_by_vgg,
 )
+from dinoir_plugin.methods.perceive_ir.frozen_clip import FrozenCLIP, frozen_clip
 from dinoir_plugin.methods.perceive_ir.perceive_ir_arch import CODE, CODE_POSITIVE, KEY
+from dinoir_plugin.methods.perceive_ir.prompts import read_prompts
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
 from dinoir_plugin.models.trained import trained_network
@@ -67,6 +71,50 @@ class CodeContrastLoss(StepLoss):
             raise ValueError('expected samples of known tasks, got some without: CodeContrastLoss compares tasks')
         loss = code_contrast_loss(outputs.aux[CODE], outputs.aux[CODE_POSITIVE], batch.task_numbers, self.tau)
         return self.loss_weight * loss
+
+
+@LOSS_REGISTRY.register()
+class CLIPAwareLoss(StepLoss):
+    """Have restored images look excellent to the quality prompts of stage 1; see :func:`clip_aware_loss`.
+
+    Args:
+        prompts: File of the prompts.
+        clip: Arguments of :func:`~dinoir_plugin.methods.perceive_ir.frozen_clip.frozen_clip`, the CLIP of their
+            training.
+        loss_weight: Factor of the loss.
+        logit_scale: Factor of the cosines: 1 as in the release, by which the loss is nearly constant, or 100 as CLIP's
+            own.
+
+    Raises:
+        OptionsError: A CLIP or prompts that cannot be had, or prompts of another CLIP.
+    """
+
+    quality: Tensor
+
+    def __init__(
+        self,
+        prompts: str,
+        clip: Annotated[Mapping[str, Any], Holds(frozen_clip)],
+        loss_weight: float = 0.05,
+        logit_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.clip: FrozenCLIP = construct(frozen_clip, 'clip', clip)
+        self.loss_weight = loss_weight
+        self.logit_scale = logit_scale
+        with torch.no_grad():
+            quality = read_prompts(prompts, self.clip.network).prompts.features(self.clip.network)
+        self.register_buffer('quality', quality, persistent=False)
+
+    def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Compute the loss of a training step, a scalar."""
+        return self.loss_weight * clip_aware_loss(self.clip(outputs.image), self.quality, self.logit_scale)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CLIPAwareLoss:
+        """Take CLIP along where ``.to()`` and the like go, though it is no submodule."""
+        super()._apply(fn, recurse)
+        self.clip.follow(fn)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

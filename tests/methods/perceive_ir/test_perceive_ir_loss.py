@@ -6,11 +6,24 @@ from torch.nn import functional as F
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
-from dinoir_plugin.methods.perceive_ir import RestormerMedium, code_contrast_loss, difficulty_adaptive_loss
+from dinoir_plugin.methods.perceive_ir import (
+    QualityPrompts,
+    RestormerMedium,
+    clip_aware_loss,
+    code_contrast_loss,
+    difficulty_adaptive_loss,
+)
+from dinoir_plugin.methods.perceive_ir.clip_aware import seen_by_clip
 from dinoir_plugin.methods.perceive_ir.difficulty import difficulty, psnr
+from dinoir_plugin.methods.perceive_ir.frozen_clip import frozen_clip
+from dinoir_plugin.methods.perceive_ir.prompts import PromptFile, read_prompts, write_prompts
 from dinoir_plugin.models.batch import Batch
 
 MEDIUM = {'dim': 4, 'blocks': [1, 0, 0, 0], 'heads': [1, 1, 1, 1], 'refinement_blocks': 0}
+CLIP_ARGS = {
+    'embed_dim': 16, 'image_size': 32, 'patch_size': 16, 'vision_width': 16, 'vision_layers': 1, 'head_width': 16,
+    'text_width': 32, 'text_heads': 2, 'text_layers': 1,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -72,6 +85,43 @@ def test_the_loss_is_bounded_where_the_output_is_the_input(batch, vgg):
     loss = build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': vgg, 'loss_weight': 1.0, 'floor': 0.5})
     value = loss.of_step(Outputs(batch.lq), batch)
     torch.testing.assert_close(value, torch.tensor(2 * (1 / 12 + 1 / 6 + 1 / 3 + 1)))
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Options of a tiny CLIP, and the path of prompts for it."""
+    clip = {'weights': 'random', 'model_args': CLIP_ARGS}
+    path = str(tmp_path / 'prompts.pth')
+    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 1, True))
+    return clip, path
+
+
+def test_clip_judges_restored_images_by_the_prompts(batch, judge):
+    clip, path = judge
+    loss = build_loss({'type': 'CLIPAwareLoss', 'clip': clip, 'prompts': path, 'loss_weight': 2.0, 'logit_scale': 100})
+    output = batch.lq.requires_grad_()
+    value = loss.of_step(Outputs(output), batch)
+    value.backward()
+    network = frozen_clip(**clip).network
+    features = network.visual(seen_by_clip(output, 32))
+    quality = read_prompts(path, network).prompts.features(network)
+    torch.testing.assert_close(value, 2 * clip_aware_loss(features, quality, 100))
+    assert output.grad.abs().sum() > 0 and not loss.state_dict() and not list(loss.parameters())
+
+
+def test_prompts_of_another_clip_and_unknown_weights_are_named(judge, tmp_path):
+    clip, path = judge
+    other = {**clip, 'model_args': {**CLIP_ARGS, 'text_layers': 0, 'text_width': 32}}
+    state = {key: value + 1 for key, value in frozen_clip(**other).network.state_dict().items()}
+    torch.save(state, tmp_path / 'clip.pth')
+    for options, problem in (
+        ({**other, 'weights': str(tmp_path / 'clip.pth')}, 'prompts: the prompts in .* were trained with another CLIP'),
+        ({**clip, 'weights': str(tmp_path / 'clip.pth')}, r'clip\.weights: .*clip\.pth holds no such CLIP: it lacks'),
+        ({**clip, 'weights': 'no.pt'}, r"clip\.weights: expected 'random' or a file of CLIP, but no\.pt is missing"),
+        ({**clip, 'model_args': {'depth': 3}}, r'clip\.model_args: CLIP does not take these arguments'),
+    ):
+        with pytest.raises(OptionsError, match=problem):
+            build_loss({'type': 'CLIPAwareLoss', 'clip': options, 'prompts': path})
 
 
 @pytest.mark.parametrize(
