@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.encoders.encoder import Encoder
 from dinoir_plugin.encoders.names import timm_name
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
@@ -117,6 +118,18 @@ class FrozenEncoder(Frozen[Encoder]):
         with no_autocast(image):
             features = net(image.to(net.mean.dtype), layers)
         return {layer: feature.to(full_type(image)) for layer, feature in features.items()}
+
+    def class_tokens(self, image: Tensor, layers: Sequence[int], offset: bool = True) -> dict[int, Tensor]:
+        """Apply :meth:`Encoder.class_tokens` on any device, in the encoder's own type, as when called."""
+        net = self._on(image.device)
+        with no_autocast(image):
+            tokens = net.class_tokens(image.to(net.mean.dtype), layers, offset)
+        return {layer: token.to(full_type(image)) for layer, token in tokens.items()}
+
+    def check_class_token(self) -> None:
+        """Raise an OptionsError, of the path ``name``, where there is no class token."""
+        if not self._net.has_class_token:
+            raise OptionsError('name', f"'{self.name}' has no class token", 'Use a transformer that has one')
 
     def normalised(self, feature: Tensor) -> Tensor:
         """Apply :meth:`Encoder.normalised` on any device, in the encoder's own type; the type stays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.guidance.condition import Condition
-from dinoir_plugin.guidance.places import instead_of, probe
+from dinoir_plugin.guidance.places import Feature, instead_of, probe
 
 CHILD = 'guidance'
 
@@ -61,19 +61,54 @@ def attach(network: nn.Module, guide_at: Sequence[str], make_injector: Callable[
         The names guided, in the order of the network.
 
     Raises:
+        OptionsError: As :func:`places_to_guide`.
+    """
+    places = places_to_guide(network, guide_at)
+    return attach_all(network, {name: make_injector(feature.channels) for name, feature in places.items()})
+
+
+def places_to_guide(network: nn.Module, guide_at: Sequence[str]) -> dict[str, Feature]:
+    """Find out what the named submodules give.
+
+    Args:
+        network: Takes (B, 3, H, W).
+        guide_at: As :func:`attach` takes it.
+
+    Returns:
+        Name to feature, in the order of the network.
+
+    Raises:
         OptionsError: No name, one that no submodule has, or a submodule whose output is no (B, C, H, W) tensor.
     """
     if not guide_at:
         raise OptionsError('guide_at', 'expected names of modules, got none', 'A baseline is the backbone itself')
     names = resolve_names(network, guide_at, 'guide_at')
-    widths = _widths(network, names)
-    for name in names:
+    places = {}
+    for name, feature in probe(network, names).items():
+        if isinstance(feature, str):
+            problem = f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {feature}"
+            raise OptionsError('guide_at', f'{problem} for one image', instead_of(network, name))
+        places[name] = feature
+    return places
+
+
+def attach_all(network: nn.Module, injectors: Mapping[str, nn.Module]) -> list[str]:
+    """Guide the outputs of submodules of ``network`` by an injector each, in place; see :func:`attach`.
+
+    Args:
+        network: Takes (B, 3, H, W).
+        injectors: Name of a submodule to its injector, in the order of the network.
+
+    Returns:
+        The names guided.
+    """
+    for name, injector in injectors.items():
         module = network.get_submodule(name)
         in_turn = _is_plain_sequential(module)
-        module.add_module(CHILD, Guidance(make_injector(widths[name]), in_turn))
+        module.add_module(CHILD, Guidance(injector, in_turn))
         if not in_turn:
             module.register_forward_hook(_apply_guidance)
-    return names
+    return list(injectors)
 
 
 @contextmanager
@@ -125,14 +160,3 @@ def _apply_guidance(module: nn.Module, inputs: tuple[Tensor, ...], output: Tenso
 
 def _is_plain_sequential(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
-
-
-def _widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
-    """Find the width of each named module's output."""
-    widths = {}
-    for name, feature in probe(network, names).items():
-        if isinstance(feature, str):
-            problem = f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {feature}"
-            raise OptionsError('guide_at', f'{problem} for one image', instead_of(network, name))
-        widths[name] = feature.channels
-    return widths

@@ -80,8 +80,10 @@ OTHERS = {
     'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to images',
     'UNetDiscriminatorSN': 'discriminator', 'VGGFeatureExtractor': 'features',
     'VGGStyleDiscriminator': 'discriminator',
-    'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others', 'DACLIPStage1': 'embeddings',
+    'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others',
+    'PerceiveIRArch': 'what guides the others', 'DACLIPStage1': 'embeddings',
     'ConditionalNAFNet': 'predicts noise', 'ConditionalUNet': 'predicts noise', 'IRSDEArch': 'predicts noise',
+    'PerceiveIR': 'tested with its own guidance', 'RestormerMedium': 'PerceiveIR without what guides',
 }  # fmt: skip
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+from dinoir_plugin.encoders.clip import MEAN, STD
 
 
 def clip_image(image: Tensor, side: int) -> Tensor:
