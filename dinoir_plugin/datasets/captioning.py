@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import yaml
+from PIL import Image
+
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.options import read
+from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.captions import BEFORE_WORD, Caption, read_captions, write_captions
 from dinoir_plugin.data.options import TaskOptions
-from dinoir_plugin.data.sources import open_source
+from dinoir_plugin.data.sources import Source, open_source
 from dinoir_plugin.data.task import Task
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.encoders.weights import first_line, require_network
-from dinoir_plugin.imaging.image_file import read_image, to_pillow
+from dinoir_plugin.imaging.decoding import Array
 
 logger = logging.getLogger(__name__)
 
@@ -23,68 +29,94 @@ TOKENS = 32  # of a caption at most
 CLEAN, DEGRADED = 'GT', 'LQ'
 SAVED_AFTER = 64  # images; what an interrupted run has written is not done again
 LAYOUT = f'<word>/{CLEAN} and <word>/{DEGRADED} in it, or images together with --words'
-Captioner = Callable[[Path], str]
+OPTIONS = ('.yml', '.yaml')
+# from an image (H, W, 3), RGB, uint8, to what is to be seen in it
+Captioner = Callable[[Array], str]
 
 
 class Wanted(NamedTuple):
     """Hold a line of the table that is to be written.
 
     Attributes:
-        file: The degraded image, or the clean one where the degraded one is made.
-        clean: The clean image, of which the caption is.
+        file: Of the degraded image, or of the clean one where the degraded one is made.
+        source: Of the clean images.
+        number: Of the image there of which the caption is.
         word: The image's task.
     """
 
-    file: Path
-    clean: Path
+    file: str
+    source: Source
+    number: int
     word: str
 
+    @property
+    def clean(self) -> str:
+        """Name the clean image."""
+        return self.source.path(self.number)
 
-def wanted_in(folder: Path, words: Sequence[str]) -> list[Wanted]:
-    """List the images of a folder, word by word.
+
+def wanted_in(place: Path, words: Sequence[str]) -> list[Wanted]:
+    """List the images of a folder or of the training set of an options file, word by word.
 
     Args:
-        folder: It holds a folder for each word, with GT (clean) and, unless the degraded images are made, LQ in it; or
-            images, which are taken for each word.
-        words: Which ones; none: all that have a folder.
+        place: A training's options file; or a folder with a folder for each word, with GT (clean) and, unless the
+            degraded images are made, LQ in it; or a folder of images, which are taken for each word.
+        words: Which ones; none: all tasks of the file, or all that have a folder.
 
     Raises:
-        PreparationError: There is no such folder, or nothing of that kind in it.
+        PreparationError: There is no such place, or nothing of that kind in it.
+        OptionsError: The options file has no such training set.
     """
-    if not folder.is_dir():
-        raise PreparationError(f'no such folder: {folder}')
-    there = sorted(path.parent.name for path in folder.glob(f'*/{CLEAN}') if path.is_dir())
+    if place.suffix in OPTIONS:
+        return _of_options(place, words)
+    if not place.is_dir():
+        raise PreparationError(f'no such folder: {place}')
+    there = sorted(path.parent.name for path in place.glob(f'*/{CLEAN}') if path.is_dir())
     if there:
-        missing = [word for word in words if word not in there]
-        if missing:
-            raise PreparationError(f'--words: {folder} has no {missing[0]}/{CLEAN}, only {", ".join(there)}')
-        return [one for word in words or there for one in _of_word(folder / word, word)]
+        _check_words(words, there, f'{place} has no folder with {CLEAN} of that name')
+        return [one for word in words or there for one in _of_word(place / word, word)]
     if not words:
-        raise PreparationError(f'{folder}: expected {LAYOUT}')
-    images = _images(folder)
-    return [Wanted(image, image, word) for word in words for image in images]
+        raise PreparationError(f'{place}: expected {LAYOUT}')
+    try:
+        source = open_source(str(place), 'FOLDER')
+    except OptionsError as error:
+        raise PreparationError(f'{error.problem}: expected {LAYOUT}') from error
+    return [Wanted(source.path(number), source, number, word) for word in words for number in range(len(source))]
+
+
+def _check_words(words: Sequence[str], there: Sequence[str], problem: str) -> None:
+    for word in words:
+        if word not in there:
+            raise PreparationError(f"--words: '{word}': {problem}, only {', '.join(there)}")
+
+
+def _of_options(file: Path, words: Sequence[str]) -> list[Wanted]:
+    if not file.is_file():
+        raise PreparationError(f'no such file: {file}')
+    content = yaml.load(file.read_text(encoding='utf-8'), Loader=OptionsLoader)
+    path = 'datasets.train.tasks'
+    blocks = ((content.get('datasets') or {}).get('train') or {}).get('tasks')
+    tasks: Mapping[str, TaskOptions] = read(Mapping[str, TaskOptions], blocks, path)
+    _check_words(words, list(tasks), f'{file} has no task of that name')
+    return [one for word in words or tasks for one in _of_task(Task(word, tasks[word]))]
 
 
 def _of_word(folder: Path, word: str) -> Iterator[Wanted]:
-    if not (folder / DEGRADED).is_dir():
-        yield from (Wanted(image, image, word) for image in _images(folder / CLEAN))
-        return
-    options = TaskOptions(dataroot_gt=str(folder / CLEAN), dataroot_lq=str(folder / DEGRADED))
+    paired = (folder / DEGRADED).is_dir()
     try:
-        task = Task(word, options)
+        if not paired:
+            source = open_source(str(folder / CLEAN), 'FOLDER')
+            return iter([Wanted(source.path(number), source, number, word) for number in range(len(source))])
+        task = Task(word, TaskOptions(dataroot_gt=str(folder / CLEAN), dataroot_lq=str(folder / DEGRADED)))
     except OptionsError as error:
         raise PreparationError(f'{folder}: {error.problem}') from error
+    return _of_task(task)
+
+
+def _of_task(task: Task) -> Iterator[Wanted]:
     for pair in task.pairs:
-        if task.lq is not None and pair.lq is not None:
-            yield Wanted(Path(task.lq.path(pair.lq)), Path(task.gt.path(pair.gt)), word)
-
-
-def _images(folder: Path) -> list[Path]:
-    try:
-        source = open_source(str(folder), 'FOLDER')
-    except OptionsError as error:
-        raise PreparationError(f'{error.problem}: expected {LAYOUT}') from error
-    return [Path(source.path(number)) for number in range(len(source))]
+        file = task.gt.path(pair.gt) if task.lq is None or pair.lq is None else task.lq.path(pair.lq)
+        yield Wanted(file, task.gt, pair.gt, task.name)
 
 
 def caption(wanted: Sequence[Wanted], out: Path, captioner: Callable[[], Captioner]) -> tuple[int, int]:
@@ -103,11 +135,12 @@ def caption(wanted: Sequence[Wanted], out: Path, captioner: Callable[[], Caption
         FileError: It cannot be written.
     """
     known = _known(wanted, out)
-    new = list(dict.fromkeys(one.clean for one in wanted if one.clean not in known))
+    new = {one.clean: one for one in wanted if one.clean not in known}
     describe = captioner() if new else None
-    for done, image in enumerate(new, start=1):
+    for done, (image, one) in enumerate(new.items(), start=1):
         if describe is not None:
-            known[image] = _in_one_line(describe(image))
+            rgb = Task.decode(one.source, one.number)[..., ::-1]
+            known[image] = _in_one_line(describe(np.ascontiguousarray(rgb)))
         if done % SAVED_AFTER == 0 or done == len(new):
             logger.info('%d of %d images', done, len(new))
             _write(wanted, known, out)
@@ -116,19 +149,19 @@ def caption(wanted: Sequence[Wanted], out: Path, captioner: Callable[[], Caption
     return len(new), len(wanted)
 
 
-def _known(wanted: Sequence[Wanted], out: Path) -> dict[Path, str]:
+def _known(wanted: Sequence[Wanted], out: Path) -> dict[str, str]:
     if not out.exists():
         return {}
     try:
         written = {(one.file, one.word): one.text for one in read_captions(str(out), '--out')}
     except OptionsError as error:
         raise PreparationError(f'{error.problem}. Delete it, or choose another --out') from error
-    found = ((one.clean, written.get((str(one.file), one.word))) for one in wanted)
+    found = ((one.clean, written.get((one.file, one.word))) for one in wanted)
     return {clean: text for clean, text in found if text is not None}
 
 
-def _write(wanted: Sequence[Wanted], known: dict[Path, str], out: Path) -> None:
-    lines = [Caption(str(one.file), known[one.clean], one.word) for one in wanted if one.clean in known]
+def _write(wanted: Sequence[Wanted], known: dict[str, str], out: Path) -> None:
+    lines = [Caption(one.file, known[one.clean], one.word) for one in wanted if one.clean in known]
     write_captions(out, lines)
 
 
@@ -176,8 +209,8 @@ def _captioner(processor: Any, network: Any) -> Captioner:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network.to(device)
 
-    def describe(path: Path) -> str:
-        inputs = processor(to_pillow(read_image(path)).convert('RGB'), return_tensors='pt').to(device)
+    def describe(image: Array) -> str:
+        inputs = processor(Image.fromarray(image), return_tensors='pt').to(device)
         with torch.no_grad():
             tokens = network.generate(**inputs, max_new_tokens=TOKENS)
         return str(processor.decode(tokens[0], skip_special_tokens=True))

@@ -30,7 +30,7 @@ DESCRIPTION = """Make training roots (LMDB) from the releases of data sets, or f
     dinoir prepare ots ~/Downloads/OTS.zip --choose 4000
     dinoir prepare pairs my/rainy my/clean --out datasets/rain --val 20
     dinoir prepare photos my/photos --out datasets/photos
-    dinoir prepare captions datasets/universal/train --out datasets/daclip_train.csv
+    dinoir prepare captions options/daclip/train_stage1.yml --out datasets/daclip_train.csv
     dinoir prepare protocol aio3
 
 An interrupted run goes on with the same command. Where the data sets come from: datasets/README.md
@@ -67,13 +67,13 @@ def add_prepare(commands: Any) -> None:
 
 def _add_captions(sets: Any) -> None:
     parser = sets.add_parser('captions', help='captions of clean images by BLIP, as a table for datasets.*.captions')
-    parser.add_argument('source', type=written_path, metavar='FOLDER',
-                        help='a folder for each word, with GT (clean) and LQ (degraded; left out where it is made) in '
-                             'it; or images, which are taken for each of --words')
+    parser.add_argument('source', type=written_path, metavar='FILE.yml|FOLDER',
+                        help="a training's options file; or a folder for each word, with GT (clean) and LQ (degraded; "
+                             'left out where it is made) in it; or images, which are taken for each of --words')
     parser.add_argument('--out', type=written_path, required=True, metavar='FILE.csv',
                         help='the table; captions that it has already are kept')
     parser.add_argument('--words', nargs='+', default=(), metavar='WORD',
-                        help="the tasks' names; default: all that have a folder")
+                        help="the tasks' names; default: all tasks of the file, or all that have a folder")
     parser.add_argument('--model', metavar='NAME', help='a BLIP on the hub, or its folder; default: the large one')
     parser.set_defaults(run=_write_captions)
 

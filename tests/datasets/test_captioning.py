@@ -1,8 +1,11 @@
 """``dinoir prepare captions``: which images, what is kept of an earlier run, and what is said without a captioner."""
 
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 from skimage import data
 
 from dinoir_plugin.cli import main
@@ -25,16 +28,17 @@ def folder(tmp_path):
 def test_every_image_of_every_word_gets_the_caption_of_its_clean_one(folder, tmp_path):
     seen = []
 
-    def describe(path):
-        seen.append(path)
-        return f'a cat:  in\t{path.parent.parent.name}\n'
+    def describe(image):
+        seen.append(image)
+        return f'a cat:  in\t{len(seen)}\n'
 
     out, wanted = tmp_path / 'x.csv', captioning.wanted_in(folder, ())
     assert captioning.caption(wanted, out, lambda: describe) == (4, 4)
-    assert seen == [folder / word / 'GT' / f'{name}.png' for word in ('noisy', 'rainy') for name in 'ab']
+    assert all(np.array_equal(image, data.chelsea()[:32, :32]) for image in seen)
     assert [(one.file, one.text, one.word) for one in read_captions(str(out), 'x')] == [
-        (str(folder / word / kind / f'{name}.png'), f'a cat in {word}', word)
-        for word, kind in (('noisy', 'GT'), ('rainy', 'LQ')) for name in 'ab'
+        (str(folder / word / kind / f'{name}.png'), f'a cat in {number}', word)
+        for number, (word, kind, name) in enumerate(
+            [(word, kind, name) for word, kind in (('noisy', 'GT'), ('rainy', 'LQ')) for name in 'ab'], start=1)
     ]  # fmt: skip
 
 
@@ -42,22 +46,34 @@ def test_what_an_earlier_run_has_written_is_kept(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(captioning, 'SAVED_AFTER', 1)
     out, wanted = tmp_path / 'x.csv', captioning.wanted_in(folder, ['rainy'])
 
-    def stops(path):
-        if path.stem == 'b':
-            raise KeyboardInterrupt
-        return 'first'
+    answers = iter(['first'])
 
-    with pytest.raises(KeyboardInterrupt):
+    def stops(image):
+        return next(answers)
+
+    with pytest.raises(StopIteration):
         captioning.caption(wanted, out, lambda: stops)
     assert captioning.caption(wanted, out, lambda: lambda path: 'second') == (1, 2)
     assert [one.text for one in read_captions(str(out), 'x')] == ['first', 'second']
     assert captioning.caption(wanted, out, lambda: pytest.fail('nothing is left to do')) == (0, 2)
 
 
+def test_an_options_file_names_its_tasks_and_roots(folder):
+    file = folder / 'x.yml'
+    tasks = {'rainy': {f'dataroot_{key}': str(folder / 'rainy' / kind) for key, kind in (('gt', 'GT'), ('lq', 'LQ'))},
+             'noisy': {'dataroot_gt': str(folder / 'noisy' / 'GT'), 'degradation': {'type': 'jpeg', 'quality': 10}}}
+    file.write_text(yaml.safe_dump({'datasets': {'train': {'tasks': tasks}}}))
+    wanted = captioning.wanted_in(file, ())
+    found = [(one.word, Path(one.file).parts[-2:], Path(one.clean).parts[-2:]) for one in wanted]
+    assert sorted(found) == [(word, (kind, f'{name}.png'), ('GT', f'{name}.png'))
+                             for word, kind in (('noisy', 'GT'), ('rainy', 'LQ')) for name in 'ab']  # fmt: skip
+    assert {one.word for one in captioning.wanted_in(file, ['noisy'])} == {'noisy'}
+
+
 def test_images_alone_are_taken_for_each_word(folder):
     images = folder / 'noisy' / 'GT'
     found = captioning.wanted_in(images, ['hazy', 'snowy'])
-    assert [(one.word, one.file.name, one.clean == one.file) for one in found] == [
+    assert [(one.word, Path(one.file).name, one.clean == one.file) for one in found] == [
         (word, f'{name}.png', True) for word in ('hazy', 'snowy') for name in 'ab'
     ]
 
@@ -65,7 +81,8 @@ def test_images_alone_are_taken_for_each_word(folder):
 @pytest.mark.parametrize(('place', 'words', 'said'), [
     ('none', (), 'no such folder'),
     ('noisy/GT', (), 'expected <word>/GT and <word>/LQ in it, or images together with --words'),
-    ('.', ['snowy'], '--words: .* has no snowy/GT, only noisy, rainy'),
+    ('.', ['snowy'], "--words: 'snowy': .* has no folder with GT of that name, only noisy, rainy"),
+    ('x.yml', (), 'no such file'),
 ])  # fmt: skip
 def test_a_folder_of_another_kind_is_named(place, words, said, folder):
     with pytest.raises(PreparationError, match=said):
