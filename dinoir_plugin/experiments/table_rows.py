@@ -10,8 +10,9 @@ from dinoir_plugin.experiments.variants import folder_name
 
 NOT_BUILT = 'not built here'
 NOTHING = '–'
-# by what a metric's name begins with
+# by what a metric's name begins with; others have OTHER_DIGITS
 DIGITS = {'psnr': 2, 'ssim': 4, 'lpips': 3, 'fid': 2}
+OTHER_DIGITS = 4
 
 
 class TableRow:
@@ -62,7 +63,7 @@ def figure_of(values: Sequence[float | None]) -> Figure | None:
 
 def digits_of(metric: str) -> int:
     """Give the number of digits that a metric is written with."""
-    return DIGITS[metric.partition('_')[0]]
+    return next((digits for name, digits in DIGITS.items() if metric.startswith(name)), OTHER_DIGITS)
 
 
 def text(figure: Figure | None, metric: str, sign: str = '') -> str:

@@ -122,12 +122,11 @@ def training_options(
         setting = budget['settings'][run['setting']] if 'setting' in run else {}
         for path, value in {**budget.get('options', {}), **setting}.items():
             _put(opt, path, copy.deepcopy(value))
-    if 'tasks' in run:
-        _keep_tasks(opt, run['tasks'])
-    if 'base' not in chosen:
         _set_network(opt, run, chosen)
     for path, value in chosen.get('training', {}).items():
         _put(opt, path, copy.deepcopy(value))
+    if 'tasks' in run:
+        _keep_tasks(opt, run['tasks'])
     return filled(opt, data)
 
 

@@ -20,7 +20,7 @@ from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments import cost, degraded, published, report, runs
 from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
-from dinoir_plugin.experiments.variants import Experiments, flat_files, read_yaml, training_options
+from dinoir_plugin.experiments.variants import Experiments, every_paper, flat_files, read_yaml, training_options
 from dinoir_plugin.experiments.variants import test_options as options_for_test
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
@@ -73,9 +73,15 @@ def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
     assert set(experiments.tasks) == set(base['datasets']['train']['tasks'])
 
 
-@pytest.mark.parametrize('run', Experiments().runs)
-@pytest.mark.parametrize('budget', ['mini', 'tiny'])
-def test_runs_of_the_small_budgets_build(experiments, budget, run):
+SMALL = [
+    (paper.paper, budget, run)
+    for paper in every_paper() for budget in ('mini', 'tiny') if budget in paper.budgets for run in paper.runs
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('paper', 'budget', 'run'), SMALL)
+def test_runs_of_the_small_budgets_build(paper, budget, run, folder):
+    experiments = Experiments(paper)
     if not experiments.learns(run):
         pytest.importorskip('bm3d')
     options = training_options(experiments.runs[run], experiments.budgets[budget], 'x', 0, data='images')
@@ -86,7 +92,7 @@ def test_runs_of_the_small_budgets_build(experiments, budget, run):
         for key, name in names.items():
             if key in task:
                 Path(task[key]).mkdir(parents=True, exist_ok=True)
-                imsave(Path(task[key]) / name, data.astronaut()[:80, :90], check_contrast=False)
+                imsave(Path(task[key]) / name, data.astronaut()[:150, :160], check_contrast=False)
     options['datasets']['train']['phase'] = 'train'
     check_builds(options, is_train=True)
 
