@@ -36,7 +36,8 @@ class Released(NamedTuple):
 
     def build(self) -> nn.Module:
         """Build what the files hold, without memory for its weights."""
-        with torch.device('meta'):
+        with torch.device('meta'), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # random weights are meant here
             held = self.network.get('backbone', self.network)
             network: nn.Module = build_registered(ARCH_REGISTRY, held, 'network_g')
         return network

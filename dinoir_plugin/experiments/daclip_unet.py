@@ -19,15 +19,12 @@ from basicsr.utils import tensor2img
 
 from dinoir_plugin.core.console import BAD, GOOD, note, say
 from dinoir_plugin.core.markdown import columns
-from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.experiments import quickstart
-from dinoir_plugin.experiments.programs import Progress, start
-from dinoir_plugin.experiments.runs import TRAINED, checkpoint_of
-from dinoir_plugin.experiments.variants import read_yaml
+from dinoir_plugin.experiments.runs import checkpoint_of
+from dinoir_plugin.experiments.stage import Stage
 from dinoir_plugin.restore.restorer import Restorer
 
-OPTIONS = 'daclip/train_unet_quickstart'
-TITLE = 'stage 2, a U-Net for noise and JPEG'
+RESTORING = Stage('stage 2, a U-Net for noise and JPEG', 'daclip/train_unet_quickstart')
 STAGE_1 = 'daclip_stage1_quickstart'
 FEW, ALL = {'solver': 'posterior', 'steps': 10}, {'solver': 'posterior', 'steps': 100}
 ALLOWED = 0.1  # dB that few steps may be worse
@@ -39,7 +36,7 @@ def main() -> int:
     try:
         if not quickstart.IMAGES.is_dir():
             quickstart.prepare()
-        train()
+        train(checkpoint_of(STAGE_1))
         restores = report()
     except (ValueError, OSError) as error:
         note(str(error))
@@ -47,22 +44,17 @@ def main() -> int:
     return GOOD if restores else BAD
 
 
-def train() -> None:
-    """Train to the end, from where an earlier call was broken off; guided by stage 1, where that is there.
+def train(encoder: Path) -> None:
+    """Train to the end, from where an earlier call was broken off.
+
+    Args:
+        encoder: Network of stage 1, which guides where it is there.
 
     Raises:
         RunError: It was stopped or failed.
     """
-    written = read_yaml(options_file(OPTIONS))
-    if checkpoint_of(written['name']).is_file():
-        note(f'{TITLE}: trained already, experiments/{written["name"]}')
-        return
-    log, stage_1 = Path('experiments') / f'{written["name"]}.log', checkpoint_of(STAGE_1)
-    note(f'{TITLE}: training; output: {log}')
-    words = ['-m', 'basicsr.train', '-opt', str(options_file(OPTIONS)), '--auto_resume']
-    if stage_1.is_file():
-        words += ['--force_yml', f'network_g:daclip:weights={stage_1.resolve()}']
-    start(words, log, TITLE, Progress(TRAINED, int(written['train']['total_iter']), 'it'))
+    words = ['--force_yml', f'network_g:daclip:weights={encoder.resolve()}'] if encoder.is_file() else []
+    RESTORING.train(words)
 
 
 def report() -> bool:
@@ -71,10 +63,10 @@ def report() -> bool:
     Returns:
         Whether all tasks got better, and few steps are as good as all.
     """
-    written = read_yaml(options_file(OPTIONS))
+    written = RESTORING.written
     items = list(build_dataset({**written['datasets']['val'], 'phase': 'val'}))
     one_of_each = list({item['task']: item for item in reversed(items)}.values())[::-1]
-    few, every, same = (_scores(written, *what) for what in ((items, FEW), (one_of_each, ALL), (one_of_each, FEW)))
+    few, every, same = (_scores(*what) for what in ((items, FEW), (one_of_each, ALL), (one_of_each, FEW)))
     say('\nPSNR on held-out photographs (dB, mean)\n')
     rows = [('task', 'degraded', f'{FEW["steps"]} steps', 'gain', 'one image:', *(f'{steps["steps"]} steps'
             for steps in (FEW, ALL)))]  # fmt: skip
@@ -92,9 +84,9 @@ def report() -> bool:
     return not failed
 
 
-def _scores(written: Any, items: list[dict[str, Any]], sampler: Any) -> dict[str, tuple[float, float]]:
+def _scores(items: list[dict[str, Any]], sampler: Any) -> dict[str, tuple[float, float]]:
     """Give the mean PSNR of each task's images, degraded and restored by a sampler."""
-    restorer = Restorer.from_checkpoint(checkpoint_of(written['name']), sampler=sampler)
+    restorer = Restorer.from_checkpoint(RESTORING.checkpoint, sampler=sampler)
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for item in items:
         images = (item['lq'], restorer.restore(item['lq']))

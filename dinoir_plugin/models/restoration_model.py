@@ -101,7 +101,7 @@ class RestorationModel(Checkpoints, SRModel):
     def predict_with(self, batch: Batch, **others: Any) -> Outputs:
         """Do what :meth:`predict` does, with what else the network takes by name."""
         net = self.get_bare_model(self.net_g)
-        given = {**batch.items(getattr(backbone_of(net), 'takes_items', ())), **others}
+        given = {**batch.items(getattr(net, 'takes_items', ())), **others}
         if isinstance(net, GuidedArch):
             given['encodings'] = net.encode(batch.lq, batch.features.reader('lq'))
         return as_outputs(self._run_net(batch.lq, **given))

@@ -128,7 +128,7 @@ class Validation:
         return Figures(means, of_input)
 
     def _measure(self, tb_logger: Any) -> list[Measured]:
-        """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th."""
+        """Judge this rank's share of the images: every ``ranks.world_size()``-th."""
         dataset = self.dataloader.dataset
         numbers = self._chosen(len(dataset))[ranks.rank() :: ranks.world_size()]
         # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
@@ -146,18 +146,7 @@ class Validation:
         for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
             if self.model.stop_request.came:
                 break
-            task = batch.get('task', [''])[0]
-            name = _result_name(batch['lq_path'][0])
-            visuals = self._restore(batch)
-            if number in shown:
-                strip = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
-                place = '/'.join(filter(None, (self.name, task, osp.splitext(name)[0])))
-                add_strip(tb_logger, place, strip, self.current_iter)
-            images, floats = _pair(visuals, 'result')
-            if self.save_img:
-                imwrite(images['img'], self._save_path(name, task))
-            values, kept = self.measures.of_image(name, images, floats)
-            measured.append(Measured(number, task, name, values, kept, self._of_input(name, visuals)))
+            measured.append(self.judged(batch, number, tb_logger if number in shown else None))
         return measured
 
     def _chosen(self, count: int) -> list[int]:
@@ -169,6 +158,27 @@ class Validation:
             f'Validation {self.name}: {most} of {count} images, spread evenly over the set (val.max_images).'
         )
         return [number * count // most for number in range(most)]
+
+    def judged(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Measured:
+        """Restore and measure one image; a model that restores none judges it otherwise.
+
+        Args:
+            batch: Of the loader, with this image alone.
+            number: Its place in the data set.
+            tb_logger: TensorBoard's writer, where the image is shown there; else None.
+        """
+        task = batch.get('task', [''])[0]
+        name = result_name(batch['lq_path'][0])
+        visuals = self._restore(batch)
+        if tb_logger:
+            strip = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
+            place = '/'.join(filter(None, (self.name, task, osp.splitext(name)[0])))
+            add_strip(tb_logger, place, strip, self.current_iter)
+        images, floats = _pair(visuals, 'result')
+        if self.save_img:
+            imwrite(images['img'], self._save_path(name, task))
+        values, kept = self.measures.of_image(name, images, floats)
+        return Measured(number, task, name, values, kept, self._of_input(name, visuals))
 
     def _of_input(self, name: str, visuals: dict[str, Tensor]) -> dict[str, float]:
         """Measure the degraded image itself, where it is asked for and has the target's size."""
@@ -210,7 +220,7 @@ def _pair(visuals: dict[str, Tensor], key: str) -> tuple[dict[str, np.ndarray], 
     return images, floats
 
 
-def _result_name(path: str) -> str:
+def result_name(path: str) -> str:
     """Name a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name.
 
     Bytes that are no UTF-8 become escapes, since OpenCV writes no such names.

@@ -14,7 +14,7 @@ from dinoir_plugin.core.construct import look_up, registered_class
 from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.guidance.guided_arch import GuidedArch, encoders_of
 from dinoir_plugin.guidance.trained_with import other_encoder, other_options
 from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import restore_image
@@ -39,10 +39,11 @@ def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
         model = look_up(MODEL_REGISTRY, opt['model_type'], 'model_type')
         items.append(CheckItem('model_type: network_g', lambda network: _check_model(model, network)))
     sets = [registered_class(DATASET_REGISTRY, options.get('type')) for options in opt['datasets'].values()]
-    if any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
+    kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
+    restores = not hasattr(kind, 'purpose')
+    if restores and any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
         options = (opt.get('val') or {}).get('sampler') if drives(opt) else None
         items.append(CheckItem('network_g: output size', lambda network: _check_scale(network, options)))
-    kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
     if is_train and hasattr(kind, 'encoders'):
         data = opt['datasets']['train']
         items.append(CheckItem('datasets.train.gt_size', lambda network: _check_patches(data, network)))
@@ -79,12 +80,14 @@ def _check_scale(network: nn.Module, options: Mapping[str, Any] | None) -> str:
 
 
 def _check_patches(data: Mapping[str, Any], network: nn.Module) -> str:
-    """Warn where an encoder meets things in another size in training than in tests."""
+    """Warn where an encoder that reads patches in their own size meets things in another size than in tests."""
+    read = network.method.wants() if isinstance(network, GuidedArch) else {}
+    encoders = {name: encoder for name, encoder in encoders_of(network).items() if encoder in read}
     sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
     found = []
     for side in sorted(size for size in sizes if isinstance(size, int)):
         words = [f'patches of {side} px']
-        for name, encoder in encoders_of(network).items():
+        for name, encoder in encoders.items():
             taken = encoder.taken_side(side)
             words += [f'which the {name} takes as {taken} px'] if taken != side else []
             if max(side, taken) > PATCH_SCALE * min(side, taken):

@@ -17,11 +17,13 @@ from skimage import data
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option
 from dinoir_plugin.core.yaml_options import OptionsLoader
+from dinoir_plugin.data.captions import Caption, write_captions
 from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.restoration_model import RestorationModel
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema, drives
 from dinoir_plugin.preflight.values import run_values
+from tests.methods.daclip.test_frozen_daclip import TINY as TINY_DACLIP
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 
@@ -219,7 +221,7 @@ def test_what_a_loss_needs_is_switched_on_by_an_option(options):
     options['train']['contrast_opt'] = {'type': 'ContrastiveQueueLoss'}
     said = str(refusal(options))
     assert said.startswith('train.contrast_opt.type: ContrastiveQueueLoss needs key, which MixedDegradationDataset')
-    assert 'datasets.train.second_patch: true' in said
+    assert 'Give datasets.train.second_patch' in said
     options['datasets']['train']['second_patch'] = True
     check_builds(options, is_train=True)
 
@@ -268,24 +270,28 @@ def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):
 WITH_VGG = ('SCRLoss', 'HCRLoss', 'VGGPerceptualLoss')
 
 
-# of a DA-CLIP; the largest has 757 million parameters
-TINY_CLIP = {'image_size': 32, 'patch_size': 16, 'vision_width': 16, 'vision_layers': 1, 'head_width': 8,
-             'context_length': 8, 'vocab_size': 50, 'text_width': 16, 'text_heads': 2, 'text_layers': 1}  # fmt: skip
-
-
 def use_random_vgg(train):
     for loss in train.values():
         if isinstance(loss, dict) and loss.get('type') in WITH_VGG:
             loss['weights'] = 'random'
 
 
-def use_random_encoders(*owners):
-    for owner in owners:
+def use_random_encoders(network, loss):
+    for owner in (network, loss):
         if 'encoder' in owner:
             owner['encoder']['weights'] = 'random'
         if owner.get('daclip'):
-            width = owner['backbone']['context_dim']
-            owner['daclip'].update(weights='random', model_args={**TINY_CLIP, 'embed_dim': width})
+            # a small one, whose embeddings are as wide as the file's
+            width = owner['backbone'].get('context_dim', 512)
+            owner['daclip'].update(weights='random', model_args={**TINY_DACLIP, 'embed_dim': width})
+    if network['type'] == 'DACLIPStage1':
+        network['weights'] = 'random'
+        network.setdefault('model_args', {'vision_layers': 1, 'text_layers': 1})
+
+
+def make_captions(dataset):
+    if 'captions' in dataset:
+        write_captions(Path(dataset['captions']), [Caption('1.png', 'a cup', task) for task in dataset['tasks']])
 
 
 @pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
@@ -306,6 +312,7 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
                 Path(task['meta_info_file']).write_text('1.png\n')
             if 'dataroot_lq' in task:
                 write(Path(task['dataroot_lq']), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)
+        make_captions(dataset)
     if options['network_g']['type'] == 'CBM3D':
         pytest.importorskip('bm3d')
     elif not is_train:

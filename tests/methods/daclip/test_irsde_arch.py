@@ -84,7 +84,7 @@ def test_it_restores_by_its_own_sampler_with_all_steps(single):
     sampler = sampler_for(single, None)
     assert isinstance(sampler, IRSDESampler) and sampler.calls(single) == 8
     assert sampler.trial().calls(single) == 2
-    assert measure(single, 32, torch.device('cpu'), sampler).one_size
+    assert measure(single, 32, torch.device('cpu'), sampler).of_one_size
 
 
 @pytest.mark.parametrize(('change', 'said'), [
