@@ -49,7 +49,7 @@ class IRSDE:
         sigma_bars: Standard deviation of the noise at t around its mean.
 
     Raises:
-        OptionsError: There is no such schedule.
+        OptionsError: There is no such schedule, or ``eps`` is no share.
     """
 
     def __init__(
@@ -61,6 +61,8 @@ class IRSDE:
     ) -> None:
         if schedule not in SCHEDULES:
             raise OptionsError('schedule', f"there is no schedule '{schedule}'", nearest(str(schedule), SCHEDULES))
+        if not 0 < eps < 1:
+            raise OptionsError('eps', f'expected a number between 0 and 1, got {eps}', 'The authors have 0.005')
         self.max_sigma, self.T = max_sigma / 255, T
         thetas = _thetas(schedule, T)
         total = thetas.cumsum(0) - thetas[0]

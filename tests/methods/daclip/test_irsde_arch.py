@@ -95,6 +95,7 @@ def test_it_restores_by_its_own_sampler_with_all_steps(single):
     ({'backbone': {'type': 'NAFNet'}}, 'backbone.type: expected a network that is called with xt, cond, time, got NAF'),
     ({'sde': {'T': 0}}, 'sde.T: expected a whole number of at least 1, got 0'),
     ({'sde': {'schedule': 'cosin'}}, 'sde.schedule: '),
+    ({'sde': {'eps': 1}}, 'sde.eps: expected a number between 0 and 1, got 1'),
 ])  # fmt: skip
 def test_what_does_not_fit_together_is_refused(change, said):
     with pytest.raises(OptionsError) as caught:
