@@ -35,8 +35,9 @@ def clip_image(image: Tensor, side: int) -> Tensor:
 
 
 def _normalised(image: Tensor) -> Tensor:
-    mean, std = (image.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-    return (image - mean) / std
+    # by numbers and not by tensors of them: a training step on a GPU would wait for their copy
+    channels = zip(image.unbind(dim=1), MEAN, STD)
+    return torch.stack([(channel - mean) / std for channel, mean, std in channels], dim=1)
 
 
 def clip_views(image: Tensor, side: int, views: int) -> list[Tensor]:
