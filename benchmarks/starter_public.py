@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from dinoir_plugin.experiments import published
-from dinoir_plugin.experiments.variants import HERE, read_yaml
+from dinoir_plugin.experiments.variants import Experiments
 
 # test here to table of experiments.yml, row and test there, and the network's name
 PLACES = {
@@ -44,5 +43,5 @@ def sources() -> str:
 
 @cache
 def _sources(table: str) -> list[published.Source]:
-    about: Any = read_yaml(HERE / 'experiments.yml')['tables'][table]
-    return published.read(table, about, about.get('metrics', ['psnr', 'ssim']))
+    experiments = Experiments()
+    return published.read(experiments, table, experiments.tables[table].get('metrics', ['psnr', 'ssim']))

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dinoir_plugin.core.console import INTERRUPTED, USAGE, complain
+from dinoir_plugin.core.console import INTERRUPTED, USAGE, note
 from dinoir_plugin.datasets.commands import add_prepare
 from dinoir_plugin.experiments.commands import add_compare, add_reproduce
 from dinoir_plugin.preflight.commands import add_check, add_modules, add_options
@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:
-        complain(str(error))
+        note(str(error))
         return args.failure
     except KeyboardInterrupt:
-        complain(args.stopped)
+        note(args.stopped)
         return INTERRUPTED
     return status
 

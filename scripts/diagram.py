@@ -1,18 +1,22 @@
-"""The diagram of DINO-IR: ``python scripts/diagram.py docs/dinoir.png``."""
+"""The diagrams of the methods: ``python scripts/diagram.py docs/dinoir.png``, or with ``--method daclip``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from dinoir_plugin.experiments.method_diagram import draw
+from dinoir_plugin.experiments import daclip_diagram, method_diagram
+
+METHODS = {'dinoir': method_diagram.draw, 'daclip': daclip_diagram.draw}
 
 
 def main() -> None:
-    """Write the diagram."""
+    """Write a diagram."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='the PNG')
-    draw(parser.parse_args().out)
+    parser.add_argument('--method', choices=METHODS, default='dinoir', help='default: dinoir')
+    arguments = parser.parse_args()
+    METHODS[arguments.method](arguments.out)
 
 
 if __name__ == '__main__':

@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 PART_LIMIT = 150  # seconds
 # those that look at a device or a type; the rest of the suite runs on the CPU
 TESTS = ['tests/models/test_step_graph.py', 'tests/models/test_training_step.py', 'tests/models/test_acceleration.py',
-         'tests/nn', 'tests/methods/dinoir/test_dr_fusion.py']  # fmt: skip
+         'tests/nn', 'tests/methods/dinoir/test_dr_fusion.py', 'tests/preflight/test_step_time.py']  # fmt: skip
 TRAININGS: dict[str, dict[str, Any]] = {
     'fp32': {}, 'bf16': {'amp': 'bf16'}, 'fp16': {'amp': 'fp16'}, 'compiled': {'compile': True},
     'no graph': {'cuda_graph': 'off'},
@@ -97,6 +97,8 @@ def trainings(check: Check, place: Path) -> None:
         folder = place / name.replace(' ', '_')
         write_project(folder, images, **train)
         check.part(f'training, {name}', command, folder)
+    said = check.part('estimate', [sys.executable, '-m', 'dinoir_plugin', 'check', 'options.yml'], place / 'fp32')
+    check.found['estimate']['time'] = next((line for line in said.splitlines() if line.startswith('time ')), 'no row')
     folder = place / 'killed'
     write_project(folder, images)
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

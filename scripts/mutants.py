@@ -29,7 +29,7 @@ TABLE, RESULT = HOME / 'scripts' / 'mutants.txt', HOME / 'benchmarks' / 'mutants
 LIBRARIES = ('torch', 'torchvision', 'timm', 'cv2', 'scipy.ndimage', 'skimage.metrics', 'lmdb', 'yaml', 'tifffile',
              'PIL.ImageCms', 'safetensors.torch', 'tqdm', 'requests', 'addict', 'pytest')
 # what is said to people: neither the words nor what leads to them
-SAYS = {'info', 'warning', 'error', 'debug', 'warn', 'say', 'complain', 'print', 'set_description', 'getLogger'}
+SAYS = {'info', 'warning', 'error', 'debug', 'warn', 'say', 'note', 'print', 'set_description', 'getLogger'}
 WORDS = {'help', 'metavar', 'description', 'desc', 'unit', 'frozen', 'slots', 'dynamic_ncols', 'stacklevel'}
 PAIRS = ((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot), (ast.In, ast.NotIn),
          (ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.And, ast.Or))  # fmt: skip

@@ -88,7 +88,7 @@ def test_autoload_file_is_one_line_that_does_not_fail_without_the_package():
 def test_wheel_and_source_distribution_carry_more_than_modules(source, wheel, tmp_path):
     options = {path.relative_to(source).as_posix() for path in (source / 'options').rglob('*.yml')}
     data = {path.relative_to(source).as_posix() for path in (source / 'dinoir_plugin').rglob('*.yml')}
-    assert 'options/dinoir/train_psf.yml' in options and 'dinoir_plugin/experiments/budgets.yml' in data
+    assert 'options/dinoir/train_psf.yml' in options and 'dinoir_plugin/experiments/papers/dinoir/budgets.yml' in data
     names = zipfile.ZipFile(wheel).namelist()
     carried = {name.replace('options/', 'dinoir_plugin/options_files/', 1) for name in options}
     assert set(names) >= {PTH, 'dinoir_plugin/py.typed', *data, *carried}

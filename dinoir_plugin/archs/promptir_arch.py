@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.inference.padding import pad_to_multiple
 from dinoir_plugin.nn.local_statistics import UsesStatistics
-from dinoir_plugin.nn.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
+from dinoir_plugin.nn.restormer_shape import Levels, RestormerEncoder, check_residual, upsample
 
 
 class PromptGenerator(UsesStatistics):

@@ -16,7 +16,9 @@ from torch import nn
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.network_file import NetworkFile
 
-FILE = Path(__file__).with_name('released.yml')
+ROOT = Path(__file__).parents[1]
+# beside the backbones, and beside a method's own networks
+FILES = (Path(__file__).with_name('released.yml'), *sorted(ROOT.glob('methods/*/released.yml')))
 
 
 class Released(NamedTuple):
@@ -25,7 +27,7 @@ class Released(NamedTuple):
     Attributes:
         name: What it is called.
         key: A tensor that all of its files have.
-        network: What would stand under ``network_g``.
+        network: What would stand under ``network_g``; where it has a ``backbone``, files hold the weights of that.
     """
 
     name: str
@@ -33,16 +35,18 @@ class Released(NamedTuple):
     network: dict[str, Any]
 
     def build(self) -> nn.Module:
-        """Build it without memory for its weights."""
-        with torch.device('meta'):
-            network: nn.Module = build_registered(ARCH_REGISTRY, self.network, 'network_g')
+        """Build what the files hold, without memory for its weights."""
+        with torch.device('meta'), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # random weights are meant here
+            held = self.network.get('backbone', self.network)
+            network: nn.Module = build_registered(ARCH_REGISTRY, held, 'network_g')
         return network
 
 
 @cache
 def all_released() -> tuple[Released, ...]:
     """List what is known."""
-    return tuple(Released(**entry) for entry in yaml.safe_load(FILE.read_text(encoding='utf-8')))
+    return tuple(Released(**entry) for file in FILES for entry in yaml.safe_load(file.read_text(encoding='utf-8')))
 
 
 def recognise(file: NetworkFile) -> Released | None:

@@ -12,7 +12,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.inference.padding import pad_to_multiple
-from dinoir_plugin.nn.restormer_blocks import Levels, RestormerEncoder, check_residual, upsample
+from dinoir_plugin.nn.restormer_shape import Levels, RestormerEncoder, check_residual, upsample
 
 
 @ARCH_REGISTRY.register(suffix='basicsr')

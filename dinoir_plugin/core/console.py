@@ -13,13 +13,8 @@ def say(text: str) -> None:
     _write(f'{text}\n', sys.stdout)
 
 
-def complain(text: str) -> None:
-    """Write a line about what went wrong."""
-    _write(f'dinoir: {text}\n', sys.stderr)
-
-
 def note(text: str) -> None:
-    """Write a line for the person who waits: what is being done."""
+    """Write a line beside the answer: what is being done, or what went wrong."""
     _write(f'dinoir: {text}\n', sys.stderr)
 
 

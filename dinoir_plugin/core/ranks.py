@@ -48,6 +48,28 @@ def gather_tensor(own: Tensor) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)
 
 
+def gather_samples(own: Tensor) -> Tensor:
+    """Collect the samples of all ranks, of which each may have another number; all ranks call this together.
+
+    Args:
+        own: (B, ...), of one shape on all ranks but for B.
+
+    Returns:
+        (sum of all B, ...), without gradient: the first rank's samples, then the second one's, and so on.
+    """
+    own = own.detach()
+    if world_size() == 1:
+        return own
+    counts = [torch.zeros(1, dtype=torch.long, device=own.device) for _ in range(world_size())]
+    distributed.all_gather(counts, torch.full_like(counts[0], len(own)))
+    sizes = torch.cat(counts).tolist()
+    padded = own.new_zeros(max(sizes), *own.shape[1:])
+    padded[: len(own)] = own
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes)])
+
+
 def on_any(flags: Sequence[bool], device: torch.device) -> list[bool]:
     """Tell of each flag whether it is set on at least one rank; all ranks call this together, with as many flags."""
     if world_size() == 1:

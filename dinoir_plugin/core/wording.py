@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+GIGA = 10**9
+
 
 def size_text(shape: Sequence[int]) -> str:
     """Write height and width in the order people say them: ``640x480`` is 640 wide."""
     return f'{shape[1]}x{shape[0]}'
+
+
+def byte_text(number: float, digits: int = 1) -> str:
+    """Write a number of bytes in GB, a small one in MB."""
+    return f'{number / GIGA:.{digits}f} GB' if number >= GIGA / 10 else f'{number / GIGA * 1000:.{digits}f} MB'
 
 
 def bound_text(value: float) -> str:

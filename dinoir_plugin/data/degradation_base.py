@@ -135,6 +135,10 @@ class Degradation(ABC):
             A new array of the same shape, type and order. Its range is [0, 1] unless the class says otherwise.
         """
 
+    def refusal(self, height: int, width: int) -> str:
+        """Say why whole images of that size cannot be degraded, for the checks before a run; empty where they can."""
+        return ''
+
 
 def quantised(image: FloatArray, how: str) -> FloatArray:
     """Give the image with the 256 levels that an 8-bit file can hold.

@@ -23,8 +23,11 @@ from dinoir_plugin.data.degradation_base import (
     Within,
     quantised,
 )
+from dinoir_plugin.data.holes import Holes
+from dinoir_plugin.data.lighting import LowLight, Shadow
 from dinoir_plugin.data.motion import MotionBlur
-from dinoir_plugin.data.weather import Haze, RainStreaks
+from dinoir_plugin.data.real_world import RealWorld
+from dinoir_plugin.data.weather import Haze, Raindrops, RainStreaks, Snow
 from dinoir_plugin.imaging.decoding import FloatArray
 
 
@@ -100,8 +103,14 @@ OWN: dict[str, type[Degradation]] = {
     'gaussian_blur': GaussianBlur,
     'rain_streaks': RainStreaks,
     'haze': Haze,
+    'snow': Snow,
+    'raindrops': Raindrops,
+    'low_light': LowLight,
+    'shadow': Shadow,
     'jpeg': Jpeg,
     'motion_blur': MotionBlur,
+    'holes': Holes,
+    'real_world': RealWorld,
 }
 for _name, _kind in OWN.items():
     # by another name than the class's, which BasicSR's own `register` takes

@@ -185,6 +185,7 @@ def _look_at(
             size = found
             if min(size) < least:
                 problems.append(f'{gt_path} is {size_text(size)}, smaller than gt_size {least}')
+            problems += filter(None, (degradation.refusal(*size) for degradation in task.chain))
         elif size is not None and found != size:
             problems.append(f'{source.path(number)} is {size_text(found)}, but {gt_path} is {size_text(size)}')
     return size, problems

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from dinoir_plugin.core.constraints import FolderName
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import read
+from dinoir_plugin.data.captions import captions_of
 from dinoir_plugin.data.image_check import check_tasks
 from dinoir_plugin.data.options import BatchSize, DatasetOptions, Side, TaskOptions
 from dinoir_plugin.data.sampling import Draw, Stage, StageBatchSampler, TaskCycle, file_rng, sample_rng, shuffled_order
@@ -33,7 +34,8 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
 
     An item is a dict with ``lq`` and ``gt`` (float32 tensors of shape (3, H, W), order RGB, range [0, 1]; ``lq`` may
     leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name; with
-    ``second_patch`` in training also ``key``, another patch of the same degraded image, like ``lq``.
+    ``second_patch`` in training also ``key``, another patch of the same degraded image, like ``lq``; with ``captions``
+    also ``caption``, a text.
 
     In training an item's number is its place in the whole run: task, image, crop, turn and degradation are a
     function of ``seed`` and that number alone, and numbers beyond ``len(dataset)`` go on to the next pass over the
@@ -52,7 +54,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({'lq', 'gt', 'task', 'lq_path', 'gt_path'})
-    provides_with: ClassVar[Mapping[str, str]] = {'key': 'second_patch'}
+    provides_with: ClassVar[Mapping[str, str]] = {'key': 'second_patch', 'caption': 'captions'}
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__()
@@ -62,6 +64,8 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         self.seed = options.seed or 0
         self._tasks = _make_tasks(options.tasks)
         self.tasks = [task.name for task in self._tasks]
+        captions = None if options.captions is None else captions_of(self._tasks, options.captions)
+        self._captions = None if captions is None else dict(zip(self.tasks, captions))
         self._ends = list(accumulate(len(task) for task in self._tasks))
         self._cycle = TaskCycle(self._read_shares(options.sampling == 'proportional'))
         self._length = self._ends[-1]
@@ -107,23 +111,27 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         if number < 0 or (not self.is_training and number >= len(self)):
             raise IndexError(f'expected a number from 0{"" if self.is_training else f" to {len(self) - 1}"}, '
                              f'got {number}')
-        task, sample, key = self._patch(number, size) if self.is_training else self._whole(number)
-        item = {
+        task, place, sample, key = self._patch(number, size) if self.is_training else self._whole(number)
+        item: dict[str, Any] = {
             'lq': _to_tensor(sample.lq),
             'gt': _to_tensor(sample.gt),
             'lq_path': sample.lq_path,
             'gt_path': sample.gt_path,
             'task': task.name,
         }
-        return item if key is None else {**item, 'key': _to_tensor(key)}
+        if key is not None:
+            item['key'] = _to_tensor(key)
+        if self._captions is not None:
+            item['caption'] = self._captions[task.name][place]
+        return item
 
-    def _patch(self, number: int, size: int | None) -> tuple[Task, Sample, FloatArray | None]:
+    def _patch(self, number: int, size: int | None) -> tuple[Task, int, Sample, FloatArray | None]:
         task, order, place, rng = self.choose(number)
         for attempt in range(len(task)):
             item = int(order[(place + attempt) % len(task)])
             wanted = item, size or self.gt_size, self.use_hflip, self.use_rot, rng
             try:
-                return task, *(task.two_patches(*wanted) if self.second_patch else (task.patch(*wanted), None))
+                return task, item, *(task.two_patches(*wanted) if self.second_patch else (task.patch(*wanted), None))
             except (OSError, ValueError) as error:
                 if not self.skips:
                     raise
@@ -147,11 +155,11 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
             self._reported.add((task.name, item))
             get_root_logger().warning(f'Skipped, and the next image of task {task.name} taken: {error}')
 
-    def _whole(self, number: int) -> tuple[Task, Sample, None]:
+    def _whole(self, number: int) -> tuple[Task, int, Sample, None]:
         which = bisect_right(self._ends, number)
         task = self._tasks[which]
         item = number - (self._ends[which] - len(task))
-        return task, task.whole(item, file_rng(self.seed, task.stem(item))), None
+        return task, item, task.whole(item, file_rng(self.seed, task.stem(item))), None
 
     def batch_sampler(self, sampler: EnlargedSampler, batch_multiplier: int = 1) -> StageBatchSampler:
         """Make the batch sampler that a training loader should use in place of BasicSR's sampler.

@@ -85,6 +85,9 @@ class DatasetOptions(LoaderOptions):
     second_patch: bool = option(
         'Whether items have a second patch of the same degraded image, as key, for losses that compare samples.', False
     )
+    captions: str | None = option(
+        'Table of captions, its columns filepath and title (`<caption>: <task>`) separated by a tab; items have theirs.'
+    )
     use_hflip: bool = option('Whether patches are mirrored at random.', True)
     use_rot: bool = option('Whether patches are turned at random.', True)
     seed: Annotated[int, AtLeast(0)] | None = option(

@@ -109,6 +109,11 @@ class Task:
         """Give the key of an item's clean image: its name without root and extension, in folders and LMDBs alike."""
         return self.gt.keys[self.pairs[number].gt]
 
+    def seen(self, number: int) -> str:
+        """Give the key of an item's degraded image, of the clean one where the degraded one is made."""
+        pair = self.pairs[number]
+        return self.gt.keys[pair.gt] if self.lq is None or pair.lq is None else self.lq.keys[pair.lq]
+
     def patch(
         self, number: int, size: int, use_hflip: bool, use_rot: bool, rng: np.random.Generator
     ) -> Sample:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dinoir_plugin.datasets.catalogue import DataSet
+from dinoir_plugin.datasets.description import DataSet
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.datasets.planning import Scene, SplitPlan, digest_of
 from dinoir_plugin.datasets.recipe import Choice

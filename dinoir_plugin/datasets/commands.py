@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dinoir_plugin.core.console import BAD, GOOD, say
 from dinoir_plugin.core.markdown import columns
-from dinoir_plugin.datasets.catalogue import CATALOGUE, DataSet
+from dinoir_plugin.datasets.catalogue import CATALOGUE
+from dinoir_plugin.datasets.description import DataSet
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.datasets.recipe import ENCODINGS, Choice, Recipe
 from dinoir_plugin.imaging.paths import written_path
@@ -29,6 +30,7 @@ DESCRIPTION = """Make training roots (LMDB) from the releases of data sets, or f
     dinoir prepare ots ~/Downloads/OTS.zip --choose 4000
     dinoir prepare pairs my/rainy my/clean --out datasets/rain --val 20
     dinoir prepare photos my/photos --out datasets/photos
+    dinoir prepare captions options/daclip/train_stage1.yml --out datasets/daclip_train.csv
     dinoir prepare protocol aio3
 
 An interrupted run goes on with the same command. Where the data sets come from: datasets/README.md
@@ -56,10 +58,36 @@ def add_prepare(commands: Any) -> None:
     photos.add_argument('source', type=written_path, nargs=1, metavar='FOLDER', help='the folder')
     photos.set_defaults(pairing='name', filename_tmpl=None)
     _add_own_options(photos)
+    _add_captions(sets)
     protocol = sets.add_parser('protocol', help='print tasks, tests and metrics of a protocol, ready to paste')
     protocol.add_argument('protocol', type=_protocol, metavar='NAME', help='for instance aio3')
     protocol.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
     protocol.set_defaults(run=_print_protocol)
+
+
+def _add_captions(sets: Any) -> None:
+    parser = sets.add_parser('captions', help='captions of clean images by BLIP, as a table for datasets.*.captions')
+    parser.add_argument('source', type=written_path, metavar='FILE.yml|FOLDER',
+                        help="a training's options file; or a folder for each word, with GT (clean) and LQ (degraded; "
+                             'left out where it is made) in it; or images, which are taken for each of --words')
+    parser.add_argument('--out', type=written_path, required=True, metavar='FILE.csv',
+                        help='the table; captions that it has already are kept')
+    parser.add_argument('--words', nargs='+', default=(), metavar='WORD',
+                        help="the tasks' names; default: all tasks of the file, or all that have a folder")
+    parser.add_argument('--model', metavar='NAME', help='a BLIP on the hub, or its folder; default: the large one')
+    parser.set_defaults(run=_write_captions)
+
+
+def _write_captions(args: argparse.Namespace) -> int:
+    from functools import partial
+
+    from dinoir_plugin.datasets.captioning import MODEL, blip, caption, wanted_in
+
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    wanted = wanted_in(args.source, args.words)
+    new, lines = caption(wanted, args.out, partial(blip, args.model or MODEL))
+    say(f'{args.out}: {lines} lines, {new} images captioned now')
+    return GOOD
 
 
 def _describe(dataset: DataSet) -> str:

@@ -21,7 +21,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.sources import Source, open_source
 from dinoir_plugin.data.task import Task
-from dinoir_plugin.datasets.catalogue import DataSet, Split
+from dinoir_plugin.datasets.description import DataSet, Split
 from dinoir_plugin.datasets.errors import PreparationError
 from dinoir_plugin.datasets.planning import File, FilePart, Scene, SplitPlan, checked_key, digest_of
 from dinoir_plugin.datasets.prepare import Prepared, Request, fill, summary

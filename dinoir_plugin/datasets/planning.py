@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dinoir_plugin.datasets.catalogue import DataSet, Layout, Split
+from dinoir_plugin.datasets.description import DataSet, Layout, Split
 from dinoir_plugin.datasets.errors import PreparationError, shortened
 from dinoir_plugin.imaging.formats import ENDINGS, has_ending
 from dinoir_plugin.imaging.paths import LOOP, walk

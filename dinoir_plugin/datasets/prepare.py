@@ -18,9 +18,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from dinoir_plugin.datasets.archives import check_source, opened, source_identity
-from dinoir_plugin.datasets.catalogue import DataSet, Split
 from dinoir_plugin.datasets.choosing import choose, renamed
 from dinoir_plugin.datasets.densities import SUFFIX, write_lists
+from dinoir_plugin.datasets.description import DataSet, Split
 from dinoir_plugin.datasets.errors import PreparationError, all_listed
 from dinoir_plugin.datasets.image_files import Encoded, Task, encode_scene, first_key, start_worker
 from dinoir_plugin.datasets.planning import Scene, SplitPlan, list_images, plan_splits

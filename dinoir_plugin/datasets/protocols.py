@@ -87,9 +87,17 @@ _THREE_NOISES: dict[str, _TaskFacts] = {
     for sigma in (15, 25, 50)
 }
 _BLUR = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}
+_JPEG = {'type': 'jpeg', 'quality': 10}
+_HOLES = {'type': 'holes'}
 _HAZE_AND_RAIN = {'sots_outdoor': Measured('dehaze', 'sots_outdoor'), 'rain100l': Measured('derain', 'rain100l')}
 # floats, RGB, sides cropped to multiples of 16, scikit-image's SSIM
 _ALL_IN_ONE = {'psnr': {'type': 'calculate_psnr_all_in_one'}, 'ssim': {'type': 'calculate_ssim_all_in_one'}}
+# 8 bits, in RGB and in Y, without four pixels on each side, SSIM of Gaussian windows; LPIPS of floats and whole images
+_WITHOUT_BORDER = {
+    f'{name}{suffix}': {'type': f'calculate_{name}', 'crop_border': 4, 'test_y_channel': bool(suffix)}
+    for suffix in ('', '_y')
+    for name in ('psnr', 'ssim')
+} | {'lpips': {'type': 'calculate_lpips_floats'}, 'fid': {'type': 'calculate_fid'}}
 _OF_BASICSR = {
     name: {'type': f'calculate_{name}', 'crop_border': 0, 'test_y_channel': False} for name in ('psnr', 'ssim')
 }
@@ -147,6 +155,37 @@ PROTOCOLS = {
             'lol': Measured('lowlight', 'lol'),
         },
         _ALL_IN_ONE,
+    ),
+    'daclip': Protocol(
+        "DA-CLIP's ten degradations by its words. Noise, JPEG and holes are made on the way, where the authors made\n"
+        'them once, and holes are drawn, where they have 100 masks (masks: FOLDER takes these). Metrics are those of\n'
+        "their code, but LPIPS is of the output clipped to [0, 1], and FID, which is not in it, is torch-fidelity's.",
+        False,
+        {
+            'motion-blurry': (('gopro',), None, None),
+            'hazy': (('reside6k',), None, None),
+            'jpeg-compressed': (('div2k', 'flickr2k'), _JPEG, None),
+            'low-light': (('lol',), None, None),
+            'noisy': (('div2k', 'flickr2k'), _noisy(50, quantise='truncate'), None),
+            'raindrop': (('raindrop',), None, None),
+            'rainy': (('rain100h',), None, None),
+            'shadowed': (('srd',), None, None),
+            'snowy': (('snow100k_l_smile',), None, None),
+            'uncompleted': (('celeba_hq',), _HOLES, None),
+        },
+        {
+            'gopro': Measured('motion-blurry', 'gopro'),
+            'reside6k': Measured('hazy', 'reside6k'),
+            'live1_jpeg10': Measured('jpeg-compressed', 'live1', _JPEG),
+            'lol': Measured('low-light', 'lol'),
+            'cbsd68_sigma50': Measured('noisy', 'bsd68', _noisy(50, quantise='truncate')),
+            'raindrop': Measured('raindrop', 'raindrop'),
+            'rain100h': Measured('rainy', 'rain100h'),
+            'srd': Measured('shadowed', 'srd'),
+            'snow100k_l': Measured('snowy', 'snow100k_l_smile'),
+            'celeba_hq': Measured('uncompleted', 'celeba_hq', _HOLES),
+        },
+        _WITHOUT_BORDER,
     ),
 }  # fmt: skip
 

@@ -1,7 +1,8 @@
 """CLIP's image and text tower (Radford et al., ICML 2021, arXiv 2103.00020), written from the paper.
 
-Names of parameters are those of OpenCLIP, so its weights load with ``strict=True``. The activation is the exact GELU,
-as in weights that OpenCLIP trained; OpenAI's own weights are for an approximation of it and give other features here.
+Names of parameters are those of OpenCLIP and of OpenAI, so their weights load with ``strict=True``. The activation is
+the exact GELU, as in weights that OpenCLIP trained, or with ``quick_gelu`` the approximation of it that OpenAI's own
+weights were trained with.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.nn.token_attention import attended
 
+# of images
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 RATIO = 4  # hidden over outer width of the feed-forward layers
 FIRST_TEMPERATURE = 0.07
 TOKEN_STD, POSITION_STD = 0.02, 0.01
@@ -40,16 +44,25 @@ class _Attention(nn.Module):
         return out
 
 
+class QuickGELU(nn.Module):
+    """Compute ``x * sigmoid(1.702 x)``, OpenAI's approximation of GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (...) to the same shape."""
+        return x * torch.sigmoid(1.702 * x)
+
+
 class ResidualAttentionBlock(nn.Module):
     """Add attention and feed-forward layers to tokens, each with a norm before."""
 
-    def __init__(self, width: int, heads: int, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, quick_gelu: bool = False) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width)
         self.attn = _Attention(width, heads, causal)
         self.ln_2 = nn.LayerNorm(width)
         fc, projection = nn.Linear(width, width * RATIO), nn.Linear(width * RATIO, width)
-        self.mlp: Any = nn.Sequential(OrderedDict(c_fc=fc, gelu=nn.GELU(), c_proj=projection))
+        gelu = QuickGELU() if quick_gelu else nn.GELU()
+        self.mlp: Any = nn.Sequential(OrderedDict(c_fc=fc, gelu=gelu, c_proj=projection))
 
     def forward(self, x: Tensor) -> Tensor:
         """Change (B, N, width)."""
@@ -66,11 +79,14 @@ class Transformer(nn.Module):
         layers: How many blocks.
         heads: Of each block's attention; they divide ``width``.
         causal: Whether a token sees those before it and itself only.
+        quick_gelu: Whether the activation is :class:`QuickGELU`.
     """
 
-    def __init__(self, width: int, layers: int, heads: int, causal: bool = False) -> None:
+    def __init__(
+        self, width: int, layers: int, heads: int, causal: bool = False, quick_gelu: bool = False
+    ) -> None:
         super().__init__()
-        blocks = [ResidualAttentionBlock(width, heads, causal) for _ in range(layers)]
+        blocks = [ResidualAttentionBlock(width, heads, causal, quick_gelu) for _ in range(layers)]
         self.resblocks = nn.ModuleList(blocks)
         # residual branches start the smaller, the more of them there are
         std = width**-0.5
@@ -103,14 +119,16 @@ class ImageTower(nn.Module):
         width: Of the tokens.
         layers: How many blocks.
         head_width: Of an attention head; it divides ``width``.
+        quick_gelu: Whether the activation is OpenAI's.
 
     Raises:
         OptionsError: Widths or sides do not divide.
     """
 
     def __init__(
-        self, embed_dim: int, image_size: int, patch_size: int, width: int, layers: int, head_width: int
-    ) -> None:
+        self, embed_dim: int, image_size: int, patch_size: int, width: int, layers: int, head_width: int,
+        quick_gelu: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if image_size % patch_size:
             raise OptionsError('patch_size', f'expected a divisor of image_size ({image_size}), got {patch_size}')
@@ -124,7 +142,7 @@ class ImageTower(nn.Module):
         self.proj = nn.Parameter(torch.randn(width, embed_dim) * std)
         self.conv1 = nn.Conv2d(3, width, patch_size, patch_size, bias=False)
         self.ln_pre = nn.LayerNorm(width)
-        self.transformer: nn.Module = Transformer(width, layers, width // head_width)
+        self.transformer: nn.Module = Transformer(width, layers, width // head_width, quick_gelu=quick_gelu)
         self.ln_post = nn.LayerNorm(width)
 
     def embedded(self, image: Tensor) -> Tensor:
@@ -179,6 +197,7 @@ class CLIP(nn.Module):
         text_width: Of a text's tokens.
         text_heads: Attention heads of the text tower; they divide ``text_width``.
         text_layers: Blocks of the text tower.
+        quick_gelu: Whether the activation is the approximation of GELU that OpenAI's own weights were trained with.
 
     Attributes:
         visual: The image tower, a :class:`VisionTower`.
@@ -201,6 +220,7 @@ class CLIP(nn.Module):
         text_width: int = 512,
         text_heads: int = 8,
         text_layers: int = 12,
+        quick_gelu: bool = False,
     ) -> None:
         super().__init__()
         if text_width % text_heads:
@@ -208,8 +228,9 @@ class CLIP(nn.Module):
         self.positional_embedding = nn.Parameter(torch.randn(context_length, text_width) * POSITION_STD)
         self.text_projection = nn.Parameter(torch.randn(text_width, embed_dim) * text_width**-0.5)
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(FIRST_TEMPERATURE)))
-        self.visual = VisionTower(embed_dim, image_size, patch_size, vision_width, vision_layers, head_width)
-        self.transformer = Transformer(text_width, text_layers, text_heads, causal=True)
+        vision = (embed_dim, image_size, patch_size, vision_width, vision_layers, head_width)
+        self.visual = VisionTower(*vision, quick_gelu=quick_gelu)
+        self.transformer = Transformer(text_width, text_layers, text_heads, causal=True, quick_gelu=quick_gelu)
         self.token_embedding = nn.Embedding(vocab_size, text_width)
         self.ln_final = nn.LayerNorm(text_width)
         nn.init.normal_(self.token_embedding.weight, std=TOKEN_STD)
@@ -223,8 +244,19 @@ class CLIP(nn.Module):
         Returns:
             (B, embed_dim), not normalised.
         """
-        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        x = self.transformer(x)
-        ends = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
-        out: Tensor = self.ln_final(ends) @ self.text_projection
+        return self.encode_vectors(self.token_embedding(tokens), tokens.argmax(dim=-1))
+
+    def encode_vectors(self, vectors: Tensor, ends: Tensor) -> Tensor:
+        """Encode texts that are given as vectors in place of tokens, such as learned prompts.
+
+        Args:
+            vectors: (B, N, text_width), N up to ``context_length``, as ``token_embedding`` gives them.
+            ends: Place of the last one of each text, (B,).
+
+        Returns:
+            (B, embed_dim), not normalised.
+        """
+        x = self.transformer(vectors + self.positional_embedding[: vectors.shape[1]])
+        last = x[torch.arange(len(x), device=x.device), ends]
+        out: Tensor = self.ln_final(last) @ self.text_projection
         return out

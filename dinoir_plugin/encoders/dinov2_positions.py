@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 KEPT = 8  # sizes whose positions are kept
+OFFSET = 0.1  # of Meta's scale factors
 
 
-def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
+def dinov2_positions(model: Any, patches: Tensor, offset: float = OFFSET) -> Tensor:
     """Add position embeddings and prefix tokens as Meta's DINOv2 does, in place of timm's ``_pos_embed``.
 
     Meta resizes the learned grid bicubically. Models without registers: no antialiasing, and by the scale factor
@@ -21,6 +22,7 @@ def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
     Args:
         model: timm's VisionTransformer.
         patches: (B, h, w, C).
+        offset: Of the scale factors of a model without registers; 0: resized by the size, as Hugging Face's code does.
 
     Returns:
         (B, prefix + h * w, C).
@@ -29,7 +31,7 @@ def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
     registers = model.reg_token is not None
     prefix = 0 if model.no_embed_class else model.num_prefix_tokens
     positions = model.pos_embed
-    tokens = patches.reshape(batch, height * width, channels) + _kept_grid(model, prefix, height, width)
+    tokens = patches.reshape(batch, height * width, channels) + _kept_grid(model, prefix, (height, width), offset)
     leading = model.cls_token + positions[:, :prefix] if prefix else model.cls_token
     parts = [leading.expand(batch, -1, -1), tokens]
     if registers:
@@ -37,41 +39,41 @@ def dinov2_positions(model: Any, patches: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def _kept_grid(model: Any, prefix: int, height: int, width: int) -> Tensor:
+def _kept_grid(model: Any, prefix: int, size: tuple[int, int], offset: float) -> Tensor:
     """Resize the learned grid to (1, h * w, C), once for each of the last sizes while the model does not learn."""
     positions = model.pos_embed
     if positions.requires_grad or torch.compiler.is_compiling() or torch.compiler.is_exporting():
-        return _resized_grid(model, prefix, height, width)
+        return _resized_grid(model, prefix, size, offset)
     kept = model.__dict__.setdefault('_resized_grids', {})
-    key = (height, width, positions.device, positions.dtype, positions._version)
+    key = (*size, offset, positions.device, positions.dtype, positions._version)
     if key not in kept:
         if len(kept) >= KEPT:
             kept.pop(next(iter(kept)))
-        kept[key] = _resized_grid(model, prefix, height, width)
+        kept[key] = _resized_grid(model, prefix, size, offset)
     found: Tensor = kept[key]
     return found
 
 
-def _resized_grid(model: Any, prefix: int, height: int, width: int) -> Tensor:
+def _resized_grid(model: Any, prefix: int, size: tuple[int, int], offset: float) -> Tensor:
     grid = model.pos_embed[:, prefix:]
     side = math.isqrt(grid.shape[1])
     grid = grid.reshape(side, side, -1)
     if model.reg_token is not None:
-        rows, columns = (_antialiased(side, size, grid) for size in (height, width))
+        rows, columns = (_antialiased(side, length, grid) for length in size)
     else:
-        rows, columns = _meta_bicubic(side, height, width, grid)
-    return torch.einsum('hy,yxc,wx->hwc', rows, grid, columns).reshape(1, height * width, -1)
+        rows, columns = _meta_bicubic(side, *size, grid, offset)
+    return torch.einsum('hy,yxc,wx->hwc', rows, grid, columns).flatten(0, 1)[None]
 
 
-def _meta_bicubic(side: int, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Make the matrices, (height, side) and (width, side), of bicubic resizing by the factors (size + 0.1) / side.
+def _meta_bicubic(side: int, height: int, width: int, like: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+    """Make the matrices, (height, side) and (width, side), of bicubic resizing by the factors (size + offset) / side.
 
     Unit matrices where nothing is resized, for then Meta's code does not interpolate. Matrices, and no branch, because
     an exported graph has to hold all sizes.
     """
     sizes = [torch.arange(1, size + 1, dtype=like.dtype, device=like.device)[-1:] for size in (height, width)]
-    offset = 0.1 * ((sizes[0] != side) | (sizes[1] != side)).to(like.dtype)
-    steps = [side / (size + offset) for size in sizes]
+    added = offset * ((sizes[0] != side) | (sizes[1] != side)).to(like.dtype)
+    steps = [side / (size + added) for size in sizes]
     return _bicubic(side, height, steps[0], like), _bicubic(side, width, steps[1], like)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -102,14 +103,51 @@ class Encoder(nn.Module):
             Index to feature map (B, its width, its rows, its columns).
         """
         wanted = sorted(set(self.layers if layers is None else layers))
+        maps = self.model.forward_intermediates(
+            self._taken(image), indices=wanted, stop_early=True, intermediates_only=True
+        )
+        return dict(zip(wanted, maps))
+
+    @property
+    def has_class_token(self) -> bool:
+        """Tell whether there is a token of the whole image, as :meth:`class_tokens` gives it."""
+        return getattr(self.model, 'cls_token', None) is not None
+
+    def class_tokens(self, image: Tensor, layers: Sequence[int], offset: bool = True) -> dict[int, Tensor]:
+        """Encode a batch as one vector for each image and layer: the class token, before the final norm.
+
+        Args:
+            image: (B, 3, H, W), RGB in [0, 1].
+            layers: Indices of blocks from zero.
+            offset: Whether position embeddings of DINOv2 without registers are resized as in Meta's code; otherwise as
+                in Hugging Face's, which differs by the offset alone.
+
+        Returns:
+            Index to (B, its width).
+        """
+        wanted = sorted(set(layers))
+        pairs = self._with_offset(offset).forward_intermediates(
+            self._taken(image), indices=wanted, return_prefix_tokens=True, output_fmt='NLC', stop_early=True,
+            intermediates_only=True,
+        )  # fmt: skip
+        return {layer: prefix[:, 0] for layer, (_, prefix) in zip(wanted, pairs)}
+
+    def _taken(self, image: Tensor) -> Tensor:
+        """Normalise an image and resize it to sides that the network takes."""
         image = (image - self.mean) / self.std
         size = [self.taken_side(side) for side in image.shape[-2:]]
         # an exported graph holds all sizes, and resizing to the same size changes nothing
         if torch.compiler.is_exporting() or size != list(image.shape[-2:]):
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
-        maps = self.model.forward_intermediates(image, indices=wanted, stop_early=True, intermediates_only=True)
-        return dict(zip(wanted, maps))
+        return image
 
+    def _with_offset(self, offset: bool) -> Any:
+        """Give the network, or a shallow copy of it, of the same weights, whose positions are resized by the size."""
+        if offset or 'dinov2' not in self.name:
+            return self.model
+        model = copy.copy(self.model)
+        model._pos_embed = functools.partial(dinov2_positions, self.model, offset=0.0)
+        return model
 
     def normalised(self, feature: Tensor) -> Tensor:
         """Apply the network's own final norm to each token of a feature, as its authors do with any block's.

@@ -7,12 +7,13 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.encoders.encoder import Encoder
 from dinoir_plugin.encoders.names import timm_name
 from dinoir_plugin.encoders.weights import NAMED, fingerprint
@@ -36,7 +37,10 @@ class Frozen(Generic[Net]):
 
     Attributes:
         fingerprint: Tells the weights apart from others; see :func:`~dinoir_plugin.encoders.weights.fingerprint`.
+        of_one_size: Whether the network sees all images in one size, so that large ones cost no more.
     """
+
+    of_one_size: ClassVar[bool] = False
 
     def __init__(self, net: Net, name: str, weights: str, state: Mapping[str, Tensor]) -> None:
         self.name = name
@@ -114,6 +118,18 @@ class FrozenEncoder(Frozen[Encoder]):
         with no_autocast(image):
             features = net(image.to(net.mean.dtype), layers)
         return {layer: feature.to(full_type(image)) for layer, feature in features.items()}
+
+    def class_tokens(self, image: Tensor, layers: Sequence[int], offset: bool = True) -> dict[int, Tensor]:
+        """Apply :meth:`Encoder.class_tokens` on any device, in the encoder's own type, as when called."""
+        net = self._on(image.device)
+        with no_autocast(image):
+            tokens = net.class_tokens(image.to(net.mean.dtype), layers, offset)
+        return {layer: token.to(full_type(image)) for layer, token in tokens.items()}
+
+    def check_class_token(self) -> None:
+        """Raise an OptionsError, of the path ``name``, where there is no class token."""
+        if not self._net.has_class_token:
+            raise OptionsError('name', f"'{self.name}' has no class token", 'Use a transformer that has one')
 
     def normalised(self, feature: Tensor) -> Tensor:
         """Apply :meth:`Encoder.normalised` on any device, in the encoder's own type; the type stays."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dinoir_plugin.core.markdown import table as markdown_table
 from dinoir_plugin.experiments import published
-from dinoir_plugin.experiments.table_rows import DIGITS, NOT_BUILT, NOTHING, TableRow, text
+from dinoir_plugin.experiments.table_rows import NOT_BUILT, NOTHING, TableRow, digits_of, text
 
 SECOND, SUSPECT = ' (2nd)', ' (?)'
 
@@ -36,7 +36,7 @@ def side_by_side(
     cells = [cell for source in sources for row in source.figures.values() for cell in row.values()]
     if any(cell.second for cell in cells):
         parts.append(f'{SECOND.strip()}: underlined in the paper, its second best.\n')
-    names = [metric.split('_')[0].upper() for metric in metrics]
+    names = [f'{metric.split("_")[0].upper()}{" (Y)" if metric.endswith("_y") else ""}' for metric in metrics]
     columns = ('ours', 'published', 'difference') if comparable else ('ours', 'published')
     heads = [f'{name} {column}' for name in names for column in columns]
     compared = [test for test in tests if any(published.cell(sources, row.label, test) for row in rows)]
@@ -64,7 +64,7 @@ def _trio(
     words = f'({words})' if test in row.untrained else words
     if cell is None or theirs is None:
         return words, NOTHING, NOTHING
-    digits = min(DIGITS[metric], 3)
+    digits = min(digits_of(metric), 3)
     printed = f'{theirs:.{digits}f}{SECOND if cell.second else ""}{SUSPECT if cell.remark else ""}'
     usable = comparable and test not in row.untrained and (not cell.remark or test == published.MEAN)
     return words, printed, f'{ours.mean - theirs:+.{digits}f}' if usable and ours is not None else NOTHING

@@ -98,9 +98,9 @@ def _known(kind: str) -> Callable[[str], str]:
     """Give the check of a word of the command line; the files that list the words are read when one is there."""
 
     def check(word: str) -> str:
-        from dinoir_plugin.experiments.variants import Experiments
+        from dinoir_plugin.experiments.variants import every_paper
 
-        words: list[str] = list(getattr(Experiments(), kind))
+        words = list(dict.fromkeys(word for paper in every_paper() for word in getattr(paper, kind)))
         if word not in words:
             raise argparse.ArgumentTypeError(f"'{word}' is none of {', '.join(words)}")
         return word

@@ -12,7 +12,7 @@ from dinoir_plugin.core.console import note
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments.measured import not_measured, record, recorded, result_file
-from dinoir_plugin.experiments.variants import METRICS, TEST_SEED
+from dinoir_plugin.experiments.variants import FIRST, TEST_SEED, Experiments
 from dinoir_plugin.metrics.measures import Measures
 from dinoir_plugin.models import results
 from dinoir_plugin.models.validation import Measured
@@ -20,28 +20,30 @@ from dinoir_plugin.models.validation import Measured
 LABEL = 'degraded'
 
 
-def folder_name(budget: str) -> str:
-    """Name the folder of the figures in ``results/``."""
-    return f'{budget}_{LABEL}'
+def folder_name(experiments: Experiments, budget: str) -> str:
+    """Name the folder of the figures in ``results/``; other papers have other metrics."""
+    return f'{budget}_{LABEL}' if experiments.paper == FIRST else f'{budget}_{experiments.paper}_{LABEL}'
 
 
-def measure(budget: str, tests: dict[str, Any]) -> None:
+def measure(experiments: Experiments, budget: str, tests: dict[str, Any]) -> None:
     """Compare the inputs of tests with their targets, where that has not been done yet.
 
     Args:
+        experiments: Of the paper, whose metrics count.
         budget: Its name.
         tests: Name of each test to its tasks.
     """
-    for test, tasks in not_measured(folder_name(budget), tests).items():
+    name = folder_name(experiments, budget)
+    for test, tasks in not_measured(name, tests).items():
         note(f'measuring the degraded images of {test}')
-        measures = Measures(METRICS, torch.device('cpu'))
+        measures = Measures(experiments.metrics_of(budget), torch.device('cpu'))
         dataset = _dataset(test, tasks)
         images = [_measured(number, dataset[number], measures) for number in range(len(dataset))]
         means = {
             task: measures.of_task([image.values for image in images if image.task == task], [])
             for task in dict.fromkeys(image.task for image in images)
         }
-        folder = result_file(folder_name(budget), test).parent
+        folder = result_file(name, test).parent
         folder.mkdir(parents=True, exist_ok=True)
         results.write(folder, test, folder.name, results.Figures(means), images)
         record(folder.name, {**recorded(folder.name), test: tasks})

@@ -11,7 +11,7 @@ from basicsr.utils.registry import METRIC_REGISTRY
 from scipy.special import stdtrit
 
 from dinoir_plugin.core.construct import find
-from dinoir_plugin.experiments.table_rows import DIGITS
+from dinoir_plugin.experiments.table_rows import digits_of
 from dinoir_plugin.metrics.measures import SET_METRIC_REGISTRY, better_value
 
 CONFIDENCE = 0.95
@@ -102,7 +102,7 @@ def better_side(metric: str, options: Mapping[str, Any]) -> str | None:
 
 def digits(metric: str, margin: float | None = None) -> int:
     """Choose decimals: as in tables, and as many more as make the margin visible."""
-    usual = DIGITS.get(metric, DIGITS['psnr'] if metric.startswith('psnr') else DIGITS['ssim'])
+    usual = digits_of(metric)
     if not margin:
         return usual
     return min(max(usual, -math.floor(math.log10(margin))), MOST_DIGITS)

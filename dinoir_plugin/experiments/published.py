@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dinoir_plugin.experiments.measured import RunError
-from dinoir_plugin.experiments.variants import HERE, read_yaml
+from dinoir_plugin.experiments.variants import FIRST, PAPERS, Experiments, read_yaml
 
-FILE = HERE / 'published.yml'
-FOLDER = HERE / 'published'
+FOLDER = PAPERS / FIRST / 'published'  # tables as printed
 MEAN = 'mean'  # of a table's tests, where it has such a column
 
 
@@ -42,29 +41,30 @@ class Source(NamedTuple):
     figures: Mapping[str, Mapping[str, Cell]]
 
 
-def read(table: str, about: Mapping[str, Any], metrics: Sequence[str], file: Path = FILE) -> list[Source]:
+def read(experiments: Experiments, table: str, metrics: Sequence[str], papers: Path = PAPERS) -> list[Source]:
     """Read what was published for a table.
 
     Args:
+        experiments: Of the table's paper.
         table: Its name.
-        about: What ``experiments.yml`` says of it.
         metrics: Names of its metrics.
-        file: Which figures stand where.
+        papers: Has a folder a paper, with ``published.yml``, which says which figures stand where.
 
     Raises:
         RunError: A row or test that the table does not have, a cell without a value for each metric, or a figure in
             which two sources differ.
     """
+    file = papers / experiments.paper / 'published.yml'
     content = read_yaml(file)
     sources = []
     for block in content['tables'].get(table, []):
         figures: dict[str, dict[str, Cell]] = {}
-        found = _of_file(block, content['columns'], metrics) if 'file' in block else _inline(block)
+        found = _of_file(block, content.get('columns', {}), metrics) if 'file' in block else _inline(block)
         for row, test, cell in found:
             figures.setdefault(row, {})[test] = cell
         name = block.get('source') or _printed(block, content['papers'])
         sources.append(Source(name, block.get('note', ''), figures))
-    _check(f'{file.name}: {table}', about, metrics, sources)
+    _check(f'{file.name}: {table}', experiments.tables[table], metrics, sources)
     return sources
 
 

@@ -20,7 +20,7 @@ from basicsr.metrics.psnr_ssim import calculate_psnr
 from basicsr.utils import tensor2img
 from skimage import data
 
-from dinoir_plugin.core.console import BAD, GOOD, complain, say
+from dinoir_plugin.core.console import BAD, GOOD, note, say
 from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.experiments.variants import read_yaml
 from dinoir_plugin.imaging.decoding import Array
@@ -93,7 +93,7 @@ def report() -> int:
     say(f"\nThe encoder's weights are {weights} here: this shows that the machinery works, no more.")
     say(f'Before, after and target of each task: {figure.resolve()}')
     if failed:
-        complain(f'FAILED: no gain in {", ".join(failed)}')
+        note(f'FAILED: no gain in {", ".join(failed)}')
     return BAD if failed else GOOD
 
 

@@ -16,14 +16,10 @@ from dinoir_plugin.experiments.measured import FOLDER, RunError, figures, result
 from dinoir_plugin.experiments.published import MEAN
 from dinoir_plugin.experiments.runs import jobs
 from dinoir_plugin.experiments.table_rows import NOT_BUILT, NOTHING, TableRow, figure_of, folders, mean_of, text
-from dinoir_plugin.experiments.variants import TASKS, Experiments
+from dinoir_plugin.experiments.variants import Experiments
 from dinoir_plugin.experiments.wording import encoders, lengths
 
 DEFAULT_METRICS = ['psnr', 'ssim']
-CONVENTIONS = {
-    'psnr': "BasicSR's PSNR and SSIM: 8 bits, RGB, Gaussian windows.",
-    'psnr_all_in_one': "The all-in-one papers' PSNR and SSIM: floats, RGB, sides cropped to multiples of 16.",
-}
 
 
 def path_of(what: str, budget: str, seeds: int, suffix: str) -> Path:
@@ -54,20 +50,20 @@ def markdown(experiments: Experiments, table: str, budget: str, seeds: int) -> s
     tests = [test for test in about['tests'] if test in size['tests']]
     columns = [*tests, MEAN] if about.get('mean') else tests
     rows = _rows(experiments, table, budget, seeds, tests)
-    sources = published.read(table, about, metrics)
+    sources = published.read(experiments, table, metrics)
     trainings = {job.run: job.training for job in jobs(experiments, table, budget, 1, None) if job.learns}
     over = 'One seed.' if seeds == 1 else f'Mean over {seeds} seeds, ± the standard deviation between them.'
     over += ' The last column is the mean of the others.' if MEAN in columns else ''
     parts = [
         f'# {table}: {about["title"]}\n',
         f'{size["note"]} {lengths(_labelled(trainings, rows))} {encoders(trainings.values())}\n',
-        f'{CONVENTIONS[metrics[0]]} {over}\n',
+        f'{experiments.conventions[metrics[0]]} {over}\n',
         _circumstances(table, budget, seeds, ' --data FOLDER' if 'layout' in size else ''),
         f'![An image of each test before and after]({path_of(table, budget, seeds, ".png").name})\n',
         '## Ours\n',
         _overview(rows, columns, metrics, _costs(experiments, rows, budget)),
         *_notes(experiments, rows),
-        *_gaps(table, budget, rows[1:], tests),
+        *_gaps(table, budget, rows[1:], tests, about.get('own_tests', False)),
     ]
     if 'against' in about:
         parts += _gains(rows, columns, metrics[0], about['against'], budget, seeds)
@@ -84,11 +80,11 @@ def _rows(
 ) -> list[TableRow]:
     """Give the line of the degraded images, then those of the table."""
     inputs = TableRow([degraded.LABEL, degraded.LABEL], budget, seeds=1, tests=tests)
-    inputs.names = [degraded.folder_name(budget)]
+    inputs.names = [degraded.folder_name(experiments, budget)]
     rows = [TableRow(cells, budget, seeds) for cells in experiments.tables[table]['rows']]
     tasks = experiments.budgets[budget]['tests']
     for row in rows:
-        trained = set(experiments.runs.get(str(row.run), {}).get('tasks', TASKS))
+        trained = set(experiments.tasks_of(row.run))
         row.untrained = [test for test in tests if not trained & set(tasks[test])]
         row.tests = [test for test in tests if test not in row.untrained]
         if row.run is not None and not experiments.learns(row.run):
@@ -109,11 +105,14 @@ def _notes(experiments: Experiments, rows: Sequence[TableRow]) -> list[str]:
     return ['\n'.join([*lines, ''])] if lines else []
 
 
-def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str]) -> list[str]:
-    """Write a sentence on runs that lack figures, where there are some."""
-    names = [name for row in rows if row.run is not None for name in row.names]
-    lacking = [name for name in names if not all(result_file(name, test).is_file() for test in tests)]
-    if not any(result_file(name, test).is_file() for name in names for test in tests):
+def _gaps(table: str, budget: str, rows: Sequence[TableRow], tests: Sequence[str], own: bool) -> list[str]:
+    """Write a sentence on runs that lack figures, where there are some; ``own``: of tests of their own tasks."""
+    wanted = {
+        name: [test for test in tests if not own or test not in row.untrained]
+        for row in rows if row.run is not None for name in row.names
+    }  # fmt: skip
+    lacking = [name for name in wanted if not all(result_file(name, test).is_file() for test in wanted[name])]
+    if not any(result_file(name, test).is_file() for name in wanted for test in tests):
         raise RunError(f'{table}: nothing has been measured with budget {budget}. Run it first')
     return [f'Without all figures, and so with dashes: {", ".join(lacking)}.\n'] if lacking else []
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.options_files import CHECKOUT, options_folder
 from dinoir_plugin.experiments import degraded, report, runs
 from dinoir_plugin.experiments.measured import RunError, refuse_stale
 from dinoir_plugin.experiments.variants import (
-    FEATURE_FIGURES,
-    RESULT_FIGURES,
-    UNKNOWN_FIGURES,
     Experiments,
+    every_paper,
     flat_files,
     training_options,
 )
@@ -47,14 +45,14 @@ def run(request: Request) -> str:
         OptionsError: Images of a test cannot be used.
     """
     _drawing()  # what is missing for the images is said before the trainings
-    if request.what not in FEATURE_FIGURES:
-        experiments = Experiments()
+    experiments = Experiments.of(request.what)
+    if request.what not in experiments.feature_figures:
         todo = _jobs(experiments, request)
         runs.prepare(experiments, request.budget, request.data)
-        degraded.check(todo[0].tests)
+        degraded.check(_tests(todo))
         for number, job in enumerate(todo, start=1):
             runs.do(job, f'[{number}/{len(todo)}]')
-        degraded.measure(request.budget, todo[0].tests)
+        degraded.measure(experiments, request.budget, _tests(todo))
     return write_report(request)
 
 
@@ -69,14 +67,14 @@ def write_report(request: Request) -> str:
     """
     _, results = _drawing()
     image = report.path_of(request.what, request.budget, request.seeds, '.png')
-    if request.what in FEATURE_FIGURES:
+    experiments = Experiments.of(request.what)
+    if request.what in experiments.feature_figures:
         return _draw_features(request, image)
-    experiments = Experiments()
     todo = _jobs(experiments, request)
     for job in todo:
         runs.refuse_stale_results(job)
-    refuse_stale(degraded.folder_name(request.budget), todo[0].tests)
-    if request.what in RESULT_FIGURES:
+    refuse_stale(degraded.folder_name(experiments, request.budget), _tests(todo))
+    if request.what in experiments.result_figures:
         getattr(results, request.what)(experiments, request.budget, request.seeds, image)
         return str(image)
     path = report.write(experiments, request.what, request.budget, request.seeds)
@@ -86,19 +84,25 @@ def write_report(request: Request) -> str:
 
 def overview() -> str:
     """Say what there is to run, and what has been run."""
-    experiments = Experiments()
     lines = []
+    for experiments in every_paper():
+        lines += [*_targets(experiments), '', 'budgets',
+                  *(f'{name:10} {size["note"]}' for name, size in experiments.budgets.items()), '']  # fmt: skip
+    return '\n'.join(lines[:-1])
+
+
+def _targets(experiments: Experiments) -> list[str]:
+    lines = [experiments.title]
     for name, about in experiments.tables.items():
         wanted = list(dict.fromkeys(experiments.runs_of(name)))
         budgets = [budget for budget in experiments.budgets if experiments.allows(name, budget)]
         done = [f'{budget} {runs.count_done(experiments, name, budget)}' for budget in budgets]
         lines += [f'{name:10} {about["title"]}', f'{"":10} runs: {", ".join(wanted)}',
                   f'{"":10} done: of {len(wanted)}, {", ".join(done)}']  # fmt: skip
-    lines += [f'{name:10} drawn from {table}' for name, table in RESULT_FIGURES.items()]
-    lines += [f'{name:10} drawn without training' for name in FEATURE_FIGURES]
-    lines += [f'{name:10} not built: what it shows is not known here' for name in UNKNOWN_FIGURES]
-    lines += ['', 'budgets', *(f'{name:10} {size["note"]}' for name, size in experiments.budgets.items())]
-    return '\n'.join(lines)
+    lines += [f'{name:10} drawn from {table}' for name, table in experiments.result_figures.items()]
+    lines += [f'{name:10} drawn without training' for name in experiments.feature_figures]
+    lines += [f'{name:10} not built: what it shows is not known here' for name in experiments.unknown_figures]
+    return lines
 
 
 def write_options() -> list[Path]:
@@ -118,8 +122,13 @@ def write_options() -> list[Path]:
 
 def _jobs(experiments: Experiments, request: Request) -> list[runs.Job]:
     data = runs.data_folder(experiments, request.budget, request.data)
-    table = RESULT_FIGURES.get(request.what, request.what)
+    table = experiments.result_figures.get(request.what, request.what)
     return runs.jobs(experiments, table, request.budget, request.seeds, data)
+
+
+def _tests(todo: list[runs.Job]) -> dict[str, Any]:
+    """Give the tests of all runs, name to tasks."""
+    return {test: tasks for job in todo for test, tasks in job.tests.items()}
 
 
 def _draw_features(request: Request, image: Path) -> str:

@@ -20,7 +20,7 @@ from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments.figure_style import WIDTH, new_figure, save, show, stroke
 from dinoir_plugin.experiments.measured import Figure, RunError, figures, result_file
 from dinoir_plugin.experiments.runs import Job, jobs
-from dinoir_plugin.experiments.variants import TASKS, Experiments, folder_name, test_options
+from dinoir_plugin.experiments.variants import Experiments, folder_name, test_options
 from dinoir_plugin.experiments.wording import encoders
 from dinoir_plugin.imaging.decoding import Array
 from dinoir_plugin.imaging.formats import split_name
@@ -40,7 +40,7 @@ def by_tasks(experiments: Experiments, budget: str, seeds: int) -> dict[str, dic
         names = [folder_name(budget, run, seed) for seed in range(seeds)]
         value = figures(names, SHARED_TEST, METRIC)
         if value is not None:
-            count = len(experiments.runs[run].get('tasks', TASKS))
+            count = len(experiments.tasks_of(run))
             found.setdefault(method, {})[count] = value
     return found
 
@@ -99,7 +99,7 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Mapping[int, Figure]]) -> None
 
 def _tasks_added(experiments: Experiments) -> dict[int, str]:
     """Map the number of tasks to those that the next smaller number does not have."""
-    sets = {tuple(experiments.runs[run].get('tasks', TASKS)) for *_, run in experiments.tables[BY_TASKS]['rows']}
+    sets = {tuple(experiments.tasks_of(run)) for *_, run in experiments.tables[BY_TASKS]['rows']}
     texts, before = {}, set[str]()
     for tasks in sorted(sets, key=len):
         texts[len(tasks)] = ('+ ' if before else '') + ', '.join(task for task in tasks if task not in before)
@@ -167,7 +167,7 @@ def shown(methods: dict[str, Job], test: str) -> Shown | None:
 
 def _dataset(job: Job, test: str) -> MixedDegradationDataset:
     """Open the images as the tester had them: with the same noise."""
-    options = test_options(job.training, job.tests, job.name, Path())
+    options = test_options(job.training, job.tests, job.name, Path(), job.metrics)
     return MixedDegradationDataset(
         {**options['datasets'][f'test_{test}'], 'phase': 'test', 'seed': options['manual_seed']}
     )

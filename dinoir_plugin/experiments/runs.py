@@ -27,6 +27,7 @@ from dinoir_plugin.experiments.programs import Progress, start
 from dinoir_plugin.experiments.variants import (
     Experiments,
     begin_with,
+    encode_with,
     filled,
     folder_name,
     read_yaml,
@@ -47,6 +48,7 @@ class Job(NamedTuple):
         name: Its folder in ``experiments/`` and ``results/``.
         training: Options for the trainer.
         tests: Name of each test to its tasks.
+        metrics: What is measured: name to options.
         learns: Whether there is anything to train.
     """
 
@@ -55,6 +57,7 @@ class Job(NamedTuple):
     name: str
     training: dict[str, Any]
     tests: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
     learns: bool = True
 
     @property
@@ -92,18 +95,23 @@ def jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: st
 
 def _jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: str | None) -> Iterator[Job]:
     size = experiments.budgets[budget]
-    wanted = [test for test in experiments.tables[table]['tests'] if test in size['tests']]
-    rows = experiments.rows_of(table)
+    table_about, rows = experiments.tables[table], experiments.rows_of(table)
+    sets = {test: size['tests'][test] for test in table_about['tests'] if test in size['tests']}
     for seed in range(seeds):
         for run in dict.fromkeys(experiments.runs_of(table)):
             about, name = experiments.runs[run], folder_name(budget, run, seed)
             training = training_options(about, size, name, seed, data)
             if 'after' in about:
                 begin_with(training, checkpoint_of(folder_name(budget, about['after'], seed)))
-            tests = filled({test: size['tests'][test] for test in wanted}, data) if run in rows else {}
+            for key, other in about.get('encoders', {}).items():
+                encode_with(training, key, checkpoint_of(folder_name(budget, other, seed)))
+            trained = set(experiments.tasks_of(run))
+            own = table_about.get('own_tests', False)
+            wanted = {test: tasks for test, tasks in sets.items() if not own or trained & set(tasks)}
+            tests = filled(wanted, data) if run in rows else {}
             # what learns nothing is the same with every seed
             if experiments.learns(run) or seed == 0:
-                yield Job(run, seed, name, training, tests, experiments.learns(run))
+                yield Job(run, seed, name, training, tests, experiments.metrics_of(budget), experiments.learns(run))
 
 
 def data_folder(experiments: Experiments, budget: str, data: str | None) -> str | None:
@@ -156,7 +164,7 @@ def do(job: Job, place: str) -> None:
     wanted = {**known, **job.tests}
     note(f'{place} {job.name}: measuring {", ".join(wanted)}; output: {job.log}')
     options = FOLDER / f'{job.name}_test.yml'
-    write(options, test_options(job.training, wanted, job.name, job.checkpoint))
+    write(options, test_options(job.training, wanted, job.name, job.checkpoint, job.metrics))
     record(job.name, {test: tasks for test, tasks in known.items() if test not in job.tests})
     _clear(job.name)
     progress = Progress(TESTED, len(wanted), 'set')

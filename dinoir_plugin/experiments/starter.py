@@ -25,7 +25,7 @@ from skimage import data
 
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import write_atomic
-from dinoir_plugin.core.console import BAD, GOOD, complain, say
+from dinoir_plugin.core.console import BAD, GOOD, note, say
 from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.experiments.measured import RunError
 from dinoir_plugin.experiments.quickstart import TRAINING, write
@@ -101,7 +101,7 @@ def pack(folder: Path) -> int:
     size = sum(file.stat().st_size for file in IMAGES.rglob('*.*'))
     say(f'{IMAGES}: {size / 1e6:.1f} MB, with {len(TRAINING)} photographs of scikit-image')
     if size > MOST_BYTES:
-        complain(f'FAILED: expected at most {MOST_BYTES / 1e6:.0f} MB')
+        note(f'FAILED: expected at most {MOST_BYTES / 1e6:.0f} MB')
     return BAD if size > MOST_BYTES else GOOD
 
 
@@ -148,7 +148,7 @@ def train(minutes: float, iters: int | None, forced: Sequence[str] = ()) -> int:
             check_joint(path, reached, forced)
         status = piece(trainer(path, total, forced), minutes, asked)
         if status not in (0, REQUEUE):
-            complain(f'FAILED: the trainer ended with status {status}; its output is in {EXPERIMENT}.log')
+            note(f'FAILED: the trainer ended with status {status}; its output is in {EXPERIMENT}.log')
             return BAD
         if status == REQUEUE:
             say(f'{EXPERIMENT}: {newest()} of {total} iterations')

@@ -10,8 +10,9 @@ from dinoir_plugin.experiments.variants import folder_name
 
 NOT_BUILT = 'not built here'
 NOTHING = '–'
-# metric name in the options to its digits
-DIGITS = {'psnr': 2, 'ssim': 4, 'psnr_all_in_one': 2, 'ssim_all_in_one': 4}
+# by what a metric's name begins with; others have OTHER_DIGITS
+DIGITS = {'psnr': 2, 'ssim': 4, 'lpips': 3, 'fid': 2}
+OTHER_DIGITS = 4
 
 
 class TableRow:
@@ -60,10 +61,15 @@ def figure_of(values: Sequence[float | None]) -> Figure | None:
     return Figure.of(known) if len(known) == len(values) else None
 
 
+def digits_of(metric: str) -> int:
+    """Give the number of digits that a metric is written with."""
+    return next((digits for name, digits in DIGITS.items() if metric.startswith(name)), OTHER_DIGITS)
+
+
 def text(figure: Figure | None, metric: str, sign: str = '') -> str:
     """Write a figure, with its spread where there is one."""
     if figure is None:
         return NOTHING
-    digits = DIGITS[metric]
+    digits = digits_of(metric)
     spread = '' if figure.spread is None else f' ± {figure.spread:.{digits}f}'
     return f'{figure.mean:{sign}.{digits}f}{spread}'

@@ -10,53 +10,77 @@ import yaml
 
 from dinoir_plugin.core.options_files import options_file, options_folder
 
-HERE = Path(__file__).resolve().parent
-TASKS = ('denoise', 'deblur', 'derain', 'dehaze')
-METRICS: dict[str, dict[str, Any]] = {
-    'psnr': {'type': 'calculate_psnr', 'crop_border': 0, 'test_y_channel': False},
-    'ssim': {'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False},
-    'psnr_all_in_one': {'type': 'calculate_psnr_all_in_one'},
-    'ssim_all_in_one': {'type': 'calculate_ssim_all_in_one'},
-}
+PAPERS = Path(__file__).resolve().parent / 'papers'
+FIRST = 'dinoir'  # whose runs and tables have no paper in their names
 RECOMMENDED = 'recommended'  # the file of what we would train today, and its budget
 TEST_SEED = 0  # the same noise in the test images of all runs
-RESULT_FIGURES = {'fig1b': 'table6'}  # and the table that it is drawn from
-FEATURE_FIGURES = ('fig3a', 'fig3b', 'fig5')
-UNKNOWN_FIGURES = ('fig6', 'fig7')  # what they show is not known here
 
 
 class Experiments:
-    """Hold what ``experiments.yml`` and ``budgets.yml`` say.
+    """Hold what ``experiments.yml`` and ``budgets.yml`` of a paper's folder say.
+
+    Args:
+        paper: Name of the folder.
 
     Attributes:
+        title: The paper's.
         runs: Name to description.
         tables: Name to title, tests and rows.
+        tasks: What a run is trained for that says nothing else.
+        metrics: Name to options, as under ``val.metrics``.
+        conventions: Name of a table's first metric to a sentence on how all of them are taken.
+        result_figures: Name to the table that it is drawn from.
+        feature_figures: Names of those that are drawn without training.
+        unknown_figures: Names of those of which it is not known here what they show.
         budgets: Name to base file, sizes and images.
     """
 
-    def __init__(self) -> None:
-        content = read_yaml(HERE / 'experiments.yml')
+    def __init__(self, paper: str = FIRST) -> None:
+        content = read_yaml(PAPERS / paper / 'experiments.yml')
+        self.paper = paper
+        self.title: str = content['title']
         self.runs: dict[str, dict[str, Any]] = content['runs']
         self.tables: dict[str, dict[str, Any]] = content['tables']
-        budgets: dict[str, dict[str, Any]] = read_yaml(HERE / 'budgets.yml')
+        self.tasks: list[str] = content['tasks']
+        self.metrics: dict[str, dict[str, Any]] = content['metrics']
+        self.conventions: dict[str, str] = content['conventions']
+        self.result_figures: dict[str, str] = content.get('result_figures', {})
+        self.feature_figures: list[str] = content.get('feature_figures', [])
+        self.unknown_figures: list[str] = content.get('unknown_figures', [])
+        budgets: dict[str, dict[str, Any]] = read_yaml(PAPERS / paper / 'budgets.yml')
         self.budgets = {name: {**budgets[size.get('like', name)], **size} for name, size in budgets.items()}
+
+    @classmethod
+    def of(cls, what: str) -> Experiments:
+        """Give those of the paper that has this table or figure."""
+        return next(found for found in every_paper() if what in found.targets)
 
     @property
     def targets(self) -> list[str]:
         """Name all tables and figures."""
-        return [*self.tables, *RESULT_FIGURES, *FEATURE_FIGURES]
+        return [*self.tables, *self.result_figures, *self.feature_figures]
 
     def rows_of(self, table: str) -> list[str]:
         """Name the runs of a table's rows, without those that are not built."""
         return [row[-1] for row in self.tables[table]['rows'] if row[-1] is not None]
 
     def runs_of(self, table: str) -> list[str]:
-        """Name the runs behind a table's rows, each after the one whose network it begins with."""
+        """Name the runs behind a table's rows, each after those whose networks it needs."""
         found: list[str] = []
         for run in self.rows_of(table):
             before = self.runs[run].get('after')
-            found += [run] if before is None else [before, run]
+            found += [*([] if before is None else [before]), *self.runs[run].get('encoders', {}).values(), run]
         return found
+
+    def tasks_of(self, run: str | None) -> list[str]:
+        """Name the tasks that a run is trained for."""
+        tasks: list[str] = self.runs.get(str(run), {}).get('tasks', self.tasks)
+        return tasks
+
+    def metrics_of(self, budget: str) -> dict[str, dict[str, Any]]:
+        """Give the metrics that a budget measures, all of them if it does not say."""
+        names = self.budgets[budget].get('metrics', self.metrics)
+        return {name: self.metrics[name] for name in names}
 
     def learns(self, run: str) -> bool:
         """Say whether there is anything to train."""
@@ -65,6 +89,12 @@ class Experiments:
     def allows(self, table: str, budget: str) -> bool:
         """Say whether a table is for a budget; most are for all."""
         return budget in self.tables[table].get('budgets', self.budgets)
+
+
+def every_paper() -> list[Experiments]:
+    """Give the experiments of all papers, DINO-IR's first."""
+    names = sorted((folder.name for folder in PAPERS.iterdir()), key=lambda name: (name != FIRST, name))
+    return [Experiments(name) for name in names]
 
 
 def read_yaml(path: Path) -> Any:
@@ -88,15 +118,15 @@ def training_options(
     opt = read_yaml(options_file(chosen.get('base', budget['base'])))
     opt['name'] = name
     opt['manual_seed'] = seed
-    if 'base' in chosen:
-        return filled(opt, data)
-    setting = budget['settings'][run['setting']] if 'setting' in run else {}
-    for path, value in {**budget.get('options', {}), **setting}.items():
-        _put(opt, path, copy.deepcopy(value))
-    _keep_tasks(opt, run.get('tasks', TASKS))
-    _set_network(opt, run, chosen)
+    if 'base' not in chosen:
+        setting = budget['settings'][run['setting']] if 'setting' in run else {}
+        for path, value in {**budget.get('options', {}), **setting}.items():
+            _put(opt, path, copy.deepcopy(value))
+        _set_network(opt, run, chosen)
     for path, value in chosen.get('training', {}).items():
         _put(opt, path, copy.deepcopy(value))
+    if 'tasks' in run:
+        _keep_tasks(opt, run['tasks'])
     return filled(opt, data)
 
 
@@ -105,13 +135,23 @@ def begin_with(opt: dict[str, Any], checkpoint: Path) -> None:
     opt['path'].update(pretrain_network_g=str(checkpoint), strict_load_g=False)
 
 
+def encode_with(opt: dict[str, Any], key: str, checkpoint: Path) -> None:
+    """Let a network be guided by an encoder that another training has made; ``key`` is the encoder's."""
+    opt['network_g'][key]['weights'] = str(checkpoint)
+
+
 def test_options(
-    training: dict[str, Any], tests: dict[str, Any], name: str, checkpoint: Path | None
+    training: dict[str, Any],
+    tests: dict[str, Any],
+    name: str,
+    checkpoint: Path | None,
+    metrics: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Give options for BasicSR's tester: what a trained run does with each of ``tests`` (name to its tasks).
 
     Without a checkpoint it is a run that learns nothing.
     """
+    sampler = (training.get('val') or {}).get('sampler')
     weights = 'params_ema' if training['train'].get('ema_decay', 0) > 0 else 'params'
     sets = {
         f'test_{test}': {'name': test, 'type': 'MixedDegradationDataset', 'tasks': tasks}
@@ -127,7 +167,13 @@ def test_options(
         'path': {'pretrain_network_g': str(checkpoint), 'param_key_g': weights, 'strict_load_g': True}
         if checkpoint
         else {'pretrain_network_g': None},
-        'val': {'save_img': True, 'suffix': None, 'pbar': False, 'metrics': METRICS},
+        'val': {
+            'save_img': True,
+            'suffix': None,
+            'pbar': False,
+            **({'sampler': sampler} if sampler else {}),
+            'metrics': metrics,
+        },
     }
 
 
@@ -194,7 +240,7 @@ def _put(opt: dict[str, Any], path: str, value: Any) -> None:
         opt[last] = value
 
 
-def _keep_tasks(opt: dict[str, Any], tasks: tuple[str, ...]) -> None:
+def _keep_tasks(opt: dict[str, Any], tasks: list[str]) -> None:
     """Leave out the other tasks, and the validation sets that are left without any."""
     for key, options in list(opt['datasets'].items()):
         options['tasks'] = {task: source for task, source in options['tasks'].items() if task in tasks}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.guidance.condition import Condition
-from dinoir_plugin.guidance.places import instead_of, probe
+from dinoir_plugin.guidance.places import Feature, instead_of, probe
 
 CHILD = 'guidance'
 
@@ -20,16 +21,23 @@ class Guidance(nn.Module):
 
     Args:
         fusion: The injector; the name is that of its parameters in checkpoints.
+        in_turn: Whether the guided module calls it as the last of its children. Where a hook calls it, a module that
+            runs through its children in a forward of its own gets the feature back as it is.
     """
 
     condition: Condition | None
 
-    def __init__(self, fusion: nn.Module) -> None:
+    def __init__(self, fusion: nn.Module, in_turn: bool) -> None:
         super().__init__()
         self.fusion = fusion
+        self.in_turn = in_turn
         self.condition = None
 
-    def forward(self, feature: Tensor) -> Tensor:
+    def forward(self, feature: Tensor, *others: object) -> Tensor:
+        """Guide ``feature`` where this is called in turn; ``others`` is what a module hands to all its children."""
+        return self.guided(feature) if self.in_turn else feature
+
+    def guided(self, feature: Tensor) -> Tensor:
         """Guide ``feature``, (B, C, H, W), by the condition that :func:`conditioned` has set."""
         if self.condition is None:
             raise RuntimeError('This network is guided: call it through the guided network that holds it.')
@@ -53,18 +61,54 @@ def attach(network: nn.Module, guide_at: Sequence[str], make_injector: Callable[
         The names guided, in the order of the network.
 
     Raises:
+        OptionsError: As :func:`places_to_guide`.
+    """
+    places = places_to_guide(network, guide_at)
+    return attach_all(network, {name: make_injector(feature.channels) for name, feature in places.items()})
+
+
+def places_to_guide(network: nn.Module, guide_at: Sequence[str]) -> dict[str, Feature]:
+    """Find out what the named submodules give.
+
+    Args:
+        network: Takes (B, 3, H, W).
+        guide_at: As :func:`attach` takes it.
+
+    Returns:
+        Name to feature, in the order of the network.
+
+    Raises:
         OptionsError: No name, one that no submodule has, or a submodule whose output is no (B, C, H, W) tensor.
     """
     if not guide_at:
         raise OptionsError('guide_at', 'expected names of modules, got none', 'A baseline is the backbone itself')
     names = resolve_names(network, guide_at, 'guide_at')
-    widths = _widths(network, names)
-    for name in names:
+    places = {}
+    for name, feature in probe(network, names).items():
+        if isinstance(feature, str):
+            problem = f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {feature}"
+            raise OptionsError('guide_at', f'{problem} for one image', instead_of(network, name))
+        places[name] = feature
+    return places
+
+
+def attach_all(network: nn.Module, injectors: Mapping[str, nn.Module]) -> list[str]:
+    """Guide the outputs of submodules of ``network`` by an injector each, in place; see :func:`attach`.
+
+    Args:
+        network: Takes (B, 3, H, W).
+        injectors: Name of a submodule to its injector, in the order of the network.
+
+    Returns:
+        The names guided.
+    """
+    for name, injector in injectors.items():
         module = network.get_submodule(name)
-        module.add_module(CHILD, Guidance(make_injector(widths[name])))
-        if not _is_plain_sequential(module):
+        in_turn = _is_plain_sequential(module)
+        module.add_module(CHILD, Guidance(injector, in_turn))
+        if not in_turn:
             module.register_forward_hook(_apply_guidance)
-    return names
+    return list(injectors)
 
 
 @contextmanager
@@ -109,19 +153,10 @@ def resolve_names(network: nn.Module, patterns: Sequence[str], option: str) -> l
 
 
 def _apply_guidance(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return module.get_submodule(CHILD)(output)
+    child: Any = module.get_submodule(CHILD)
+    guided: Tensor = child.guided(output)
+    return guided
 
 
 def _is_plain_sequential(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
-
-
-def _widths(network: nn.Module, names: Sequence[str]) -> dict[str, int]:
-    """Find the width of each named module's output."""
-    widths = {}
-    for name, feature in probe(network, names).items():
-        if isinstance(feature, str):
-            problem = f"guidance needs a module that gives a (B, C, H, W) feature, but '{name}' gives {feature}"
-            raise OptionsError('guide_at', f'{problem} for one image', instead_of(network, name))
-        widths[name] = feature.channels
-    return widths

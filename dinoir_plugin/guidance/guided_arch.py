@@ -12,7 +12,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.encoders.frozen import Frozen, FrozenEncoder
-from dinoir_plugin.guidance.attach import CHILD, attach, conditioned
+from dinoir_plugin.guidance.attach import CHILD, attach_all, conditioned, places_to_guide
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.method import Encodings, GuidanceMethod, ReadFeatures
 from dinoir_plugin.inference.padding import pad_for, size_rule
@@ -35,14 +35,19 @@ class GuidedArch(nn.Module):
         guide_at: Submodules of the backbone whose outputs are guided; patterns such as ``decoder_level*`` allowed.
 
     Attributes:
+        takes_condition: Whether the backbone uses the condition by itself.
         guided: The names of the guided submodules, in the order of the network.
         size_multiple: The divisor of the sides that the backbone takes, in pixels; other sizes are padded here.
         size_minimum: The shortest side that it takes.
         pad_mode: How they are padded.
+        takes_items: Keys of an item of the training set that :meth:`forward` takes by name: those of the backbone.
 
     Raises:
         OptionsError: ``guide_at`` does not fit the backbone, or nothing would use the condition.
     """
+
+    # a derived class that hands the condition to its backbone in another way says so
+    takes_condition: bool = False
 
     def __init__(self, backbone: nn.Module, method: GuidanceMethod, guide_at: Sequence[str] = ()) -> None:
         super().__init__()
@@ -50,12 +55,13 @@ class GuidedArch(nn.Module):
             raise ValueError(f"expected a method without a child '{BACKBONE}': in the state dict it stands beside it")
         self.backbone = backbone
         self.method = method
-        self.takes_condition: bool = getattr(backbone, 'takes_condition', False)
+        self.takes_condition = self.takes_condition or getattr(backbone, 'takes_condition', False)
+        self.takes_items: tuple[str, ...] = tuple(getattr(backbone, 'takes_items', ()))
         rule = size_rule(backbone)
         self.size_multiple, self.size_minimum, self.pad_mode = rule
         self.guided: list[str] = []
         if guide_at or not self.takes_condition:
-            self.guided = attach(backbone, guide_at, method.injector)
+            self.guided = attach_all(backbone, method.injectors(places_to_guide(backbone, guide_at)))
         self.register_state_dict_post_hook(_without_method)
         self.register_load_state_dict_pre_hook(_with_method)
 
@@ -90,8 +96,12 @@ class GuidedArch(nn.Module):
             Restored, (B, 3, H, W), RGB, not clipped; Outputs where the backbone gives several. A backbone that
             enlarges gives its scale times H and W.
         """
+        return self.restored(lq, self.condition(lq, encodings), **others)
+
+    def restored(self, lq: Tensor, condition: Condition, **others: Any) -> Tensor | Outputs:
+        """Restore by what :meth:`condition` gave for ``lq``; otherwise as :meth:`forward`."""
         image = self.padded(lq)
-        given = self._guided(image, self.condition(lq, encodings), **others)
+        given = self._guided(image, condition, **others)
         scale = as_outputs(given).image.shape[-1] // image.shape[-1]
         place = (..., slice(lq.shape[-2] * scale), slice(lq.shape[-1] * scale))
         return given[place] if isinstance(given, Tensor) else as_outputs(given).map(lambda x: x[place])

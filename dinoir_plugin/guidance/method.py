@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dinoir_plugin.encoders.frozen import Frozen, FrozenEncoder
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.injector import Injector
+from dinoir_plugin.guidance.places import Feature
 
 # what a frozen encoder gave: method's own business
 Encodings = Any
@@ -52,6 +53,17 @@ class GuidanceMethod(nn.Module):
     @abstractmethod
     def injector(self, channels: int) -> Injector:
         """Make the injector for a feature of that width."""
+
+    def injectors(self, places: Mapping[str, Feature]) -> dict[str, Injector]:
+        """Make the injectors of a network, for methods to which it matters which places there are.
+
+        Args:
+            places: Name of a submodule to the feature that it gives, in the order of the network.
+
+        Returns:
+            The same names, to :meth:`injector` of each width by default.
+        """
+        return {name: self.injector(feature.channels) for name, feature in places.items()}
 
     def explain_misfit(self, state: Mapping[str, Tensor]) -> str:
         """Say why weights of an earlier version do not fit, as the end of 'the file ...'; empty where it does not know.

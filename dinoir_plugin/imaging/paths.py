@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 from unicodedata import normalize
 
@@ -34,6 +34,11 @@ def written_path(text: str | Path) -> Path:
         if os.path.lexists(form):
             return Path(form)
     return Path(expanded)
+
+
+def image_name(path: str | Path) -> str:
+    """Name an image by its file, without folders and ending, wherever it lies; keys of an LMDB are names as well."""
+    return PurePath(path).stem
 
 
 def walk(folder: Path, enters: Callable[[Path], bool], refuse: Callable[[OSError], None]) -> Iterator[Found]:

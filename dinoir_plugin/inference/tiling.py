@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dinoir_plugin.core.outputs import as_outputs
 from dinoir_plugin.core.tiles import Tile, check_tile, slices, tiles
 from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.inference.padding import any_size
@@ -33,10 +33,12 @@ def restore_image(
     sampler: Sampler | None = None,
     device: torch.device | None = None,
     others: Mapping[str, Any] | None = None,
+    names: Sequence[str] = (),
 ) -> Tensor:
     """Restore with a network, as a whole or in tiles.
 
-    A guided network (one with ``by_tile``) sees the whole image once, and each tile is guided by its share of that.
+    A guided network (one with ``by_tile``) sees the whole image once, however often the sampler calls it, and each tile
+    is guided by its share of that. In tiles each call of the sampler goes through all of them.
 
     Args:
         network: From (B, 3, H, W) to the same shape, or to a multiple of it where the image goes as a whole.
@@ -45,37 +47,95 @@ def restore_image(
         overlap: See :func:`restore_tiled`.
         one_guide: False lets a guided network encode each tile by itself: other results, but the memory and the time
             of an encoder that looks at all of a large image are saved.
-        on_tile: See :func:`restore_tiled`.
+        on_tile: Called after each tile of each call with how many are done, and how many there are in all.
         sampler: How the network restores; None: in one pass.
         device: The network's, where the image is on another: only its tiles go there. None: the image's.
         others: What else the network takes in each call, by name.
+        names: Of the images' files, without folders and endings, where they are known.
 
     Returns:
         (B, 3, H, W), on the device of ``image``.
     """
     how, place = sampler or Feedforward(), device or image.device
-    apart = partial(any_size, network, **(others or {}))
+    progress, given = _Progress(on_tile, how.calls(network)), dict(others or {})
+    if tile is None or max(image.shape[-2:]) <= tile:
+        there = image.to(place)
+        whole = _Whole(network, there, given, progress)
+        return how.restore(Network(whole, network, names), there).to(image.device)
+    in_tiles = _InTiles(network, image, (tile, overlap), one_guide, given, place, progress)
+    return how.restore(Network(in_tiles, network, names), image)
 
-    def run(call: Network, part: Tensor) -> Tensor:
-        return how.restore(call, part.to(place)).to(part.device)
 
-    height, width = image.shape[-2:]
-    if tile is None or max(height, width) <= tile:
-        whole = run(apart, image)
-        on_tile(1, 1)
-        return whole
-    if not (one_guide and hasattr(network, 'by_tile')):
-        return restore_tiled(lambda part, where: run(apart, part), image, tile, overlap, on_tile=on_tile)
-    guided: Any = network
-    multiple: int = guided.size_multiple
-    padded = guided.padded(image)
-    call = partial(guided.by_tile(padded.to(place)), **(others or {}))
-    tile = max(tile // multiple, 1) * multiple
-    overlap = min(-(-overlap // multiple) * multiple, tile // 2 // multiple * multiple)
-    restored = restore_tiled(
-        lambda part, where: run(partial(call, where), part), padded, tile, overlap, multiple, on_tile
-    )
-    return restored[..., :height, :width]
+class _Progress:
+    """Count tiles over all calls of a sampler, each of which goes through all of them."""
+
+    def __init__(self, on_tile: OnTile, calls: int) -> None:
+        self._on_tile, self._calls, self._before = on_tile, calls, 0
+
+    def __call__(self, done: int, count: int) -> None:
+        self._on_tile(self._before + done, self._calls * count)
+        if done == count:
+            self._before += count
+
+
+class _Whole:
+    """Call a network for whole images, which a guided one has looked at before."""
+
+    def __init__(self, network: Any, image: Tensor, given: Mapping[str, Any], progress: _Progress) -> None:
+        looked = {'encodings': network.encode(image)} if hasattr(network, 'by_tile') else {}
+        self._network, self._given, self._progress = network, {**given, **looked}, progress
+
+    def __call__(self, lq: Tensor, **others: Any) -> Tensor:
+        result = any_size(self._network, lq, **self._given, **others)
+        self._progress(1, 1)
+        return result
+
+
+class _InTiles:
+    """Call a network for an image tile by tile; arguments as :func:`restore_image` has them."""
+
+    def __init__(
+        self,
+        network: Any,
+        image: Tensor,
+        tiling: tuple[int, int],
+        one_guide: bool,
+        given: Mapping[str, Any],
+        place: torch.device,
+        progress: _Progress,
+    ) -> None:
+        guided = one_guide and hasattr(network, 'by_tile')
+        self._multiple: int = network.size_multiple if guided else 1
+        self._pad: Callable[[Tensor], Tensor] = network.padded if guided else _as_it_is
+        self._by_tile = network.by_tile(self._pad(image).to(place)) if guided else None
+        self._network, self._given, self._place, self._progress = network, given, place, progress
+        tile, overlap = tiling
+        self._side = max(tile // self._multiple, 1) * self._multiple
+        most = self._side // 2 // self._multiple
+        self._overlap = min(-(-overlap // self._multiple), most) * self._multiple
+
+    def __call__(self, lq: Tensor, **others: Any) -> Tensor:
+        images = {name: self._pad(value) for name, value in others.items() if _is_image(value, lq)}
+        given = {**self._given, **{name: value for name, value in others.items() if name not in images}}
+
+        def restore(part: Tensor, where: Tile) -> Tensor:
+            place = (..., *slices(where))
+            cut = {name: value[place].to(self._place) for name, value in images.items()}
+            part = part.to(self._place)
+            if self._by_tile is None:
+                return any_size(self._network, part, **given, **cut)
+            return as_outputs(self._by_tile(where, part, **given, **cut)).image
+
+        result = restore_tiled(restore, self._pad(lq), self._side, self._overlap, self._multiple, self._progress)
+        return result[..., : lq.shape[-2], : lq.shape[-1]]
+
+
+def _as_it_is(image: Tensor) -> Tensor:
+    return image
+
+
+def _is_image(value: Any, like: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.ndim == like.ndim and value.shape[-2:] == like.shape[-2:]
 
 
 def restore_tiled(

@@ -14,7 +14,7 @@ from typing import Any
 from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
-from torch import nn
+from torch import Tensor, nn
 
 from dinoir_plugin.core import network_file, random_state, ranks
 from dinoir_plugin.core.atomic_files import UNFINISHED, save_atomic, write_atomic
@@ -89,10 +89,7 @@ class Checkpoints(BaseModel):
         """Write networks, and what it takes to build them again, to one file; arguments as BasicSR's."""
         nets = [net] if isinstance(net, nn.Module) else net
         keys = [param_key] if isinstance(param_key, str) else param_key
-        states = {
-            key: {name: value.cpu() for name, value in self.get_bare_model(each).state_dict().items()}
-            for key, each in zip(keys, nets, strict=True)
-        }
+        states = {key: _on_cpu(self.get_bare_model(each)) for key, each in zip(keys, nets, strict=True)}
         name = 'latest' if current_iter == -1 else current_iter
         path = Path(self.opt['path']['models'], f'{net_label}_{name}.pth')
         save_atomic(path, network_file.pack(states, self._describe(nets[0], net_label, current_iter)))
@@ -298,3 +295,15 @@ class Checkpoints(BaseModel):
 
     def _folder(self) -> Path:
         return Path(self.opt['path']['models'])
+
+
+def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
+    """Give a network's state dict on the CPU; a tensor that stands there under two names is copied, and saved, once."""
+    copies: dict[tuple[Any, ...], Tensor] = {}
+    state = {}
+    for name, value in net.state_dict().items():
+        place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+        if place not in copies:
+            copies[place] = value.cpu()
+        state[name] = copies[place]
+    return state

@@ -12,6 +12,7 @@ from torch import Tensor
 from dinoir_plugin.models.results import INPUT, INPUT_COLUMN, Figures, average
 
 TALLEST = 512  # pixels of a strip
+STRIPS = 4  # of a set
 
 
 def lines_of(name: str, figures: Figures, best: Mapping[str, Mapping[str, Any]] | None) -> str:
@@ -59,12 +60,17 @@ def add_scalars(tb_logger: Any, name: str, figures: Figures, iteration: int | st
                 tb_logger.add_scalar(f'metrics/{name}/{place}{before}{metric}', value, iteration)
 
 
+def shown_of(numbers: Sequence[int]) -> set[int]:
+    """Choose the images of a set that TensorBoard shows: four at most, the first of each quarter of the set."""
+    return {numbers[len(numbers) * place // STRIPS] for place in range(STRIPS)} if numbers else set()
+
+
 def add_strip(tb_logger: Any, name: str, images: Sequence[Tensor], iteration: int | str) -> None:
-    """Add images side by side to TensorBoard, as ``images/<set>``, at most 512 pixels high.
+    """Add images side by side to TensorBoard, as ``images/<name>``, at most 512 pixels high.
 
     Args:
         tb_logger: TensorBoard's writer.
-        name: The data set's.
+        name: The data set's, the task's and the image's, by slashes.
         images: Input, output and, where there is one, target, each (C, H, W) with 1 or 3 channels of RGB in [0, 1]
             (of more channels the first three are shown), not necessarily of one size; clipped here.
         iteration: The iteration.

@@ -69,7 +69,10 @@ class TrainOptions:
     warmup_iter: Whole = option('Iterations in which the learning rate rises from zero; -1: none.', -1)
     ema_decay: float = option('Decay of the EMA weights; 0: none are kept.', 0.0)
     grad_clip_norm: float = option('Largest norm of all gradients together; 0: not clipped.', 0.0)
-    optim_g: Block = option('Optimizer of torch.optim and its arguments.', required='train')
+    optim_g: Block = option(
+        'Optimizer of torch.optim and its arguments; decay_vectors: false keeps weight decay from biases, norms and '
+        'scales.', required='train'
+    )  # fmt: skip
     scheduler: SchedulerOptions = option("BasicSR's scheduler and its arguments.", required='train')
     blocks: Mapping[str, Block | None] = option('A loss: its registered type and arguments.', keys='*_opt')
     losses: Mapping[str, Block | None] | None = option('Losses by name, like those whose keys end in _opt.')
@@ -115,7 +118,8 @@ class ValOptions:
     suffix: str | None = option("What is added to the names of restored images; default: the run's name.")
     metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
     input: bool = option('Whether the degraded images are measured as well, once, to compare with.', True)
-    sampler: Block | None = option('How the network restores an image; default: in one pass.')
+    sampler: Block | None = option("How the network restores an image; default: the network's own way, in one pass.")
+    max_images: Count = option('How many images of each set are restored at most, spread evenly; left out: all.')
 
 
 @dataclass(frozen=True, kw_only=True)

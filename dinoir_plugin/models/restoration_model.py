@@ -14,10 +14,11 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.core import random_state, ranks
-from dinoir_plugin.core.errors import under
+from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.guidance.guided_arch import GuidedArch, backbone_of
-from dinoir_plugin.inference.sampler import build_sampler
+from dinoir_plugin.imaging.paths import image_name
+from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
 from dinoir_plugin.models.acceleration import compiled, prepare
 from dinoir_plugin.models.averages import Averages
@@ -56,6 +57,9 @@ class RestorationModel(Checkpoints, SRModel):
 
     net_g: nn.Module
 
+    # whether a derived model's own way to compute a step looks at tensors alone, so that a CUDA graph may repeat it
+    capturable = False
+
     # of the process: it may end a validation early, which tests have too
     stop_request = StopRequest()
     _stops = False
@@ -66,22 +70,38 @@ class RestorationModel(Checkpoints, SRModel):
     _entered: PhaseOptions | None = None
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        val = opt.get('val') or {}
         # the host turns it on: a search for the fastest convolution, which takes a minute before the first step and
         # seconds for each new size of an image
         torch.backends.cudnn.benchmark = False
-        self.sampler = build_sampler(val.get('sampler'), 'val.sampler')
         # of each set that was validated, by an image's number: metric to the value of the degraded image
         self.inputs: dict[str, dict[int, Mapping[str, float]]] = {}
         # of each set that was tested
         self.tested: dict[str, Figures] = {}
         super().__init__(opt)
+        net = self.get_bare_model(self.net_g)
+        self.check_network(net)
+        self.sampler = sampler_for(net, (opt.get('val') or {}).get('sampler'), 'val.sampler')
         get_root_logger().info(in_one_line(surroundings(self.device)))
+
+    @classmethod
+    def check_network(cls, network: nn.Module) -> None:
+        """Refuse a network that only another model trains, which the network names as ``trained_by``.
+
+        Raises:
+            OptionsError: Its path is ``model_type``.
+        """
+        wanted = getattr(network, 'trained_by', cls.__name__)
+        if wanted not in [kind.__name__ for kind in cls.__mro__]:
+            raise OptionsError('model_type', f'{type(network).__name__} is trained by {wanted}, not {cls.__name__}')
 
     def predict(self, batch: Batch) -> Outputs:
         """Run the network on a training batch, with those of its items that the network's ``takes_items`` names."""
+        return self.predict_with(batch)
+
+    def predict_with(self, batch: Batch, **others: Any) -> Outputs:
+        """Do what :meth:`predict` does, with what else the network takes by name."""
         net = self.get_bare_model(self.net_g)
-        given = batch.items(getattr(backbone_of(net), 'takes_items', ()))
+        given = {**batch.items(getattr(net, 'takes_items', ())), **others}
         if isinstance(net, GuidedArch):
             given['encodings'] = net.encode(batch.lq, batch.features.reader('lq'))
         return as_outputs(self._run_net(batch.lq, **given))
@@ -111,8 +131,12 @@ class RestorationModel(Checkpoints, SRModel):
         options = self.opt.get('val') or {}
         training = net.training
         net.eval()
+        batch = self.__dict__.get('batch')
+        names = [image_name(path) for path in batch.files] if batch is not None and batch.lq is lq else ()
         overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
-        restored = restore_image(net, lq, options.get('tile'), overlap, sampler=self.sampler, others=others)
+        restored = restore_image(
+            net, lq, options.get('tile'), overlap, sampler=self.sampler, others=others, names=names
+        )
         net.train(training)
         return restored
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from basicsr.utils import get_root_logger
 
-from dinoir_plugin.guidance.guided_arch import backbone_of
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
 
@@ -125,9 +124,10 @@ def reason_against(model: RestorationModel) -> str:
     if model.opt['dist'] or model.opt['num_gpu'] > 1:
         return 'several GPUs exchange gradients in it'
     kind = type(model)
-    if kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses:
+    own = kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses
+    if own and not kind.capturable:
         return f'{kind.__name__} computes it in its own way'
-    if getattr(backbone_of(model.get_bare_model(model.net_g)), 'takes_items', ()):
+    if getattr(model.get_bare_model(model.net_g), 'takes_items', ()):
         return 'the network takes more than images'
     for name, loss in model.criteria.items():
         if isinstance(loss, StepLoss) and not loss.capturable:

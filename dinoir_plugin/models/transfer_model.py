@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.core import network_file
-from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option
 from dinoir_plugin.core.outputs import Outputs
@@ -20,6 +17,7 @@ from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.restoration_model import RestorationModel
 from dinoir_plugin.models.tkmanet_loss import KnowledgeTransferLoss
+from dinoir_plugin.models.trained import trained_network
 from dinoir_plugin.nn.knowledge_transfer import Lesson
 
 
@@ -83,19 +81,12 @@ def _teacher(path: str, option_path: str) -> nn.Module:
 
     Raises:
         FileError: The file cannot be read.
-        OptionsError: It does not say how its network is built, or is no TKMANet's.
+        OptionsError: As :func:`trained_network`, or it is no TKMANet's.
     """
-    file = network_file.read(path)
-    if file.description is None:
-        raise OptionsError(option_path, f'{path} does not say how its network is built', 'Train the teacher with this '
-                           'plugin, e.g. by options/comparisons/tkmanet_teacher.yml')  # fmt: skip
-    options: dict[str, Any] = file.description.network
-    network: nn.Module = build_registered(ARCH_REGISTRY, options, option_path)
-    if not hasattr(network, 'teachers'):
-        raise OptionsError(option_path, f'expected a TKMANet in {path}, got {options.get("type")}')
-    _, found = file.choose('params_ema', network)
-    problem = found.problem()
-    if problem:
-        raise OptionsError(option_path, f'{path} is damaged: it {problem}')
-    network.load_state_dict(found.state)
-    return network.eval().requires_grad_(False)
+    remedy = 'Train the teacher with this plugin, e.g. by options/comparisons/tkmanet_teacher.yml'
+
+    def check(network: nn.Module) -> None:
+        if not hasattr(network, 'teachers'):
+            raise OptionsError(option_path, f'expected a TKMANet in {path}, got {type(network).__name__}')
+
+    return trained_network(path, option_path, remedy, check)

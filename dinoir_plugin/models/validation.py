@@ -17,7 +17,7 @@ from dinoir_plugin.core import ranks
 from dinoir_plugin.data.workers import start_worker
 from dinoir_plugin.metrics.measures import Measures, comparing
 from dinoir_plugin.models import results
-from dinoir_plugin.models.figures_log import add_scalars, add_strip, lines_by_task, lines_of
+from dinoir_plugin.models.figures_log import add_scalars, add_strip, lines_by_task, lines_of, shown_of
 from dinoir_plugin.models.provenance import about
 from dinoir_plugin.models.result_table import write_results
 from dinoir_plugin.models.results import Figures, Measured, average
@@ -128,35 +128,57 @@ class Validation:
         return Figures(means, of_input)
 
     def _measure(self, tb_logger: Any) -> list[Measured]:
-        """Restore and measure this rank's share of the images: every ``ranks.world_size()``-th."""
+        """Judge this rank's share of the images: every ``ranks.world_size()``-th."""
         dataset = self.dataloader.dataset
-        numbers = range(ranks.rank(), len(dataset), ranks.world_size())
+        numbers = self._chosen(len(dataset))[ranks.rank() :: ranks.world_size()]
         # BasicSR's own loader of a validation set reads one image at a time in this process, but all of them
         on_gpu = self.model.device.type == 'cuda'
         loader = DataLoader(
-            Subset(dataset, list(numbers)),
+            Subset(dataset, numbers),
             batch_size=1,
             num_workers=READERS if on_gpu else 0,
             worker_init_fn=functools.partial(start_worker, seed=None),
             pin_memory=on_gpu,
         )
         hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
+        shown = shown_of(numbers) if tb_logger else ()
         measured = []
         for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
             if self.model.stop_request.came:
                 break
-            task = batch.get('task', [''])[0]
-            name = _result_name(batch['lq_path'][0])
-            visuals = self._restore(batch)
-            if number == 0 and tb_logger:
-                shown = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
-                add_strip(tb_logger, self.name, shown, self.current_iter)
-            images, floats = _pair(visuals, 'result')
-            if self.save_img:
-                imwrite(images['img'], self._save_path(name, task))
-            values, kept = self.measures.of_image(name, images, floats)
-            measured.append(Measured(number, task, name, values, kept, self._of_input(name, visuals)))
+            measured.append(self.judged(batch, number, tb_logger if number in shown else None))
         return measured
+
+    def _chosen(self, count: int) -> list[int]:
+        """Choose the images by ``val.max_images``, and say so where some are left out."""
+        most = self.options.get('max_images') or count
+        if most >= count:
+            return list(range(count))
+        get_root_logger().info(
+            f'Validation {self.name}: {most} of {count} images, spread evenly over the set (val.max_images).'
+        )
+        return [number * count // most for number in range(most)]
+
+    def judged(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Measured:
+        """Restore and measure one image; a model that restores none judges it otherwise.
+
+        Args:
+            batch: Of the loader, with this image alone.
+            number: Its place in the data set.
+            tb_logger: TensorBoard's writer, where the image is shown there; else None.
+        """
+        task = batch.get('task', [''])[0]
+        name = result_name(batch['lq_path'][0])
+        visuals = self._restore(batch)
+        if tb_logger:
+            strip = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
+            place = '/'.join(filter(None, (self.name, task, osp.splitext(name)[0])))
+            add_strip(tb_logger, place, strip, self.current_iter)
+        images, floats = _pair(visuals, 'result')
+        if self.save_img:
+            imwrite(images['img'], self._save_path(name, task))
+        values, kept = self.measures.of_image(name, images, floats)
+        return Measured(number, task, name, values, kept, self._of_input(name, visuals))
 
     def _of_input(self, name: str, visuals: dict[str, Tensor]) -> dict[str, float]:
         """Measure the degraded image itself, where it is asked for and has the target's size."""
@@ -198,7 +220,7 @@ def _pair(visuals: dict[str, Tensor], key: str) -> tuple[dict[str, np.ndarray], 
     return images, floats
 
 
-def _result_name(path: str) -> str:
+def result_name(path: str) -> str:
     """Name a restored image: an LMDB's keys may hold folders (``GOPR_01/000047``), which go into the name.
 
     Bytes that are no UTF-8 become escapes, since OpenCV writes no such names.

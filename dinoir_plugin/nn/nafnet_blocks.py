@@ -32,36 +32,47 @@ class NAFBranches(UsesStatistics):
 
     The first is a 1x1, a depthwise 3x3, a gate (SimpleGate), simplified channel attention (SCA) and a 1x1; the second
     a 1x1, the gate and a 1x1. ``beta`` and ``gamma`` scale the branches, a number for each channel, and start at zero.
+
+    Args:
+        dim: C.
+        att: Stands in the place of SCA, for a block that says itself what its attention is.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, att: nn.Module | None = None) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(dim, dim * 2, 1)
         self.conv2 = nn.Conv2d(dim * 2, dim * 2, 3, padding=1, groups=dim * 2)
         self.conv3 = nn.Conv2d(dim, dim, 1)
-        self.sca: Any = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(dim, dim, 1))
+        if att is None:
+            self.sca: Any = channel_attention(dim)
+        else:
+            self.att: Any = att
         self.conv4 = nn.Conv2d(dim, dim * 2, 1)
         self.conv5 = nn.Conv2d(dim, dim, 1)
         self.beta = nn.Parameter(torch.zeros(1, dim, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, dim, 1, 1))
 
-    def attended(self, normed: Tensor) -> Tensor:
-        """Give the first branch of (B, H, W, C), normalised; the same shape."""
+    def attended(self, normed: Tensor, *others: Any) -> Tensor:
+        """Give the first branch of (B, H, W, C), normalised; the same shape. ``others`` are for the attention."""
         features = gated(depthwise(self.conv2, pointwise(self.conv1, normed)))
-        return self.over_windows(features, normed.shape[-1], lambda part, window: self.attention(part))
+        return self.over_windows(features, normed.shape[-1], lambda part, window: self.attention(part, *others))
 
-    def attention(self, features: Tensor) -> Tensor:
-        """Compute ``beta * conv3(SCA(x))``, (B, H, W, C): attention scales the columns of each image's weight."""
+    def attention(self, features: Tensor, *others: Any) -> Tensor:
+        """Compute ``beta * conv3(SCA(x))`` of (B, H, W, C); the same shape."""
+        return self.by_channels(features, self.sca[1])
+
+    def by_channels(self, features: Tensor, sca: nn.Conv2d) -> Tensor:
+        """Compute ``beta * conv3(x * sca(mean(x)))``: attention scales the columns of each image's weight."""
         batch, height, width, dim = features.shape
-        attention = F.linear(features.mean(dim=(1, 2)), self.sca[1].weight.flatten(1), self.sca[1].bias)
-        weight, bias = _scaled(self.conv3, self.beta)
+        attention = F.linear(features.mean(dim=(1, 2)), sca.weight.flatten(1), sca.bias)
+        weight, bias = scaled(self.conv3, self.beta)
         weights = weight * attention[:, None, :]
         out = torch.baddbmm(bias.expand(batch, 1, dim), features.reshape(batch, -1, dim), weights.transpose(1, 2))
         return out.view(batch, height, width, dim)
 
     def fed_forward(self, normed: Tensor) -> Tensor:
         """Give the second branch of (..., C), normalised; the same shape."""
-        return F.linear(gated(pointwise(self.conv4, normed)), *_scaled(self.conv5, self.gamma))
+        return F.linear(gated(pointwise(self.conv4, normed)), *scaled(self.conv5, self.gamma))
 
 
 class NAFBlock(NAFBranches):
@@ -103,7 +114,12 @@ def gated(x: Tensor) -> Tensor:
     return first * second
 
 
-def _scaled(conv: Any, scale: Tensor) -> tuple[Tensor, Tensor]:
+def channel_attention(dim: int) -> nn.Sequential:
+    """Make simplified channel attention: a mean over all pixels and a 1x1 convolution, which the features multiply."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(dim, dim, 1))
+
+
+def scaled(conv: Any, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Give weight (as a matrix) and bias of a 1x1 convolution whose outputs are scaled channel by channel."""
     scale = scale.flatten()
     return conv.weight.flatten(1) * scale[:, None], conv.bias * scale
@@ -134,6 +150,7 @@ class NAFShape(nn.Module):
         enc_blk_nums: Blocks of each encoder level, from full size down.
         dec_blk_nums: Blocks of each decoder level, from the lowest up; as many levels as the encoder.
         make: From a width to a block.
+        make_middle: The same for the blocks at the lowest level; None: as ``make``.
 
     Attributes:
         size_multiple: Sides are padded to multiples of this, 2 for each level.
@@ -154,6 +171,7 @@ class NAFShape(nn.Module):
         enc_blk_nums: Sequence[int],
         dec_blk_nums: Sequence[int],
         make: Callable[[int], nn.Module] = NAFBlock,
+        make_middle: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if len(enc_blk_nums) != len(dec_blk_nums):
@@ -169,7 +187,7 @@ class NAFShape(nn.Module):
             self.encoders.append(_Blocks(*[make(width) for _ in range(count)]))
             self.downs.append(nn.Conv2d(width, width * 2, 2, stride=2))
             width *= 2
-        self.middle_blks = _Blocks(*[make(width) for _ in range(middle_blk_num)])
+        self.middle_blks = _Blocks(*[(make_middle or make)(width) for _ in range(middle_blk_num)])
         for count in dec_blk_nums:
             self.ups.append(_Upsample(width))
             width //= 2

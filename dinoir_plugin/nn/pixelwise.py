@@ -35,7 +35,7 @@ def works_in_strips(x: Tensor, factor: int) -> bool:
 
 
 def convolved_strips(
-    x: Tensor, project: Callable[[Tensor, Tensor], object], conv: nn.Conv2d
+    x: Tensor, project: Callable[[Tensor, Tensor], object], conv: nn.Conv2d, beside: int = 0
 ) -> Iterator[tuple[int, slice, Tensor]]:
     """Compute ``conv(project(x))`` strip by strip, so that the wide feature is never there as a whole.
 
@@ -47,6 +47,7 @@ def convolved_strips(
         x: (B, H, W, C).
         project: Called with pixels (n, C) and where to write their projection, (n, conv.in_channels).
         conv: A depthwise 3x3 convolution, padded with zeros.
+        beside: Channels of another feature whose strips are taken along, of as many rows.
 
     Yields:
         The image's number in the batch, the rows of the strip, and what the convolution gives for them,
@@ -54,7 +55,7 @@ def convolved_strips(
     """
     batch, height, width, channels = x.shape
     hidden = conv.in_channels
-    rows = min(max(2, STRIP_ELEMENTS // (width * hidden)), height)
+    rows = min(max(2, STRIP_ELEMENTS // (width * (hidden + beside))), height)
     # row r of the image is row r - top + 1 of the window
     window = x.new_empty(1, rows + 2, width, hidden)
     for number in range(batch):

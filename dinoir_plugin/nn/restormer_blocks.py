@@ -1,4 +1,4 @@
-"""Blocks of Restormer (Zamir et al., CVPR 2022, arXiv 2111.09881), written from the paper, and its way down.
+"""Blocks of Restormer (Zamir et al., CVPR 2022, arXiv 2111.09881), written from the paper.
 
 Parameter names are those of the authors' release. The arithmetic is arranged for speed: features stay channels_last,
 convolutions of size 1 are matrix products on pixels, and in the attention the small (c, c) matrix is normalised and
@@ -8,14 +8,12 @@ multiplied with the output projection before it meets the pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.tiles import Tile, slices
 from dinoir_plugin.nn.attention_by_head import Products, attention, mixing_matrix, products
 from dinoir_plugin.nn.channel_attention import channel_attention
@@ -63,50 +61,118 @@ class LayerNorm(nn.Module):
         return self.body(x)
 
 
-class Attention(UsesStatistics):
-    """Attend between channels, linear in the pixels (multi-Dconv head transposed attention, MDTA)."""
+class ChannelAttention(UsesStatistics):
+    """Attend between channels, linear in the pixels; subclasses have the layers, by their release's names.
 
-    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
+    Attributes:
+        num_heads: Heads.
+    """
+
+    temperature: nn.Parameter
+
+    def __init__(self, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.temperature = nn.Parameter(torch.ones(num_heads, 1, 1))
+
+    def self_attended(
+        self, x: Tensor, norm: nn.Module, residual: Tensor, qkv: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+    ) -> Tensor:
+        """Compute ``residual + MDTA(norm(x))``.
+
+        Args:
+            x: (B, H, W, C).
+            norm: Of (B, H, W, C).
+            residual: (B, H, W, C).
+            qkv: Makes queries, keys and values, 1x1.
+            dwconv: Depthwise, 3x3, of these.
+            project_out: 1x1.
+
+        Returns:
+            (B, H, W, C).
+        """
+        if self.window_share is None and works_in_strips(x, factor=3):
+            return self._in_strips(x, norm, residual, qkv, dwconv, project_out)
+        return self.attended(depthwise(dwconv, pointwise(qkv, norm(x))), residual, project_out)
+
+    def attended(self, qkv: Tensor, residual: Tensor | None, project_out: nn.Conv2d) -> Tensor:
+        """Attend, project and add to the residual.
+
+        Args:
+            qkv: (B, H, W, 3 * C), queries, keys and values side by side.
+            residual: (B, H, W, C), or None for nothing.
+            project_out: 1x1.
+
+        Returns:
+            (B, H, W, C).
+        """
+        projection = project_out.weight.flatten(1)
+
+        def attend(part: Tensor, window: Tile | None) -> Tensor:
+            # the weights of windows that are faded into each other add up to 1, so the residual may go along
+            place = (slice(None), *slices(window)) if window else ...
+            own = qkv.new_zeros(1, 1, 1) if residual is None else residual[place].flatten(1, 2)
+            out = channel_attention(part.flatten(1, 2), self.temperature, projection, own)
+            return out.view(*part.shape[:3], -1)
+
+        out = self.over_windows(qkv, qkv.shape[-1] // 3, attend)
+        return out if project_out.bias is None else out + project_out.bias.to(out.dtype)
+
+    @torch.compiler.disable
+    def _in_strips(
+        self, x: Tensor, norm: nn.Module, residual: Tensor, qkv: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+    ) -> Tensor:
+        def project(pixels: Tensor, out: Tensor) -> None:
+            project_into(qkv, norm(pixels), out)
+
+        strips = convolved_strips(x, project, dwconv)
+        split = ((number, rows, *strip.split(x.shape[-1], dim=-1)) for number, rows, strip in strips)
+        return self.attended_strips(split, torch.empty_like(x), residual, project_out)
+
+    def attended_strips(
+        self,
+        strips: Iterable[tuple[int, slice, Tensor, Tensor, Tensor]],
+        values: Tensor,
+        residual: Tensor | None,
+        project_out: nn.Conv2d,
+    ) -> Tensor:
+        """Attend, project and add to the residual, without a wide feature of the whole image.
+
+        Args:
+            strips: The image's number in the batch, rows, and their queries, keys and values, (rows, W, C) each.
+            values: (B, H, W, C), to be filled.
+            residual: The same shape, or None for nothing.
+            project_out: 1x1.
+
+        Returns:
+            (B, H, W, C).
+        """
+        parts: list[list[Products]] = [[] for _ in values]
+        for number, rows, queries, keys, own in strips:
+            values[number, rows] = own
+            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
+        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
+        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
+        matrix = mixing_matrix(weights.softmax, project_out.weight.flatten(1))
+        out = (values.flatten(1, 2) @ matrix.mT).view_as(values)
+        for summand in (residual, project_out.bias):
+            if summand is not None:
+                out.add_(summand)
+        return out
+
+
+class Attention(ChannelAttention):
+    """Attend between channels, linear in the pixels (multi-Dconv head transposed attention, MDTA)."""
+
+    def __init__(self, dim: int, num_heads: int, bias: bool) -> None:
+        super().__init__(num_heads)
         self.qkv = nn.Conv2d(dim, dim * 3, 1, bias=bias)
         self.qkv_dwconv = nn.Conv2d(dim * 3, dim * 3, 3, padding=1, groups=dim * 3, bias=bias)
         self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
         """Compute ``x + MDTA(norm(x))``, (B, H, W, C) to the same."""
-        if self.window_share is None and works_in_strips(x, factor=3):
-            return self._in_strips(x, norm)
-        qkv = depthwise(self.qkv_dwconv, pointwise(self.qkv, norm(x)))
-        projection = self.project_out.weight.flatten(1)
-
-        def attend(part: Tensor, window: Tile | None) -> Tensor:
-            # the weights of windows that are faded into each other add up to 1, so the residual may go along
-            place = (slice(None), *slices(window)) if window else ...
-            residual = x[place]
-            out = channel_attention(part.flatten(1, 2), self.temperature, projection, residual.flatten(1, 2))
-            return out.view_as(residual)
-
-        out = self.over_windows(qkv, x.shape[-1], attend)
-        return out if self.project_out.bias is None else out + self.project_out.bias.to(out.dtype)
-
-    @torch.compiler.disable
-    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
-        values = torch.empty_like(x)
-        parts: list[list[Products]] = [[] for _ in x]
-
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.qkv, norm(pixels), out)
-
-        for number, rows, qkv in convolved_strips(x, project, self.qkv_dwconv):
-            queries, keys, values[number, rows] = qkv.split(x.shape[-1], dim=-1)
-            parts[number].append(products(queries.flatten(0, 1)[None], keys.flatten(0, 1)[None], self.num_heads))
-        sums = [[torch.stack(strips).sum(dim=0) for strips in zip(*image)] for image in parts]
-        weights = attention(Products(*(torch.cat(images) for images in zip(*sums))), self.temperature)
-        matrix = mixing_matrix(weights.softmax, self.project_out.weight.flatten(1))
-        out = (values.flatten(1, 2) @ matrix.mT).view_as(x).add_(x)
-        return out if self.project_out.bias is None else out.add_(self.project_out.bias)
+        return self.self_attended(x, norm, x, self.qkv, self.qkv_dwconv, self.project_out)
 
 
 class FeedForward(nn.Module):
@@ -121,21 +187,31 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, norm: nn.Module) -> Tensor:
         """Compute ``x + GDFN(norm(x))``, (B, H, W, C) to the same."""
-        if works_in_strips(x, factor=math.ceil(self.dwconv.in_channels / x.shape[-1])):
-            return self._in_strips(x, norm)
-        hidden = depthwise(self.dwconv, pointwise(self.project_in, norm(x)))
-        return gated_projection(hidden, self.project_out.weight.flatten(1), self.project_out.bias, x)
+        return fed_forward(x, norm, self.project_in, self.dwconv, self.project_out)
 
-    @torch.compiler.disable
-    def _in_strips(self, x: Tensor, norm: nn.Module) -> Tensor:
-        out = torch.empty_like(x)
 
-        def project(pixels: Tensor, out: Tensor) -> None:
-            project_into(self.project_in, norm(pixels), out)
+def fed_forward(
+    x: Tensor, norm: nn.Module, project_in: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+) -> Tensor:
+    """Compute ``x + GDFN(norm(x))`` with these layers, (B, H, W, C) to the same."""
+    if works_in_strips(x, factor=math.ceil(dwconv.in_channels / x.shape[-1])):
+        return _fed_forward_in_strips(x, norm, project_in, dwconv, project_out)
+    hidden = depthwise(dwconv, pointwise(project_in, norm(x)))
+    return gated_projection(hidden, project_out.weight.flatten(1), project_out.bias, x)
 
-        for number, rows, hidden in convolved_strips(x, project, self.dwconv):
-            project_into(self.project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
-        return out.add_(x)
+
+@torch.compiler.disable
+def _fed_forward_in_strips(
+    x: Tensor, norm: nn.Module, project_in: nn.Conv2d, dwconv: nn.Conv2d, project_out: nn.Conv2d
+) -> Tensor:
+    out = torch.empty_like(x)
+
+    def project(pixels: Tensor, out: Tensor) -> None:
+        project_into(project_in, norm(pixels), out)
+
+    for number, rows, hidden in convolved_strips(x, project, dwconv):
+        project_into(project_out, gate(hidden).flatten(0, 1), out[number, rows].flatten(0, 1))
+    return out.add_(x)
 
 
 class TransformerBlock(nn.Module):
@@ -154,124 +230,3 @@ class TransformerBlock(nn.Module):
         x = self.attn(x, self.norm1)
         x = self.ffn(x, self.norm2)
         return x.permute(0, 3, 1, 2)
-
-
-class PatchEmbed(nn.Module):
-    """Turn an image into features by a 3x3 convolution."""
-
-    def __init__(self, in_channels: int, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take (B, in_channels, H, W) to (B, dim, H, W)."""
-        return self.proj(x)
-
-
-class Resample(nn.Module):
-    """Halve the size and double the width, or the reverse, by a convolution and a pixel (un)shuffle."""
-
-    def __init__(self, dim: int, out_dim: int, shuffle: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(dim, out_dim, 3, padding=1, bias=False), shuffle)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Take (B, dim, H, W) to (B, out_dim * 4, H / 2, W / 2) or (B, out_dim / 4, H * 2, W * 2), channels_last."""
-        return self.body(x).contiguous(memory_format=torch.channels_last)
-
-
-def downsample(dim: int) -> Resample:
-    """Make what takes (B, dim, H, W) to (B, 2 * dim, H / 2, W / 2)."""
-    return Resample(dim, dim // 2, nn.PixelUnshuffle(2))
-
-
-def upsample(dim: int) -> Resample:
-    """Make what takes (B, dim, H, W) to (B, dim / 2, 2 * H, 2 * W)."""
-    return Resample(dim, dim * 2, nn.PixelShuffle(2))
-
-
-class Levels(NamedTuple):
-    """Hold what the blocks of a network's four levels have in common.
-
-    Attributes:
-        num_blocks: Blocks of level 1, 2, 3 and of the latent level.
-        heads: Attention heads of level 1, 2, 3 and of the latent level.
-        ffn_expansion_factor: Hidden width of the feed-forward network over the level's width.
-        bias: Whether convolutions have a bias.
-        norm: One of LAYER_NORMS.
-    """
-
-    num_blocks: Sequence[int]
-    heads: Sequence[int]
-    ffn_expansion_factor: float
-    bias: bool
-    norm: str
-
-    def check(self, dim: int) -> None:
-        """Raise OptionsError, named as Restormer's arguments are, where a network of width ``dim`` cannot be built."""
-        if self.norm not in LAYER_NORMS:
-            raise OptionsError('LayerNorm_type', f"there is no '{self.norm}'", nearest(str(self.norm), LAYER_NORMS))
-        for key, value in (('num_blocks', self.num_blocks), ('heads', self.heads)):
-            if len(value) != 4:
-                raise OptionsError(key, f'expected 4 numbers (level 1, 2, 3, latent), got {list(value)}')
-        widths = [dim, dim * 2, dim * 4, dim * 8]
-        if dim % 2 or any(width % count for width, count in zip(widths, self.heads)) or (dim * 2) % self.heads[0]:
-            expected = f"expected divisors of the levels' widths {widths} (and an even dim)"
-            raise OptionsError('heads', f'{expected}, got {list(self.heads)}')
-
-    def block(self, index: int, dim: int) -> TransformerBlock:
-        """Make a block of ``dim`` channels with the heads of level ``index``, counted from zero."""
-        return TransformerBlock(dim, self.heads[index], self.ffn_expansion_factor, self.bias, self.norm)
-
-    def level(self, index: int, dim: int, count: int | None = None) -> nn.Sequential:
-        """Make the blocks of level ``index``, or ``count`` blocks like those."""
-        count = self.num_blocks[index] if count is None else count
-        return nn.Sequential(*[self.block(index, dim) for _ in range(count)])
-
-
-def check_residual(inp_channels: int, out_channels: int) -> None:
-    """Raise OptionsError where output and input, which are added, have not as many channels."""
-    if out_channels != inp_channels:
-        problem = f'expected {inp_channels} like inp_channels, as the output is added to the input, got {out_channels}'
-        raise OptionsError('out_channels', problem)
-
-
-class RestormerEncoder(nn.Module):
-    """Take an image down to the latent level; networks add the way up.
-
-    Args:
-        inp_channels: Channels of the input.
-        dim: Width at full size; it doubles with each of the three halvings.
-        levels: Of the blocks.
-
-    Raises:
-        OptionsError: Levels that cannot be built.
-    """
-
-    size_multiple = 8
-
-    def __init__(self, inp_channels: int, dim: int, levels: Levels) -> None:
-        super().__init__()
-        levels.check(dim)
-        self.patch_embed = PatchEmbed(inp_channels, dim)
-        self.encoder_level1 = levels.level(0, dim)
-        self.down1_2 = downsample(dim)
-        self.encoder_level2 = levels.level(1, dim * 2)
-        self.down2_3 = downsample(dim * 2)
-        self.encoder_level3 = levels.level(2, dim * 4)
-        self.down3_4 = downsample(dim * 4)
-        self.latent = levels.level(3, dim * 8)
-
-    def encoded(self, embedded: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Give the features of all levels from what ``patch_embed`` gave.
-
-        Args:
-            embedded: (B, dim, H, W), channels_last, sides that ``size_multiple`` divides.
-
-        Returns:
-            Level 1 to 3 and the latent level: (B, dim, H, W) to (B, 8 * dim, H / 8, W / 8), channels_last.
-        """
-        level1 = self.encoder_level1(embedded)
-        level2 = self.encoder_level2(self.down1_2(level1))
-        level3 = self.encoder_level3(self.down2_3(level2))
-        return level1, level2, level3, self.latent(self.down3_4(level3))

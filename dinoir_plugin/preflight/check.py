@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from dinoir_plugin.core.console import note
 from dinoir_plugin.core.yaml_options import read_options, with_forced
 from dinoir_plugin.guidance.guided_arch import encoders_of
 from dinoir_plugin.models.options import FROM_CHECKPOINT
@@ -20,18 +21,21 @@ from dinoir_plugin.preflight.contact_sheet import SheetRow, write_sheet
 from dinoir_plugin.preflight.data_report import check_data
 from dinoir_plugin.preflight.disk import check_disk
 from dinoir_plugin.preflight.from_checkpoint import forced_in_two, takes_network, with_network
+from dinoir_plugin.preflight.needs import uses_gpu
 from dinoir_plugin.preflight.network_items import network_items
 from dinoir_plugin.preflight.reading import is_training, parse_as_host
 from dinoir_plugin.preflight.report import ERROR, OK, Finding, Report
 from dinoir_plugin.preflight.schema import drives, schema_problems
+from dinoir_plugin.preflight.step_time import time_run
 from dinoir_plugin.preflight.values import run_values
 
 TAKEN = f'network_g: {FROM_CHECKPOINT}'
 NO_NETWORK = 'needs network_g'
+TIME = 'time'
 
 
 def check_run(
-    path: str, forced: list[str], full: bool, folder: Path, auto_resume: bool = False
+    path: str, forced: list[str], full: bool, folder: Path, auto_resume: bool = False, timed: bool | None = False
 ) -> tuple[Report, Path | None]:
     """Check a run that an options file describes.
 
@@ -41,6 +45,7 @@ def check_run(
         full: Whether to decode every image.
         folder: Where the contact sheet goes; made when needed.
         auto_resume: Whether the run is going to be called with ``--auto_resume``.
+        timed: Whether steps of a training are timed; None: where a GPU makes them.
 
     Returns:
         The report, and where the contact sheet is; None where no sample could be drawn.
@@ -70,12 +75,13 @@ def check_run(
     if not report.attempt('options', parse):
         report.skip('everything else', 'BasicSR cannot parse these options')
         return report, None
-    rows = check_all(report, opt, is_train, full)
-    if not rows:
-        return report, None
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet = folder / f'check_{str(opt["name"]).replace("/", "_")}.png'
-    write_sheet(rows, sheet)
+    rows, sheet = check_all(report, opt, is_train, full), None
+    if rows:
+        folder.mkdir(parents=True, exist_ok=True)
+        sheet = folder / f'check_{str(opt["name"]).replace("/", "_")}.png'
+        write_sheet(rows, sheet)
+    if timed or (timed is None and is_train and drives(opt) and uses_gpu(opt['num_gpu'])):
+        _time(report, opt, is_train, waits=timed is not None)
     return report, sheet
 
 
@@ -137,6 +143,28 @@ def _check_network(report: Report, opt: Mapping[str, Any], is_train: bool) -> No
             report.attempt(item.path, partial(item.check, built[0]))
         else:
             report.skip(item.path, NO_NETWORK)
+
+
+def _time(report: Report, opt: Mapping[str, Any], is_train: bool, waits: bool) -> None:
+    """Add the row of the run's time and memory, where there is one to be timed.
+
+    Args:
+        report: Has the rows of all other checks.
+        opt: BasicSR's options, parsed.
+        is_train: Whether they are for train.py or for test.py.
+        waits: Whether it may take minutes.
+    """
+    if not is_train:
+        report.skip(TIME, 'a test makes no training steps')
+    elif not drives(opt):
+        report.skip(TIME, _reader(opt))
+    elif report.has_errors:
+        report.skip(TIME, 'training steps are timed where nothing else is wrong')
+    elif opt['train'].get('compile') and not waits:
+        report.skip(TIME, 'train.compile takes a minute before the first step, for which --time waits')
+    else:
+        note('timing training steps')
+        report.attempt(TIME, partial(time_run, opt))
 
 
 def _reader(opt: Mapping[str, Any]) -> str:

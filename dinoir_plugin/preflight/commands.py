@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dinoir_plugin.core.console import BAD, GOOD, complain, note, say
+from dinoir_plugin.core.console import BAD, GOOD, note, say
 from dinoir_plugin.core.options_files import options_file, options_names
 
 ABOUT_OPTIONS = """Prints an options file that comes with the package, or says what an option means.
@@ -32,6 +32,9 @@ def add_check(commands: Any) -> None:
     parser.add_argument('--full', action='store_true', help='decode every image, on all cores')
     parser.add_argument('--out', default='.', metavar='FOLDER', help='where check_<name>.png goes (default: here)')
     parser.add_argument('--auto_resume', action='store_true', help="hold the run's last checkpoint against the options")
+    parser.add_argument('--time', action=argparse.BooleanOptionalAction,
+                        help='where nothing is wrong, time some training steps: hours of the run, memory of the GPU '
+                        '(default: on a GPU)')
     parser.add_argument('--force_yml', nargs='+', default=[], metavar='KEYS=VALUE',
                         help="as BasicSR's, for instance train:ema_decay=0.999")
     parser.set_defaults(run=_check)
@@ -66,7 +69,7 @@ def _modules(args: argparse.Namespace) -> int:
     try:
         say(modules(args.network, args.all))
     except SystemExit as error:  # a file that is no YAML, in one line
-        complain(str(error))
+        note(str(error))
         return BAD
     return GOOD
 
@@ -97,9 +100,9 @@ def _check(args: argparse.Namespace) -> int:
     from dinoir_plugin.preflight.check import check_run
 
     try:
-        report, sheet = check_run(args.options, args.force_yml, args.full, folder, args.auto_resume)
+        report, sheet = check_run(args.options, args.force_yml, args.full, folder, args.auto_resume, args.time)
     except SystemExit as error:  # a file that is no YAML, in one line
-        complain(str(error))
+        note(str(error))
         return BAD
     say('No samples could be drawn\n' if sheet is None else f'Samples of each task: {sheet}\n')
     say(report.text())

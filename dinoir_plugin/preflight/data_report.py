@@ -103,7 +103,8 @@ def _open_tasks(options: Any, path: str) -> list[TaskView]:
         try:
             with under(path):
                 view.task = Task(view.name, read(TaskOptions, block, f'tasks.{name}'))
-                view.dataset = kind({**options, 'tasks': {name: block}})
+                # the captions are of all tasks, and stand in the data set's row
+                view.dataset = kind({**options, 'tasks': {name: block}, 'captions': None})
         except OptionsError as error:
             view.errors = [error]
             if view.task is None and isinstance(block, Mapping):

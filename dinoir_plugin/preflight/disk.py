@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dinoir_plugin.core.wording import told_apart
+from dinoir_plugin.core.wording import byte_text, told_apart
 from dinoir_plugin.models.optimizer import make_optimizer
 
-GIGA = 10**9
 # Two axes, because some optimizers keep a row and a column of sums for a matrix; large enough for these not to count.
 PROBE_SIDE = 64
 
@@ -67,9 +66,9 @@ def check_disk(opt: Mapping[str, Any], network: nn.Module) -> str:
     needed = estimate(opt['train'], opt['logger'], network)
     place = _existing(Path(opt['path']['experiments_root']))
     free = shutil.disk_usage(place).free
-    total, left = told_apart(needed.total, free, _giga)
-    looked = (f'{needed.checkpoints} checkpoints of {_giga(needed.each)} and the last network: {total}; {left} free at '
-              f'{place}')
+    total, left = told_apart(needed.total, free, byte_text)
+    looked = (f'{needed.checkpoints} checkpoints of {byte_text(needed.each)} and the last network: {total}; '
+              f'{left} free at {place}')
     if needed.total > free:
         warnings.warn(
             f'path.experiments_root: the checkpoints of the whole run need about {total}, but {place} '
@@ -98,7 +97,3 @@ def _state_share(options: Mapping[str, Any]) -> float:
     optimizer.step()
     state = (value for entry in optimizer.state.values() for value in entry.values() if isinstance(value, Tensor))
     return _bytes(state) / _bytes([probe])
-
-
-def _giga(number: float, digits: int = 1) -> str:
-    return f'{number / GIGA:.{digits}f} GB' if number >= GIGA / 10 else f'{number / GIGA * 1000:.{digits}f} MB'

@@ -62,6 +62,6 @@ def _check_needs(kind: Any, path: str, data: Mapping[str, Any]) -> None:
     missing = {key for key in needs - provided if not (key in switches and data.get(switches[key]))}
     if missing:
         problem = f'{kind.__name__} needs {", ".join(sorted(missing))}, which {data["type"]} does not provide'
-        options = [f'datasets.train.{switches[key]}: true' for key in sorted(missing) if key in switches]
-        remedy = f'Write {", ".join(options)}' if options else f'Its items have {", ".join(sorted(provided))}'
+        options = [f'datasets.train.{switches[key]}' for key in sorted(missing) if key in switches]
+        remedy = f'Give {", ".join(options)}' if options else f'Its items have {", ".join(sorted(provided))}'
         raise OptionsError(f'{path}.type', problem, remedy)

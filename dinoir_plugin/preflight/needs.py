@@ -19,6 +19,11 @@ TENSORBOARD = 'logger.use_tb_logger'
 COMPILERS = ('g++', 'clang++', 'cl')
 
 
+def uses_gpu(num_gpu: object) -> bool:
+    """Tell whether a run with this ``num_gpu`` is made on a GPU here."""
+    return num_gpu != 0 and torch.cuda.is_available()
+
+
 def needs_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """List the checks of what a training run needs beside its options."""
     if not is_train:
@@ -71,14 +76,14 @@ def _check_logger(logger: Mapping[str, Any], name: str) -> str:
 
 
 def _check_prefetch(num_gpu: object) -> str:
-    if num_gpu == 0 or not torch.cuda.is_available():
+    if not uses_gpu(num_gpu):
         problem = 'cuda prepares batches on a GPU, and this run has none'
         raise OptionsError('datasets.train.prefetch_mode', problem, 'Write cpu, or leave it out')
     return 'cuda'
 
 
 def _check_compiler(num_gpu: object) -> str:
-    if num_gpu != 0 and torch.cuda.is_available():
+    if uses_gpu(num_gpu):
         return 'for the GPU'
     found = next(filter(None, map(shutil.which, (os.environ.get('CXX') or COMPILERS[0], *COMPILERS))), None)
     if found is None:

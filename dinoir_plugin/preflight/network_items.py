@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
-from dinoir_plugin.core.construct import registered_class
+from dinoir_plugin.core.construct import look_up, registered_class
 from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.pretrained import Extent, weights_for
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
-from dinoir_plugin.guidance.guided_arch import encoders_of
+from dinoir_plugin.guidance.guided_arch import GuidedArch, encoders_of
 from dinoir_plugin.guidance.trained_with import other_encoder, other_options
-from dinoir_plugin.inference.padding import any_size
+from dinoir_plugin.inference.sampler import sampler_for
+from dinoir_plugin.inference.tiling import restore_image
 from dinoir_plugin.models.acceleration import prepare
 from dinoir_plugin.models.options import loss_blocks
 from dinoir_plugin.models.phases import Phases
 from dinoir_plugin.preflight.check_item import CheckItem
 from dinoir_plugin.preflight.loss_items import loss_items
+from dinoir_plugin.preflight.needs import uses_gpu
 from dinoir_plugin.preflight.resume_items import has_checkpoint, resume_items
 from dinoir_plugin.preflight.schema import drives
 
@@ -33,10 +35,15 @@ PATCH_SCALE = 1.2
 def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     """List the checks of what depends on the network; each takes the network."""
     items = _path_items(opt, is_train)
+    if drives(opt):
+        model = look_up(MODEL_REGISTRY, opt['model_type'], 'model_type')
+        items.append(CheckItem('model_type: network_g', lambda network: _check_model(model, network)))
     sets = [registered_class(DATASET_REGISTRY, options.get('type')) for options in opt['datasets'].values()]
-    if any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
-        items.append(CheckItem('network_g: output size', _check_scale))
     kind = registered_class(ARCH_REGISTRY, (opt.get('network_g') or {}).get('type'))
+    restores = not hasattr(kind, 'purpose')
+    if restores and any(kind and issubclass(kind, MixedDegradationDataset) for kind in sets):
+        options = (opt.get('val') or {}).get('sampler') if drives(opt) else None
+        items.append(CheckItem('network_g: output size', lambda network: _check_scale(network, options)))
     if is_train and hasattr(kind, 'encoders'):
         data = opt['datasets']['train']
         items.append(CheckItem('datasets.train.gt_size', lambda network: _check_patches(data, network)))
@@ -49,12 +56,18 @@ def network_items(opt: Mapping[str, Any], is_train: bool) -> list[CheckItem]:
     return items
 
 
-def _check_scale(network: nn.Module) -> str:
+def _check_model(model: Any, network: nn.Module) -> str:
+    model.check_network(network)
+    return f'{model.__name__} trains {type(network).__name__}'
+
+
+def _check_scale(network: nn.Module, options: Mapping[str, Any] | None) -> str:
     """Refuse a network that changes the size: degraded and target of our data set have one."""
     image = torch.zeros(1, 3, TRIAL_SIDE, TRIAL_SIDE)
+    sampler = sampler_for(network, options, 'val.sampler').trial()
     try:
         with torch.no_grad():
-            shape = any_size(network.eval(), image).shape
+            shape = restore_image(network.eval(), image, sampler=sampler).shape
     except Exception as error:  # a foreign network may raise anything
         problem = f'the network does not take RGB images, {TRIAL_SIDE}x{TRIAL_SIDE} pixels'
         raise OptionsError('network_g', f'{problem} ({type(error).__name__}: {error})') from error
@@ -67,12 +80,14 @@ def _check_scale(network: nn.Module) -> str:
 
 
 def _check_patches(data: Mapping[str, Any], network: nn.Module) -> str:
-    """Warn where an encoder meets things in another size in training than in tests."""
+    """Warn where an encoder that reads patches in their own size meets things in another size than in tests."""
+    read = network.method.wants() if isinstance(network, GuidedArch) else {}
+    encoders = {name: encoder for name, encoder in encoders_of(network).items() if encoder in read}
     sizes = {stage.get('gt_size', data.get('gt_size')) for stage in data.get('stages') or [data]}
     found = []
     for side in sorted(size for size in sizes if isinstance(size, int)):
         words = [f'patches of {side} px']
-        for name, encoder in encoders_of(network).items():
+        for name, encoder in encoders.items():
             taken = encoder.taken_side(side)
             words += [f'which the {name} takes as {taken} px'] if taken != side else []
             if max(side, taken) > PATCH_SCALE * min(side, taken):
@@ -112,8 +127,7 @@ def _check_phases(train: Mapping[str, Any], network: nn.Module) -> str:
 
 
 def _check_acceleration(train: Mapping[str, Any], network: nn.Module, num_gpu: object) -> str:
-    on_gpu = num_gpu != 0 and torch.cuda.is_available()
-    if train.get('amp') == 'bf16' and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if train.get('amp') == 'bf16' and uses_gpu(num_gpu) and not torch.cuda.is_bf16_supported(including_emulation=False):
         problem = f'{torch.cuda.get_device_name()} does not compute in bf16'
         raise OptionsError('train.amp', problem, 'Write amp: fp16')
     with under('train'):

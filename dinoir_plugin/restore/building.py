@@ -13,7 +13,7 @@ from torch import nn
 from dinoir_plugin.archs.released import network_of
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.atomic_files import FileError
-from dinoir_plugin.core.construct import build_registered
+from dinoir_plugin.core.construct import build_registered, registered_class
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.written import plain
 from dinoir_plugin.core.yaml_options import read_options
@@ -76,6 +76,9 @@ def build_network(
         raise OptionsError('network_g', f'{checkpoint} does not say which network it is for, as it was not written by '
                            'this plugin', 'Give its options: --options FILE.yml, in Python network={...}')
     arguments = dict(network_g)
+    purpose = getattr(registered_class(ARCH_REGISTRY, arguments.get('type')), 'purpose', '')
+    if purpose:
+        raise OptionsError('network_g.type', f'the network of {checkpoint} restores no images: {purpose}')
     if encoder_weights is not None:
         arguments.update(_with_weights(arguments, encoder_weights, checkpoint))
     try:

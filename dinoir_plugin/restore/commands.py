@@ -6,7 +6,7 @@ import argparse
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, complain, note, say
+from dinoir_plugin.core.console import BAD, GOOD, INTERRUPTED, note, say
 from dinoir_plugin.restore.starter import NAME, checkpoint_file, is_starter, which
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def add_restore(commands: Any) -> None:
                         help='how much of what the network changes is kept (default: 1, all of it)')
     parser.add_argument('--local-statistics', type=int, metavar='N',
                         help='channel attention over windows of N pixels, as in training, not over the whole image')
+    parser.add_argument('--sampler', type=_sampler, metavar='KEY=N,...',
+                        help='how a network that restores in steps does so, where not as in training: '
+                             'solver=dpm2,steps=10')
     parser.add_argument('--compare', action='store_true', help='write NAME_compare.jpg too, before and after')
     parser.add_argument('--format', metavar='png|jpg|tif|webp', help="of what is written (default: the image's own)")
     parser.add_argument('--quality', type=int, default=95, metavar='1-100', help='of JPEG and WebP (default: 95)')
@@ -114,6 +117,13 @@ def _tile(text: str) -> int | str:
     return text if text == 'auto' else int(text)
 
 
+def _sampler(text: str) -> dict[str, int | str]:
+    pairs = [part.partition('=') for part in text.split(',')]
+    if not all(key and value for key, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"expected options such as 'solver=dpm2,steps=10', got '{text}'")
+    return {key: int(value) if value.isdecimal() else value for key, _, value in pairs}
+
+
 def _network(args: argparse.Namespace) -> Any:
     from dinoir_plugin.restore.building import network_options
 
@@ -130,7 +140,7 @@ def _restorer(args: argparse.Namespace) -> Restorer:
     from dinoir_plugin.restore.restorer import Restorer
 
     how = {'tile': args.tile, 'precision': args.precision, 'self_ensemble': args.self_ensemble,
-           'local_statistics': args.local_statistics, 'strength': args.strength}  # fmt: skip
+           'local_statistics': args.local_statistics, 'sampler': args.sampler, 'strength': args.strength}  # fmt: skip
     if args.method:
         return Restorer.from_options(_method(args), **how)
     return Restorer.from_checkpoint(
@@ -159,7 +169,7 @@ def _restore(args: argparse.Namespace) -> int:
         checkpoint_file(NAME)  # where it is missing, that is said before the images are looked at
     job = _find_job(args)
     for path, problem in job.refused:
-        complain(f'{path}: {problem}')
+        note(f'{path}: {problem}')
     from dinoir_plugin.restore.job import Outcome, Writing, run
 
     outcome = Outcome()
@@ -173,14 +183,14 @@ def _restore(args: argparse.Namespace) -> int:
                 note(which(restorer.description))
             run(job, restorer, Writing(args.quality, args.compare, args.resume), outcome, not args.quiet)
     except KeyboardInterrupt:
-        complain(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
+        note(f'stopped: {outcome.restored} of {len(job.items)} were restored; --resume goes on from there')
         return INTERRUPTED
     others = f', {job.other_files} other files left alone' if job.other_files else ''
     skipped = f', {outcome.skipped} there already' if outcome.skipped else ''
     failed = len(outcome.failed) + len(job.refused)
     say(f'{outcome.restored} restored{skipped}, {failed} failed{others}')
     for path, reason in outcome.failed:
-        complain(f'{path}: {reason}')
+        note(f'{path}: {reason}')
     return BAD if failed else GOOD
 
 
@@ -219,6 +229,6 @@ def _shorten_warnings() -> None:
     """Show a warning as one line, where Python would show the line of code as well."""
 
     def show(message: Warning | str, *rest: Any, **named: Any) -> None:
-        complain(f'note: {message}')
+        note(f'note: {message}')
 
     warnings.showwarning = show

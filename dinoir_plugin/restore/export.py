@@ -21,6 +21,7 @@ from dinoir_plugin.core.outputs import as_outputs
 from dinoir_plugin.core.wording import size_text, told_apart
 from dinoir_plugin.guidance.guided_arch import backbone_of, encoders_of
 from dinoir_plugin.inference.padding import any_size, size_rule
+from dinoir_plugin.inference.sampler import Feedforward, sampler_for
 from dinoir_plugin.restore.building import build, build_network
 
 GRAPHS = ('.onnx', '.pt2')
@@ -107,9 +108,10 @@ def export(
         network_file.write(out, file)
         return f'{out}: {out.stat().st_size / 1e6:.1f} MB'
     built = build(checkpoint, encoder_weights=encoder_weights, options=options)
-    sampler = built.file.description and built.file.description.sampler
-    if sampler:
-        raise ValueError(f'{out}: the network restores in steps ({sampler["type"]}), of which a graph holds only one')
+    sampler = sampler_for(built.network, built.file.description.sampler if built.file.description else None)
+    if not isinstance(sampler, Feedforward):
+        kind = type(sampler).__name__
+        raise ValueError(f'{out}: the network restores in steps ({kind}), of which a graph holds only one')
     data, run = _graph(built.network, out.suffix)
     note(f'comparing it with the network on {len(CHECKED)} sizes')
     with _explained(built.network):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,23 @@ def _about(checkpoint: str | Path) -> str:
             lines.append('  It does not say which network it is for: give --options FILE.yml to use it.')
         else:
             lines.append(f'  It does not say which network it is for; its tensors are those of {released.name}.')
-            lines += _network_lines(released.network)
+            lines += _network_lines(released.network, ())
         return '\n'.join(lines)
     steps = '' if about.iteration is None else f', {about.iteration} iterations'
     patches = f', patches of {about.patch_size} px' if about.patch_size else ''
     lines.append(f"  run: {about.name or 'without a name'}{steps}{patches}")
     lines.append(f"  trained for: {', '.join(about.tasks) or 'not said'}")
-    lines += _network_lines(about.network)
+    lines += _network_lines(about.network, about.encoders)
     return '\n'.join(lines)
 
 
-def _network_lines(network: dict[str, Any]) -> list[str]:
+def _network_lines(network: dict[str, Any], encoders: Collection[str]) -> list[str]:
+    """Write the options of a network, and of its frozen encoders, by their keys, where they come from."""
     lines = []
-    encoder = network.get('encoder')
-    if isinstance(encoder, dict):
-        weights = encoder.get('weights', 'auto')
-        where = {'auto': "timm's download", 'random': 'random: without meaning'}.get(str(weights), weights)
-        lines.append(f"  frozen encoder, not in the file: {encoder.get('name')}, weights: {where}")
+    for key in encoders:
+        block = network.get(key) or {}
+        weights = block.get('weights', 'auto')
+        where = {'auto': 'a download', 'random': 'random: without meaning'}.get(str(weights), weights)
+        lines.append(f"  frozen {key}, not in the file: {block.get('name', 'its default')}, weights: {where}")
     text = yaml.safe_dump({'network_g': network}, sort_keys=False, default_flow_style=None, width=100)
     return [*lines, '', text.rstrip()]

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.imaging.encoding import DEFAULT_QUALITY, check_writable, encode_image
 from dinoir_plugin.imaging.image_file import read_image
+from dinoir_plugin.imaging.paths import image_name
 from dinoir_plugin.restore.claims import Claims
 from dinoir_plugin.restore.comparison import comparison
 from dinoir_plugin.restore.files import Item, Job
@@ -96,13 +97,14 @@ def _restore(item: Item, restorer: Restorer, writing: Writing, show_progress: bo
     image = read_image(item.source, item.number)
     ending = item.target.suffix[1:]
     check_writable(image, ending)
-    with tqdm(unit='tile', leave=False, disable=not show_progress, dynamic_ncols=True, delay=1, position=1) as tiles:
+    unit = 'tile' if restorer.sampler.calls(restorer.network) == 1 else 'step'
+    with tqdm(unit=unit, leave=False, disable=not show_progress, dynamic_ncols=True, delay=1, position=1) as tiles:
 
         def on_tile(done: int, count: int) -> None:
             tiles.total = count
             tiles.update(done - tiles.n)
 
-        restored = restorer.restore_decoded(image, on_tile)
+        restored = restorer.restore_decoded(image, on_tile, image_name(item.source))
     data = encode_image(restored, ending, writing.quality)
     item.target.parent.mkdir(parents=True, exist_ok=True)
     if writing.compare:

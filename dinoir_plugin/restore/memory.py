@@ -39,11 +39,13 @@ class Needs(NamedTuple):
 
     Attributes:
         network: Of what goes through the network at once.
-        encoder: Of an image that only the encoder sees; 0 without one.
+        encoder: Of an image that only the encoder sees; 0 without one, and for one that sees all images in one size.
+        of_one_size: Whether the network is guided, and by nothing that takes more memory for a larger image.
     """
 
     network: float
     encoder: float
+    of_one_size: bool = False
 
 
 class TilePlan(NamedTuple):
@@ -79,7 +81,7 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
         if side is None and guided and pixels > MOST_ENCODED:
             continue
         if bytes_needed(height, width, needs, side) <= SHARE * free:
-            return TilePlan(side, one_guide=guided and at_once)
+            return TilePlan(side, one_guide=needs.of_one_size or (guided and at_once))
     smallest = bytes_needed(height, width, needs, sides[-1]) / SHARE
     needed, left = told_apart(smallest, free, lambda number, digits: f'{number / GIB:.{digits}f} GiB')
     remedy = 'Try smaller tiles' if tile and tile > TILES[-1] else 'Free some, or restore the image in parts'
@@ -103,10 +105,12 @@ def measure(net: nn.Module, side: int, device: torch.device, sampler: Sampler | 
         OptionsError: It does not turn images into images of the same size.
     """
     image = torch.full((1, 3, side, side), 0.5, device=device)
+    of_one_size = isinstance(net, GuidedArch) and all(encoder.of_one_size for encoder in net.encoders().values())
     results = []
     try:
-        network = peak_bytes(lambda: results.append(restore_image(net, image, sampler=sampler)))
-        encoder = peak_bytes(lambda: net.condition(image)) if isinstance(net, GuidedArch) else 0
+        short = sampler.trial() if sampler else None
+        network = peak_bytes(lambda: results.append(restore_image(net, image, sampler=short)))
+        encoder = peak_bytes(lambda: net.condition(image)) if isinstance(net, GuidedArch) and not of_one_size else 0
     # any arch of a registry may be named, and raise anything
     except Exception as error:
         problem = f'{type(net).__name__} does not take an image (1, 3, {side}, {side})'
@@ -115,7 +119,7 @@ def measure(net: nn.Module, side: int, device: torch.device, sampler: Sampler | 
     if shape != image.shape:
         shapes = f'{tuple(image.shape)}, got {shape}'
         raise OptionsError('network_g', f'expected a network that gives images of the size it takes, {shapes}')
-    return Needs(network / side**2, encoder / side**2)
+    return Needs(network / side**2, encoder / side**2, of_one_size)
 
 
 def peak_bytes(run: Callable[[], object]) -> int:

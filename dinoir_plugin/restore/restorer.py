@@ -28,7 +28,8 @@ from dinoir_plugin.imaging.image_file import (
     split_alpha,
     to_pillow,
 )
-from dinoir_plugin.inference.sampler import build_sampler
+from dinoir_plugin.imaging.paths import image_name
+from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, OnTile, no_report, restore_image
 from dinoir_plugin.nn.local_statistics import use_local_statistics
 from dinoir_plugin.restore import memory
@@ -53,6 +54,7 @@ class Settings:
         self_ensemble: Restore the image in all eight orientations and take the mean: eight times the time.
         local_statistics: Side in pixels of the windows over which channel attention sums
             (:mod:`~dinoir_plugin.nn.local_statistics`); None: over all pixels.
+        sampler: Options of the sampler that count instead of those of the training, such as ``{'steps': 10}``.
         strength: How much of what the network changes is kept, from 0 (the image as it was) to 1.
     """
 
@@ -61,6 +63,7 @@ class Settings:
     precision: str = 'fp32'
     self_ensemble: bool = False
     local_statistics: int | None = None
+    sampler: Mapping[str, Any] | None = None
     strength: float = 1
 
     def __post_init__(self) -> None:
@@ -107,7 +110,8 @@ class Restorer:
     ) -> None:
         self.settings = settings or Settings()
         self.description = description
-        self.sampler = build_sampler(description.sampler if description else None)
+        own = (description.sampler if description else None) or getattr(network, 'restored_by', None)
+        self.sampler = sampler_for(network, {**(own or {'type': 'Feedforward'}), **(self.settings.sampler or {})})
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         backbone = backbone_of(network)
@@ -169,7 +173,8 @@ class Restorer:
         Args:
             image: A path; a numpy array (H, W) or (H, W, 1 to 4), RGB with or without alpha, uint8, uint16 or float
                 in [0, 1]; a PIL image; or a tensor (3, H, W) or (B, 3, H, W), RGB, float in [0, 1].
-            on_tile: Called after each tile with how many are done, and how many there are.
+            on_tile: Called after each tile, in each step where the network restores in steps, with how many are done,
+                and how many there are.
 
         Returns:
             An array or tensor of the same shape and type. For a path an array, RGB, in the file's type. For a PIL image
@@ -186,17 +191,23 @@ class Restorer:
         if isinstance(image, np.ndarray):
             return self._restore_array(image, on_tile)
         if isinstance(image, (str, Path)):
-            restored = self.restore_decoded(read_image(image), on_tile)
+            restored = self.restore_decoded(read_image(image), on_tile, image_name(image))
             return join_alpha(restored.pixels, restored.alpha)
         raise ImageFileError(f'expected a path, a numpy array, a PIL image or a tensor, got {type(image).__name__}')
 
-    def restore_decoded(self, image: DecodedImage, on_tile: OnTile = no_report) -> DecodedImage:
-        """Restore what :func:`~dinoir_plugin.imaging.image_file.read_image` reads; raises as :meth:`restore`."""
+    def restore_decoded(self, image: DecodedImage, on_tile: OnTile = no_report, name: str = '') -> DecodedImage:
+        """Restore what :func:`~dinoir_plugin.imaging.image_file.read_image` reads; raises as :meth:`restore`.
+
+        Args:
+            image: The image.
+            on_tile: As :meth:`restore` has it.
+            name: Of its file, without folders and ending; random numbers of a sampler follow from it.
+        """
         pixels = image.pixels
         full = 1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max
         colour = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
         unit = np.divide(colour.transpose(2, 0, 1), full, dtype=np.float32, order='C')
-        restored = self._run(torch.from_numpy(unit)[None], on_tile)[0].permute(1, 2, 0).numpy()
+        restored = self._run(torch.from_numpy(unit)[None], on_tile, name)[0].permute(1, 2, 0).numpy()
         if pixels.ndim == 2:
             restored = restored.mean(axis=2)
         if full != 1:
@@ -225,10 +236,10 @@ class Restorer:
         return restored.reshape(image.shape).to(image)
 
     @torch.no_grad()
-    def _run(self, image: Tensor, on_tile: OnTile) -> Tensor:
+    def _run(self, image: Tensor, on_tile: OnTile, name: str = '') -> Tensor:
         """Restore (1, 3, H, W), float32 in [0, 1], on the CPU."""
         if not self.settings.self_ensemble:
-            return self._oriented(image, on_tile)
+            return self._oriented(image, on_tile, name)
         total = torch.zeros_like(image)
         for number, (turns, flip) in enumerate(TURNS):
             turned = image.flip(-1) if flip else image
@@ -237,16 +248,16 @@ class Restorer:
             def on_part(done: int, count: int, before: int = number) -> None:
                 on_tile(before * count + done, len(TURNS) * count)
 
-            back = self._oriented(turned, on_part).rot90(-turns, (-2, -1))
+            back = self._oriented(turned, on_part, name).rot90(-turns, (-2, -1))
             total += back.flip(-1) if flip else back
         return total / len(TURNS)
 
-    def _oriented(self, image: Tensor, on_tile: OnTile) -> Tensor:
+    def _oriented(self, image: Tensor, on_tile: OnTile, name: str) -> Tensor:
         plan = self.plan(*image.shape[-2:])
         with self._cast():
             # large images stay in main memory, and only their tiles go to the device
             result = restore_image(self.network, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile,
-                                   self.sampler, self.device)  # fmt: skip
+                                   self.sampler, self.device, names=(name,) * len(image))  # fmt: skip
         if not result.isfinite().all():
             raise ImageFileError('the network gives values that are no numbers'
                                + (': try --precision fp32' if self.settings.precision != 'fp32' else ''))

@@ -188,7 +188,7 @@ def test_rain_lies_along_its_angle_and_is_as_dense_at_the_border():
 
 @pytest.mark.parametrize('kind', sorted(OWN))
 def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind):
-    needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}, 'jpeg': {'quality': 30}}
+    needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}, 'jpeg': {'quality': 10}}
     (degradation,) = build_degradations({'type': kind, **needed.get(kind, {})}, 'tasks.x.degradation')
     before = photo.copy()
     context = Context(made_up_depth(150, 200, rng()) if degradation.wants_depth else None)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dinoir_plugin.data.degradation_base import Context
-from dinoir_plugin.data.weather import Haze, RainStreaks, streak_kernel
+from dinoir_plugin.data.degradation_base import Context, quantised
+from dinoir_plugin.data.weather import Haze, Raindrops, RainStreaks, Snow, streak_kernel
 
 
 def test_what_is_drawn_where_nothing_is_said():
@@ -63,3 +63,31 @@ def test_haze_is_drawn_once_an_image():
     beta, airlight = rng.uniform(0.6, 1.8), rng.uniform(0.7, 1.0)
     hazy = Haze(quantise='none').apply(np.zeros((3, 4, 3), np.float32), np.random.default_rng(4), Context(depth))
     np.testing.assert_allclose(hazy, np.repeat(airlight * (1 - np.exp(-beta * depth))[..., None], 3, 2), atol=1e-6)
+
+
+def test_flakes_whiten_by_their_layer_and_are_as_dense_at_the_border():
+    snow = Snow(size=4, density=0.002, strength=0.8, quantise='none')
+    layer = snow.layer(100, 120, np.random.default_rng(1))
+    got = snow.apply(np.full((100, 120, 3), 0.25, np.float32), np.random.default_rng(1), Context())
+    np.testing.assert_allclose(got, (0.25 + 0.75 * layer)[..., None].repeat(3, axis=2), atol=1e-6)
+    assert 0.4 < layer.max() <= 0.8 + 1e-6
+    mean = np.mean([snow.layer(100, 100, np.random.default_rng(seed)) for seed in range(60)], axis=0)
+    assert abs(np.r_[mean[:10].ravel(), mean[:, -10:].ravel()].mean() / mean[20:-20, 20:-20].mean() - 1) < 0.15
+
+
+def test_a_drop_shows_its_surroundings_upside_down_and_the_rest_stays():
+    y, x = np.mgrid[:120, :160].astype(np.float32)
+    ramp = np.stack([x / 159, y / 119, np.full_like(x, 0.5)], axis=2)
+    drops = Raindrops(size=12, density=0.0005, zoom=3, quantise='none')
+    changes = []
+    for seed in range(10):
+        got = drops.apply(ramp, np.random.default_rng(seed), Context())
+        changed = np.abs(got - ramp).max(axis=2) > 1e-3
+        changes.append(changed.mean())
+        # within a drop brightness falls from left to right three times as fast as it rises around it
+        slopes = np.diff(got[..., 0], axis=1) * 159
+        assert slopes.min() < -2.9
+        np.testing.assert_allclose(got[..., 2], 0.5, atol=1e-5)
+    assert 0.02 < np.mean(changes) < 0.25
+    np.testing.assert_array_equal(Raindrops(density=0).apply(ramp, np.random.default_rng(0), Context()).round(4),
+                                  quantised(ramp, 'round').round(4))  # fmt: skip

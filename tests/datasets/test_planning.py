@@ -57,6 +57,30 @@ LAYOUTS = [
      {'train': [['a/000001'] * 2, ['b/000001'] * 2], 'test': [['c/000047'] * 2]}),
     ('lol', ['LOLdataset/our485/low/2.png', 'LOLdataset/our485/high/2.png', 'LOLdataset/eval15/low/1.png',
              'LOLdataset/eval15/high/1.png'], {'train': [['2', '2']], 'test': [['1', '1']]}),
+    ('div2k', ['DIV2K_train_HR/0001.png', 'DIV2K_valid_HR/0801.png', 'DIV2K_train_LR_bicubic/X2/0001x2.png'],
+     {'train': [['div2k/0001'], ['div2k/0801']]}),
+    ('flickr2k', ['Flickr2K/Flickr2K_HR/000001.png', 'Flickr2K/Flickr2K_LR_bicubic/X2/000001x2.png'],
+     {'train': [['flickr2k/000001']]}),
+    ('live1', ['databaserelease2/refimgs/bikes.bmp', 'databaserelease2/jpeg/img1.bmp'], {'test': [['bikes']]}),
+    ('celeba_hq', [f'celeba_hq_256/{number:05d}.jpg' for number in (0, 99, 100, 1000, 29999)],
+     {'train': [['00100'], ['01000'], ['29999']], 'test': [['00000'], ['00099']]}),
+    ('reside6k', ['RESIDE-6K/train/hazy/1.jpg', 'RESIDE-6K/train/GT/1.jpg', 'RESIDE-6K/test/hazy/1_x.jpg',
+                  'RESIDE-6K/test/GT/1_x.jpg'], {'train': [['1', '1']], 'test': [['1_x', '1_x']]}),
+    ('raindrop', ['train/train/data/0_rain.png', 'train/train/gt/0_clean.png', 'test_a/test_a/data/3_rain.png',
+                  'test_a/test_a/gt/3_clean.png', 'test_b/test_b/data/3_rain.png', 'test_b/test_b/gt/3_clean.png'],
+     {'train': [['0_clean'] * 2], 'test': [['3_clean'] * 2]}),
+    ('srd', ['SRD/Train/shadow/IMG_1.jpg', 'SRD/Train/shadow_free/IMG_1_no_shadow.jpg',
+             'SRD/test_data/shadow/IMG_2.jpg', 'SRD/test_data/shadow_free/IMG_2_free.jpg'],
+     {'train': [['IMG_1_no_shadow'] * 2], 'test': [['IMG_2_free'] * 2]}),
+    ('srd', ['SRD/train/train_A/1.jpg', 'SRD/train/train_B/1.jpg', 'SRD/train/train_C/1_no_shadow.jpg'],
+     {'train': [['1_no_shadow'] * 2]}),
+    ('snow100k_l', [f'{folder}/{half}/{name}.jpg' for half in ('gt', 'mask', 'synthetic') for folder, name in (
+        ('all', 'beautiful_smile_00003'), ('jdway/GameSSD/overlapping/test/Snow100K-L', 'city_1'),
+        ('jdway/GameSSD/overlapping/test/Snow100K-S', 'city_2'))],
+     {'train': [['beautiful_smile_00003'] * 2], 'test': [['city_1'] * 2]}),
+    ('snow100k_l_smile', [f'{folder}/{half}/{name}_1.jpg' for half in ('gt', 'mask', 'synthetic')
+                          for folder in ('all', 'test/Snow100K-L') for name in ('beautiful_smile', 'city')],
+     {'train': [['beautiful_smile_1'] * 2], 'test': [['beautiful_smile_1'] * 2]}),
 ]  # fmt: skip
 
 

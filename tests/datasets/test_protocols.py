@@ -6,12 +6,17 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from basicsr.metrics import calculate_metric
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dinoir_plugin.core.options_files import options_file
 from dinoir_plugin.datasets.catalogue import CATALOGUE
 from dinoir_plugin.datasets.protocols import PROTOCOLS, fragment, root_of_test
 from dinoir_plugin.datasets.recipe import Recipe
 from dinoir_plugin.datasets.store import Store
+from dinoir_plugin.methods.daclip.words import WORDS
+from dinoir_plugin.metrics.measures import find_metric
 from dinoir_plugin.preflight.check import check_run
 
 RUN = {
@@ -59,6 +64,9 @@ def test_what_is_printed_passes_the_checks_of_a_run(name, tmp_path, monkeypatch)
     options = {**RUN, **yaml.safe_load(text)}
     options['datasets']['train'].update(name='tr', gt_size=32, batch_size_per_gpu=5, num_worker_per_gpu=0)
     options['val'].update(val_freq=3, save_img=False)
+    metrics = options['val']['metrics']  # without those of networks, whose weights are not there
+    options['val']['metrics'] = {name: block for name, block in metrics.items()
+                                 if not hasattr(find_metric(block, name), 'prepare')}  # fmt: skip
     (tmp_path / 'o.yml').write_text(yaml.safe_dump(options))
     report, _ = check_run('o.yml', [], False, tmp_path)
     assert not report.has_errors, report.text()
@@ -81,3 +89,35 @@ def test_what_is_tested_and_how():
     # the paper's four tasks are tested as its own options file does
     ours = [block for phase, block in printed['paper_all4']['datasets'].items() if phase != 'train']
     assert ours == list(template['datasets'].values())
+
+
+def test_ten_degradations_have_their_words_in_training_and_tests():
+    protocol = PROTOCOLS['daclip']
+    assert list(protocol.tasks) == [test.task for test in protocol.tests.values()] == list(WORDS)
+    datasets = yaml.safe_load(fragment(protocol, Path('datasets')))['datasets']
+    assert 'sampling' not in datasets['train']  # equal shares
+    tasks = datasets['train']['tasks']
+    assert not any({'weight', 'repeat'} & set(block) for block in tasks.values())
+    # as many images of each as the paper has, in training and in the tests
+    counts = [[CATALOGUE[name].splits[0].counts[0] for name in names] for names, _, _ in protocol.tasks.values()]
+    assert [sum(numbers) for numbers in counts] == [2103, 6000, 3550, 485, 3550, 861, 1800, 2680, 1872, 29900]
+    tested = [CATALOGUE[test.dataset].splits[-1].counts[0] for test in protocol.tests.values()]
+    assert tested == [1111, 1000, 29, 15, 68, 58, 100, 408, 601, 100]
+
+
+def test_psnr_and_ssim_without_four_pixels_are_those_of_scikit_image():
+    """Of RGB and of Y by BT.601, from 16 to 235; SSIM of Gaussian windows, where these lie inside."""
+    clean = data.astronaut()[:103, :151]
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 20, clean.shape), 0, 255).round().astype(np.uint8)
+    inside = [image[4:-4, 4:-4].astype(np.float64) for image in (noisy, clean)]
+    weights = np.array([65.481, 128.553, 24.966]) / 255
+    found = {}
+    for name, (img, img2), axis in (('', inside, -1), ('_y', [image @ weights + 16 for image in inside], None)):
+        found[f'psnr{name}'] = peak_signal_noise_ratio(img2, img, data_range=255)
+        found[f'ssim{name}'] = structural_similarity(img2, img, data_range=255, channel_axis=axis, sigma=1.5,
+                                                     gaussian_weights=True, use_sample_covariance=False)  # fmt: skip
+    pair = {'img': noisy[..., ::-1], 'img2': clean[..., ::-1]}
+    metrics = PROTOCOLS['daclip'].metrics
+    assert list(metrics) == [*found, 'lpips', 'fid'] == ['psnr', 'ssim', 'psnr_y', 'ssim_y', 'lpips', 'fid']
+    for name, expected in found.items():
+        assert calculate_metric(pair, metrics[name]) == pytest.approx(expected, abs=1e-4)

@@ -18,11 +18,15 @@ TEXT = {'vocab_size': 50, 'context_length': 9, 'text_width': 16, 'text_heads': 2
 IMAGE = {'embed_dim': 12, 'image_size': 8, 'patch_size': 4, 'vision_width': 16, 'vision_layers': 1, 'head_width': 8}
 
 
-def test_the_image_tower_is_timms():
+@pytest.mark.parametrize(
+    ('name', 'quick_gelu'),
+    [('vit_base_patch32_clip_224.laion2b', False), ('vit_base_patch32_clip_quickgelu_224.openai', True)],
+)
+def test_the_image_tower_is_timms(name, quick_gelu):
     torch.manual_seed(0)
-    tower = VisionTower(embed_dim=12, image_size=32, patch_size=8, width=48, layers=2, head_width=16)
-    theirs = timm.create_model('vit_base_patch32_clip_224.laion2b', img_size=32, patch_size=8, embed_dim=48, depth=2,
-                               num_heads=3, num_classes=12)  # fmt: skip
+    tower = VisionTower(embed_dim=12, image_size=32, patch_size=8, width=48, layers=2, head_width=16,
+                        quick_gelu=quick_gelu)  # fmt: skip
+    theirs = timm.create_model(name, img_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=3, num_classes=12)
     state = {'head.weight': tower.proj.T, 'head.bias': torch.zeros(12)}
     for name, value in tower.state_dict().items():
         for own, other in NAMES.items():

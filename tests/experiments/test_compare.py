@@ -103,10 +103,10 @@ def test_metrics_of_a_whole_set_have_no_spread_with_one_seed(tmp_path):
 
     folders = [fid(f'{name}_seed{seed}', value + seed) for seed in (0, 1) for name, value in (('a', 40), ('b', 30))]
     assert compare(*folders[:2])[1] == [
-        'noise', 'fid', '–', '40.0000', '30.0000', '-10.0000', '–', '–',
-        '-10.0000, of which nothing can be said: one figure of all images, one seed',
+        'noise', 'fid', '–', '40.00', '30.00', '-10.00', '–', '–',
+        '-10.00, of which nothing can be said: one figure of all images, one seed',
     ]  # fmt: skip
-    assert compare(*folders)[1][-1] == 'B is better by 10.0000 ± 0.0000 over 2 seeds'
+    assert compare(*folders)[1][-1] == 'B is better by 10.00 ± 0.00 over 2 seeds'
 
 
 def test_tasks_and_sets_have_rows_of_their_own(tmp_path):

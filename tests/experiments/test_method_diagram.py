@@ -1,4 +1,4 @@
-"""The diagram of DINO-IR is drawn by one command, and docs/ has what it draws."""
+"""The diagrams of the methods are drawn by one command, and docs/ has what it draws."""
 
 from pathlib import Path
 
@@ -8,14 +8,16 @@ from PIL import Image
 
 pytest.importorskip('matplotlib')
 
-from dinoir_plugin.experiments.method_diagram import draw
+from dinoir_plugin.experiments import daclip_diagram, method_diagram
 
-DRAWN = Path(__file__).parents[2] / 'docs' / 'dinoir.png'
+DOCS = Path(__file__).parents[2] / 'docs'
 
 
-def test_the_diagram_is_that_of_the_documentation(tmp_path):
-    draw(tmp_path / 'new' / 'dinoir.png')
-    one, other = (np.asarray(Image.open(path).convert('L'), float) for path in (tmp_path / 'new/dinoir.png', DRAWN))
+@pytest.mark.parametrize(('name', 'draw'), [('dinoir', method_diagram.draw), ('daclip', daclip_diagram.draw)])
+def test_the_diagram_is_that_of_the_documentation(name, draw, tmp_path):
+    new = tmp_path / 'new' / f'{name}.png'
+    draw(new)
+    one, other = (np.asarray(Image.open(path).convert('L'), float) for path in (new, DOCS / f'{name}.png'))
     assert one.shape == other.shape == (500, 1000)
     # letters are drawn otherwise by other versions of matplotlib
-    assert np.abs(one - other).mean() < 4, 'draw it anew: python scripts/diagram.py docs/dinoir.png'
+    assert np.abs(one - other).mean() < 4, f'draw it anew: python scripts/diagram.py docs/{name}.png --method {name}'

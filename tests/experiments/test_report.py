@@ -11,7 +11,7 @@ from dinoir_plugin.core.version import __version__
 from dinoir_plugin.experiments import published, report
 from dinoir_plugin.experiments.measured import RunError, result_file
 from dinoir_plugin.experiments.runs import checkpoint_of
-from dinoir_plugin.experiments.variants import Experiments, read_yaml
+from dinoir_plugin.experiments.variants import Experiments, every_paper, read_yaml
 
 pytestmark = pytest.mark.usefixtures('folder')
 
@@ -146,8 +146,9 @@ def test_tasks_that_were_not_trained_are_marked_and_not_averaged(experiments, fo
 def entered(folder, monkeypatch, *sources):
     """Published figures of table 6."""
     content = {'columns': {}, 'papers': {}, 'tables': {'table6': list(sources)}}
-    (folder / 'published.yml').write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(published.read, '__defaults__', (folder / 'published.yml',))
+    (folder / 'dinoir').mkdir()
+    (folder / 'dinoir' / 'published.yml').write_text(yaml.safe_dump(content))
+    monkeypatch.setattr(published.read, '__defaults__', (folder,))
 
 
 def test_every_printed_cell_stands_where_the_paper_has_it(experiments):
@@ -155,21 +156,23 @@ def test_every_printed_cell_stands_where_the_paper_has_it(experiments):
     for number in range(1, 7):
         about = experiments.tables[f'table{number}']
         metrics = about.get('metrics', report.DEFAULT_METRICS)
-        source = published.read(f'table{number}', about, metrics)[0]
+        source = published.read(experiments, f'table{number}', metrics)[0]
         assert source.source == f'DINO-IR (arXiv 2312.01677), Table {number}'
         printed = [cell for cell in cells if cell['table'] == number and cell['psnr'] is not None]
         assert sum(map(len, source.figures.values())) == len(printed)
         found = sorted(cell.values[0] for row in source.figures.values() for cell in row.values())
         assert found == sorted(cell['psnr'] for cell in printed)
-    six = published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
+    six = published.read(experiments, 'table6', report.DEFAULT_METRICS)
     assert published.cell(six, 'DINO-IR, B + N + R', 'blur').values == (32.13, 0.903)
     assert published.cell(six, 'baseline, B', 'blur').values == (32.08, 0.902)
 
 
-@pytest.mark.parametrize('table', Experiments().tables)
-def test_published_figures_fit_their_tables(experiments, table):
-    about = experiments.tables[table]
-    published.read(table, about, about.get('metrics', report.DEFAULT_METRICS))
+@pytest.mark.parametrize('table', [table for paper in every_paper() for table in paper.tables])
+def test_published_figures_fit_their_tables(table):
+    paper = Experiments.of(table)
+    metrics = paper.tables[table].get('metrics', report.DEFAULT_METRICS)
+    published.read(paper, table, metrics)
+    assert set(metrics) <= set(paper.metrics) and metrics[0] in paper.conventions
 
 
 @pytest.mark.parametrize(
@@ -187,5 +190,5 @@ def test_published_figures_that_do_not_fit_are_refused(experiments, folder, monk
     first = {'source': 'X', 'figures': {'DINO-IR, B': {'blur': [1, None]}}}
     entered(folder, monkeypatch, first, {'source': 'Y', 'figures': figures})
     with pytest.raises(RunError) as caught:
-        published.read('table6', experiments.tables['table6'], report.DEFAULT_METRICS)
+        published.read(experiments, 'table6', report.DEFAULT_METRICS)
     assert said in str(caught.value) and 'published.yml: table6, Y: DINO-IR' in str(caught.value)

@@ -20,7 +20,7 @@ from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments import cost, degraded, published, report, runs
 from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
-from dinoir_plugin.experiments.variants import TASKS, Experiments, flat_files, read_yaml, training_options
+from dinoir_plugin.experiments.variants import Experiments, every_paper, flat_files, read_yaml, training_options
 from dinoir_plugin.experiments.variants import test_options as options_for_test
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
@@ -70,12 +70,18 @@ def test_runs_differ_in_what_they_say_and_nothing_else(experiments):
     two = training_options(experiments.runs['dinoir_bn'], full, 'x', 0)
     assert [list(options['tasks']) for options in two['datasets'].values()] == [['denoise', 'deblur'], ['denoise'],
                                                                                   ['deblur']]  # fmt: skip
-    assert set(TASKS) == set(base['datasets']['train']['tasks'])
+    assert set(experiments.tasks) == set(base['datasets']['train']['tasks'])
 
 
-@pytest.mark.parametrize('run', Experiments().runs)
-@pytest.mark.parametrize('budget', ['mini', 'tiny'])
-def test_runs_of_the_small_budgets_build(experiments, budget, run):
+SMALL = [
+    (paper.paper, budget, run)
+    for paper in every_paper() for budget in ('mini', 'tiny') if budget in paper.budgets for run in paper.runs
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('paper', 'budget', 'run'), SMALL)
+def test_runs_of_the_small_budgets_build(paper, budget, run, folder):
+    experiments = Experiments(paper)
     if not experiments.learns(run):
         pytest.importorskip('bm3d')
     options = training_options(experiments.runs[run], experiments.budgets[budget], 'x', 0, data='images')
@@ -86,7 +92,7 @@ def test_runs_of_the_small_budgets_build(experiments, budget, run):
         for key, name in names.items():
             if key in task:
                 Path(task[key]).mkdir(parents=True, exist_ok=True)
-                imsave(Path(task[key]) / name, data.astronaut()[:80, :90], check_contrast=False)
+                imsave(Path(task[key]) / name, data.astronaut()[:150, :160], check_contrast=False)
     options['datasets']['train']['phase'] = 'train'
     check_builds(options, is_train=True)
 
@@ -107,7 +113,7 @@ def test_single_tasks_have_a_setting_of_their_own(experiments):
 def test_weights_are_tested_that_a_training_keeps(experiments):
     for budget, weights in (('full', 'params'), ('recommended', 'params_ema')):
         training = training_options(experiments.runs['dinoir'], experiments.budgets[budget], 'x', 0)
-        assert options_for_test(training, {}, 'x', Path('x.pth'))['path']['param_key_g'] == weights
+        assert options_for_test(training, {}, 'x', Path('x.pth'), {})['path']['param_key_g'] == weights
 
 
 def test_every_guided_row_of_mini_has_a_control_with_random_weights(experiments):
@@ -134,7 +140,7 @@ def test_a_run_that_begins_with_anothers_network_comes_after_it(experiments):
 def test_what_learns_nothing_is_measured_once_and_left_out_without_its_package(experiments, monkeypatch, capfd):
     (job,) = [job for job in runs.jobs(experiments, 'table2', 'tiny', 3, None) if job.run == 'cbm3d']
     assert job.checkpoint is None and job.trained
-    assert options_for_test(job.training, job.tests, job.name, None)['path'] == {'pretrain_network_g': None}
+    assert options_for_test(job.training, job.tests, job.name, None, {})['path'] == {'pretrain_network_g': None}
     monkeypatch.setitem(sys.modules, 'bm3d', None)
     runs.do(job, '[1/1]')
     said = capfd.readouterr().err
@@ -183,7 +189,7 @@ def test_a_run_is_trained_and_measured_once_and_never_mixed_with_another(experim
     runs.do(job._replace(tests={'noise50': noise50}), '[1/1]')
     assert not list((folder / 'results').glob('*_archived_*'))
     assert not not_measured(job.name, {**job.tests, 'noise50': noise50}, checkpoint)
-    degraded.measure('tiny', job.tests)
+    degraded.measure(experiments, 'tiny', job.tests)
     (item,) = MixedDegradationDataset({'name': 'x', 'type': 'MixedDegradationDataset', 'phase': 'test', 'seed': 0,
                                        'tasks': job.tests['noise25']})  # fmt: skip
     image, target = (np.rint(item[key].numpy() * 255) for key in ('lq', 'gt'))

@@ -53,6 +53,29 @@ def test_guides_sequentials_and_other_modules_and_keeps_parameter_names():
         torch.testing.assert_close(net(x), expected)
 
 
+class InTurn(nn.Sequential):
+    """Runs through its children by itself, and hands more to them than a feature."""
+
+    def forward(self, x, *others):
+        for child in self:
+            x = child(x, *others)
+        return x
+
+
+@pytest.mark.parametrize('others', [(), (3,)])
+def test_sequentials_with_a_forward_of_their_own_are_guided_once(others):
+    class Layer(nn.Conv2d):
+        def forward(self, x, *others):
+            return super().forward(x)
+
+    net = InTurn(InTurn(Layer(3, 4, 1)), Layer(4, 3, 1))
+    first, last = net[0][0], net[1]
+    attach(net, ['0'], AddMean)
+    x, guide = torch.rand(2, 3, 8, 8), torch.rand(2, 5, 2, 2)
+    with conditioned(net, Condition(maps={'guide': guide})):
+        torch.testing.assert_close(net(x, *others), last(first(x) + 2 * guide.mean(dim=(1, 2, 3), keepdim=True)))
+
+
 def test_networks_that_take_no_rgb_are_refused():
     with pytest.raises(OptionsError, match=r'Sequential does not take a trial input of shape \(1, 3, 64, 64\)'):
         attach(nn.Sequential(nn.Conv2d(4, 4, 1)), ['0'], AddMean)

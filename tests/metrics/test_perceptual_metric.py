@@ -46,6 +46,22 @@ def test_figures_are_those_of_torchmetrics(photos, options):
     assert abs(measure(options, noisy[..., ::-1], clean[..., ::-1]) / theirs.item() - 1) > 1e-3
 
 
+def test_lpips_of_floats_is_that_of_numbers_between_the_levels(photos):
+    clean, _, noisy, _ = photos[0]
+    kind = {'type': 'calculate_lpips_floats'}
+    assert measure(kind, noisy, clean) == pytest.approx(measure(LPIPS, noisy, clean), rel=1e-6)
+    floats = [image[..., ::-1] / np.float32(255) for image in (noisy, clean)]
+    floats[0] = np.clip(floats[0] * np.float32(0.998), 0, 1)
+    with torch.no_grad():
+        pair = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None] * 2 - 1 for image in floats]
+        theirs = perceptual.lpips_network('alex')(*pair)
+    assert measure(kind, *floats) == pytest.approx(theirs.item(), rel=1e-5)
+    rounded = [np.rint(image[..., ::-1] * 255).astype(np.uint8) for image in floats]
+    assert abs(measure(LPIPS, *rounded) / theirs.item() - 1) > 1e-5
+    with pytest.raises(ValueError, match='8 bits, BGR, or of floats, RGB'):
+        measure(kind, floats[0][..., 0], floats[1][..., 0])
+
+
 def test_lpips_is_the_formula_of_its_paper(photos):
     """Zhang et al., eq. 1: unit features, channels weighed, squared, averaged over places, summed over layers."""
     clean, _, noisy, _ = photos[0]

@@ -22,6 +22,9 @@ RESTORERS = {
         ['latent', 'decoder_level1'],
     ),
     'NAFNet': ({'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}, ['middle_blks', 'decoders.*']),
+    'PromptNAFNet': (
+        {'width': 16, 'enc_blk_nums': [0], 'dec_blk_nums': [1], 'context_dim': 16}, ['middle_blks', 'decoders.*'],
+    ),
     'PromptIR': (
         {'dim': 8, 'num_blocks': [0, 0, 0, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8],
          'prompt_dims': [4, 8, 12], 'prompt_sizes': [8, 4, 3], 'prompt_len': 3},
@@ -76,7 +79,11 @@ OTHERS = {
     'HiFaceGAN': 'generator of faces at one size', 'HiFaceGANDiscriminator': 'discriminator',
     'StyleGAN2Discriminator': 'discriminator', 'StyleGAN2Generator': 'from noise to images',
     'UNetDiscriminatorSN': 'discriminator', 'VGGFeatureExtractor': 'features',
-    'VGGStyleDiscriminator': 'discriminator', 'DINOIRArch': 'what guides the others',
+    'VGGStyleDiscriminator': 'discriminator',
+    'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others',
+    'PerceiveIRArch': 'what guides the others', 'DACLIPStage1': 'embeddings',
+    'ConditionalNAFNet': 'predicts noise', 'ConditionalUNet': 'predicts noise', 'IRSDEArch': 'predicts noise',
+    'PerceiveIR': 'tested with its own guidance', 'RestormerMedium': 'PerceiveIR without what guides',
 }  # fmt: skip
 
 

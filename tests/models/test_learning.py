@@ -7,10 +7,9 @@ import torch
 from basicsr.data import build_dataset
 from basicsr.models import build_model
 
-from dinoir_plugin.archs.tkmanet_arch import TKMANet
-from dinoir_plugin.core import network_file
 from dinoir_plugin.experiments import quickstart
 from dinoir_plugin.experiments.variants import Experiments, training_options
+from dinoir_plugin.testing.teachers import TINY_TKMANET, write_teachers
 
 ITERATIONS = 300
 QUEUE = 64  # iterations until AirNet's queue holds keys of images alone; before that it is easily told apart
@@ -20,7 +19,6 @@ IDR = {'type': 'IDR', 'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_bloc
        'num_degra_queries': 4}  # fmt: skip
 WGWS = {'type': 'WGWSNet', 'base_channel': 4, 'num_res': 1, 'num_weathers': 4,
         'weathers': ['denoise', 'deblur', 'derain', 'dehaze']}  # fmt: skip
-TKMANET = {'type': 'TKMANet', 'res_blocks': 1, 'widths': [2, 4, 8, 16, 32]}
 SMOOTH = {'pixel_opt': None, 'smooth_opt': {'type': 'SmoothL1Loss', 'loss_weight': 1.0}}
 # network, what its training has beside the losses of pixels, and the losses that fall in each phase
 NETWORKS = {
@@ -42,7 +40,7 @@ NETWORKS = {
     'WGWSNet, stage 2': ({**WGWS, 'stage': 2},
                          {**SMOOTH, 'indicator_opt': {'type': 'WGWSIndicatorLoss', 'loss_weight': 0.008}},
                          [['l_smooth']]),
-    'TKMANet': ({**TKMANET, 'teachers': 4}, {'transfer_opt': {'type': 'KnowledgeTransferLoss'},
+    'TKMANet': ({**TINY_TKMANET, 'teachers': 4}, {'transfer_opt': {'type': 'KnowledgeTransferLoss'},
                 'phases': [{'iters': 150, 'losses': ['transfer']}, {'iters': 150, 'losses': ['pixel']}]},
                 [['l_transfer'], ['l_pix']]),
 }  # fmt: skip
@@ -74,23 +72,13 @@ def options(images, tmp_path, monkeypatch):
     return opt
 
 
-def teachers(folder):
-    """One for each task, with weights of their own."""
-    found = {}
-    for task in WGWS['weathers']:
-        states = {'params': TKMANet(**{key: value for key, value in TKMANET.items() if key != 'type'}).state_dict()}
-        found[task] = str(folder / f'{task}.pth')
-        network_file.write(folder / f'{task}.pth', network_file.NetworkFile(states, network_file.Description(TKMANET)))
-    return found
-
-
 @pytest.mark.parametrize('name', NETWORKS)
 def test_each_loss_falls_in_its_phase(name, options, tmp_path):
     torch.manual_seed(0)
     network, train, falling = NETWORKS[name]
     options.update(network_g=dict(network), model_type=MODELS.get(name, 'RestorationModel'))
     if name == 'TKMANet':
-        options['teachers'] = teachers(tmp_path)
+        options['teachers'] = write_teachers(tmp_path, WGWS['weathers'])
     options['train'].update({key: value for key, value in train.items() if value is not None})
     for key in [key for key, value in train.items() if value is None]:
         del options['train'][key]

@@ -8,7 +8,7 @@ from basicsr.models import build_model
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.methods.dinoir.dpc_loss import DPCLoss
-from dinoir_plugin.models.validation import _result_name
+from dinoir_plugin.models.validation import result_name
 
 
 @pytest.fixture
@@ -186,6 +186,6 @@ def test_a_metric_knows_itself_which_way_is_better(options, metric, better):
 
 
 def test_results_from_folders_inside_an_lmdb_keep_apart():
-    names = [_result_name(f'datasets/gopro/test/blur.lmdb/GOPR_{number}/000047.png') for number in (1, 2)]
+    names = [result_name(f'datasets/gopro/test/blur.lmdb/GOPR_{number}/000047.png') for number in (1, 2)]
     assert names == ['GOPR_1_000047.png', 'GOPR_2_000047.png']
-    assert _result_name('photos/holiday.lmdb.d/000047.png') == '000047.png'
+    assert result_name('photos/holiday.lmdb.d/000047.png') == '000047.png'

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dinoir_plugin.models.validation import _result_name
+from dinoir_plugin.models.validation import result_name
 
 
 @pytest.mark.parametrize(
@@ -18,5 +18,5 @@ from dinoir_plugin.models.validation import _result_name
     ],
 )
 def test_keys_with_folders_become_one_name(path, name):
-    assert _result_name(path) == name
-    assert os.sep not in _result_name(path)
+    assert result_name(path) == name
+    assert os.sep not in result_name(path)

@@ -7,14 +7,12 @@ import torch
 from basicsr.losses import build_loss
 from basicsr.models import build_model
 
-from dinoir_plugin.archs.tkmanet_arch import TKMANet
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.nn.knowledge_transfer import Lesson, Transfer
-
-TINY = {'res_blocks': 1, 'widths': [2, 4, 8, 16, 32]}
+from dinoir_plugin.testing.teachers import TINY_TKMANET, tiny_tkmanet, write_teachers
 
 
 @pytest.fixture
@@ -28,16 +26,10 @@ def vgg(golden, tmp_path):
 def options(make_project, tmp_path, vgg):
     """A run of three tasks with teachers for two of them, one of which has learned a little more than the other."""
     torch.manual_seed(0)
-    teachers = {}
-    for task in ('derain', 'denoise'):
-        path = tmp_path / f'{task}.pth'
-        states = {'params': TKMANet(**TINY).state_dict()}
-        about = network_file.Description({'type': 'TKMANet', **TINY})
-        network_file.write(path, network_file.NetworkFile(states, about))
-        teachers[task] = str(path)
+    teachers = write_teachers(tmp_path, ('derain', 'denoise'))
     opt = make_project().options
     opt.update(is_train=True, dist=False, rank=0, world_size=1, num_gpu=0, model_type='TransferModel')
-    opt.update(network_g={'type': 'TKMANet', **TINY, 'teachers': 2}, teachers=teachers)
+    opt.update(network_g={**TINY_TKMANET, 'teachers': 2}, teachers=teachers)
     opt['path'].update(models=str(tmp_path), training_states=str(tmp_path), experiments_root=str(tmp_path))
     del opt['train']['dpc_opt']
     opt['train'].update(
@@ -116,9 +108,9 @@ def test_teachers_that_are_missing_or_no_teachers(options, tmp_path):
             build_model({**copy.deepcopy(options), **changes})
 
     failing(r'network_g\.teachers: expected 2, as many as under teachers, got 0',
-            network_g={'type': 'TKMANet', **TINY})  # fmt: skip
+            network_g=TINY_TKMANET)  # fmt: skip
     plain = tmp_path / 'plain.pth'
-    torch.save(TKMANet(**TINY).state_dict(), plain)
+    torch.save(tiny_tkmanet().state_dict(), plain)
     files = options['teachers']
     failing(r'teachers\.denoise: .*does not say how its network is built', teachers={**files, 'denoise': str(plain)})
     other = tmp_path / 'other.pth'

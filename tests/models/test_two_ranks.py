@@ -2,14 +2,12 @@
 
 import pytest
 
-from dinoir_plugin.archs.tkmanet_arch import TKMANet
-from dinoir_plugin.core import network_file
 from dinoir_plugin.testing.project import logged
+from dinoir_plugin.testing.teachers import TINY_TKMANET, write_teachers
 from tests.models.test_training import TORCHRUN
 
 IDR = {'type': 'IDR', 'dim': 8, 'num_blocks': [1, 1, 1, 1], 'num_refinement_blocks': 0, 'heads': [1, 2, 4, 8],
        'num_degra_queries': 4}  # fmt: skip
-TKMANET = {'type': 'TKMANet', 'res_blocks': 1, 'widths': [2, 4, 8, 16, 32]}
 
 
 @pytest.fixture
@@ -28,13 +26,10 @@ def idr(make_project):
 def tkmanet(make_project, tmp_path):
     project = make_project()
     tasks = list(project.data['tasks'])
-    project.options.update(model_type='TransferModel', network_g={**TKMANET, 'teachers': len(tasks)}, teachers={})
-    arguments = {key: value for key, value in TKMANET.items() if key != 'type'}
-    for task in tasks:
-        path = tmp_path / f'{task}.pth'
-        states = {'params': TKMANet(**arguments).state_dict()}
-        network_file.write(path, network_file.NetworkFile(states, network_file.Description(TKMANET)))
-        project.options['teachers'][task] = str(path)
+    project.options.update(
+        model_type='TransferModel', network_g={**TINY_TKMANET, 'teachers': len(tasks)},
+        teachers=write_teachers(tmp_path, tasks),
+    )  # fmt: skip
     project.train.update(
         transfer_opt={'type': 'KnowledgeTransferLoss'},
         phases=[{'iters': 2, 'losses': ['transfer']}, {'iters': 2, 'losses': ['pixel']}],

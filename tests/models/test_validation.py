@@ -139,13 +139,15 @@ def test_no_input_where_it_is_switched_off_or_of_another_size(small, log, val, s
     assert list(board.scalars) == [('metrics/set/psnr', 1)]
 
 
-def test_a_strip_shows_input_output_and_target_of_the_first_image(small, log):
+def test_strips_show_input_output_and_target_of_four_images_at_most(small, log):
     small['val'] = {'save_img': False, 'metrics': PSNR}
-    model, board, images = build_model(small), Board(), pairs(rain=(24, 20))
+    model, board, images = build_model(small), Board(), pairs(rain=(24, 20), haze=(24, 20), blur=(24, 20))
     images[0]['lq'] = images[0]['lq'][:, :12, :10]
     model.net_g_ema = nn.Upsample(size=(24, 20))
-    Validation(model, SimpleNamespace(dataset=Images(images[:1])), 3, False).run(board)
-    strip = board.strips['images/set', 3]
+    Validation(model, SimpleNamespace(dataset=images), 3, False).run(board)
+    names = ['rain/rain0', 'rain/rain1', 'haze/haze1', 'blur/blur0']
+    assert list(board.strips) == [(f'images/set/{name}', 3) for name in names]
+    strip = board.strips['images/set/rain/rain0', 3]
     assert strip.shape == (24, 3 * 20, 3)
     assert (strip[:, 40:, ::-1] == tensor2img(images[0]['gt'])).all()
     high = [torch.rand(3, 600, 300), torch.rand(1, 600, 300), torch.rand(6, 300, 150)]

@@ -75,7 +75,7 @@ GIVEN = {
     'train.checkpointing': st.none(),
     'train.compile': st.just(False),
     'val.metrics': rarely(METRICS[-1:], *METRICS[:-1]),
-    'val.sampler': st.none(),
+    'val.sampler': rarely([{'type': 'IRSDESampler'}], None, {'type': 'Feedforward'}),
     'val.val_freq': as_somebody_writes_it(1),
     'logger.wandb': rarely([{'project': 'x'}], None),
     'logger.save_checkpoint_freq': as_somebody_writes_it(1),

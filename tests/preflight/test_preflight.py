@@ -17,11 +17,13 @@ from skimage import data
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option
 from dinoir_plugin.core.yaml_options import OptionsLoader
+from dinoir_plugin.data.captions import Caption, write_captions
 from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.restoration_model import RestorationModel
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema, drives
 from dinoir_plugin.preflight.values import run_values
+from tests.methods.daclip.test_frozen_daclip import TINY as TINY_DACLIP
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 
@@ -219,7 +221,7 @@ def test_what_a_loss_needs_is_switched_on_by_an_option(options):
     options['train']['contrast_opt'] = {'type': 'ContrastiveQueueLoss'}
     said = str(refusal(options))
     assert said.startswith('train.contrast_opt.type: ContrastiveQueueLoss needs key, which MixedDegradationDataset')
-    assert 'datasets.train.second_patch: true' in said
+    assert 'Give datasets.train.second_patch' in said
     options['datasets']['train']['second_patch'] = True
     check_builds(options, is_train=True)
 
@@ -274,6 +276,24 @@ def use_random_vgg(train):
             loss['weights'] = 'random'
 
 
+def use_random_encoders(network, loss):
+    for owner in (network, loss):
+        if 'encoder' in owner:
+            owner['encoder']['weights'] = 'random'
+        if owner.get('daclip'):
+            # a small one, whose embeddings are as wide as the file's
+            width = owner['backbone'].get('context_dim', 512)
+            owner['daclip'].update(weights='random', model_args={**TINY_DACLIP, 'embed_dim': width})
+    if network['type'] == 'DACLIPStage1':
+        network['weights'] = 'random'
+        network.setdefault('model_args', {'vision_layers': 1, 'text_layers': 1})
+
+
+def make_captions(dataset):
+    if 'captions' in dataset:
+        write_captions(Path(dataset['captions']), [Caption('1.png', 'a cup', task) for task in dataset['tasks']])
+
+
 @pytest.mark.parametrize('path', sorted(OPTIONS.rglob('*.yml')), ids=lambda path: path.name)
 def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     """With stand-ins for what is not on this machine: small images for the data sets, random encoder weights."""
@@ -292,6 +312,7 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
                 Path(task['meta_info_file']).write_text('1.png\n')
             if 'dataroot_lq' in task:
                 write(Path(task['dataroot_lq']), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)
+        make_captions(dataset)
     if options['network_g']['type'] == 'CBM3D':
         pytest.importorskip('bm3d')
     elif not is_train:
@@ -300,8 +321,6 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     elif str(options['path'].get('pretrain_network_g')).startswith('experiments/'):
         del options['path']['pretrain_network_g']  # made by the stage before
     use_random_vgg(options.get('train') or {})
-    for owner in (options['network_g'], (options.get('train') or {}).get('dpc_opt') or {}):
-        if 'encoder' in owner:
-            owner['encoder']['weights'] = 'random'
+    use_random_encoders(options['network_g'], (options.get('train') or {}).get('dpc_opt') or {})
     options['num_gpu'] = 0
     check_builds(options, is_train)

@@ -55,8 +55,8 @@ def test_one_option_or_class_is_explained(capsys, word, said):
 
 @pytest.mark.parametrize(('word', 'first', 'count'), [
     ('train.phases', 'train.phases: a list of blocks', 6), ('train.phases[1].lr', 'train.phases[n].lr: a number', 1),
-    ('network_g.backbone.middle_blk_num', 'network_g.middle_blk_num of NAFNet', 1),
-    ('network_g.encoder', 'network_g.encoder of DINOIRArch: a block of options; required', 5),
+    ('network_g.backbone.num_degra_queries', 'network_g.num_degra_queries of IDR', 1),
+    ('network_g.encoder', 'network_g.encoder of DINOIRArch: a block of options; required', 10),
 ])  # fmt: skip
 def test_all_below_an_option_are_explained(capsys, word, first, count):
     assert main(['options', word]) == GOOD

@@ -150,7 +150,10 @@ def look_at_the_training(terminal, log):
     assert 'Options of o.yml from iteration 1 on' in log  # 24
     board = EventAccumulator('tb_logger/run').Reload()  # 21
     assert [event.step for event in board.Scalars('lr')] == [1, 2, 3, 4]
-    assert [(strip.step, strip.width) for strip in board.Images('images/va')] == [(2, 3 * 48), (4, 3 * 48)]
+    shown = [tag for tag in board.Tags()['images'] if tag.startswith('images/va/denoise/')]
+    assert len(shown) == 4, shown
+    for tag in shown:
+        assert [(strip.step, strip.width) for strip in board.Images(tag)] == [(2, 3 * 48), (4, 3 * 48)]
     assert [event.step for event in board.Scalars('metrics/va/psnr')] == [2, 4]  # 12
     assert board.Scalars('losses/l_mine')
 

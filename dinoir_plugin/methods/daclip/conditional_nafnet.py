@@ -7,8 +7,10 @@ Written from the paper's description; names of parameters are those of the autho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.nn.channel_norm import ChannelNorm
@@ -22,27 +24,32 @@ class _SimpleGate(nn.Module):
 
 
 class ConditionalNAFBlock(NAFBranches):
-    """Add NAFNet's two branches, each with a norm before that the time scales and shifts.
+    """Add NAFNet's two branches, each with a norm before that an embedding, as of the time, scales and shifts.
 
     Args:
         dim: C.
-        time_dim: Width of the time's embedding.
+        time_dim: Width of the embedding, an even number.
+        att: See :class:`NAFBranches`.
     """
 
-    def __init__(self, dim: int, time_dim: int) -> None:
-        super().__init__(dim)
+    def __init__(self, dim: int, time_dim: int, att: nn.Module | None = None) -> None:
+        super().__init__(dim, att)
         self.mlp = nn.Sequential(_SimpleGate(), nn.Linear(time_dim // 2, dim * 4))
         self.norm1, self.norm2 = ChannelNorm(dim), ChannelNorm(dim)
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Change (B, C, H, W), channels_last in and out; ``time`` is (B, time_dim), or one row for all."""
+    def forward(self, x: Tensor, time: Tensor, *others: Any) -> Tensor:
+        """Change (B, C, H, W), channels_last in and out; ``time`` is (B, time_dim), or one row for all.
+
+        ``others`` are for the attention.
+        """
         x = x.permute(0, 2, 3, 1)
         shift1, scale1, shift2, scale2 = self.mlp(time)[:, None, None].chunk(4, dim=-1)
-        x = x + self.attended(torch.addcmul(shift1, self.norm1(x), scale1 + 1))
+        x = x + self.attended(torch.addcmul(shift1, self.norm1(x), scale1 + 1), *others)
         x = x + self.fed_forward(torch.addcmul(shift2, self.norm2(x), scale2 + 1))
         return x.permute(0, 3, 1, 2)
 
 
+@ARCH_REGISTRY.register()
 class ConditionalNAFNet(NAFShape):
     """Predict the noise in an image on its way from the degraded to the clean one.
 

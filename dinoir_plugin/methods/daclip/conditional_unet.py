@@ -11,10 +11,12 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.inference.padding import pad_to_multiple
+from dinoir_plugin.methods.daclip.prompt import Prompted
 from dinoir_plugin.methods.daclip.spatial_transformer import GROUPS, SpatialTransformer
 from dinoir_plugin.methods.daclip.unet_blocks import Attended, LinearAttention, ResBlock, Upsample, downsample
 from dinoir_plugin.nn.time_embedding import TimeEmbedding
@@ -24,7 +26,8 @@ SCALES = (1.0, 0.5)
 SPATIAL_LEVEL = 3
 
 
-class ConditionalUNet(nn.Module):
+@ARCH_REGISTRY.register()
+class ConditionalUNet(Prompted):
     """Predict the noise in an image on its way from the degraded to the clean one.
 
     Args:
@@ -69,9 +72,7 @@ class ConditionalUNet(nn.Module):
             TimeEmbedding(nf), nn.Linear(nf, time_dim), nn.GELU(), nn.Linear(time_dim, time_dim)
         )
         if use_degra_context:
-            self.prompt = nn.Parameter(torch.rand(1, time_dim))
-            self.text_mlp = nn.Sequential(nn.Linear(context_dim, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim))
-            self.prompt_mlp = nn.Linear(time_dim, time_dim)
+            self.add_prompt(context_dim, time_dim)
         if self.halved:
             self.downsample = downsample(nf, nf)
             self.upsample = Upsample(nf, nf)
@@ -155,7 +156,7 @@ class ConditionalUNet(nn.Module):
         """Embed times (B,), and the degradation where it counts, to (B, time_dim)."""
         embedding: Tensor = self.time_mlp(time)
         if self.use_degra_context and degradation is not None:
-            embedding = embedding + self.prompt_mlp(self.text_mlp(degradation).softmax(dim=1) * self.prompt)
+            embedding = embedding + self.prompted(degradation)
         return embedding
 
     def _through_levels(self, x: Tensor, time: Tensor, content: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.encoders.frozen import Frozen, shared
 from dinoir_plugin.encoders.weights import first_line, require_network
 from dinoir_plugin.methods.daclip.controller import DACLIP
-from dinoir_plugin.methods.daclip.preprocessing import clip_image
+from dinoir_plugin.methods.daclip.preprocessing import clip_views
 from dinoir_plugin.nn.precision import full_type, no_autocast
 
 # OpenCLIP's names of the towers, and what they differ in from DACLIP's defaults
@@ -33,6 +33,8 @@ RANDOM_WEIGHTS_SEED = 0
 
 class FrozenDACLIP(Frozen[DACLIP]):
     """Hold a trained :class:`DACLIP`; made by :func:`frozen_daclip`. A pickle holds how to build it."""
+
+    of_one_size = True
 
     def __init__(self, name: str, weights: str, views: int, model_args: Mapping[str, Any]) -> None:
         net = _built(name, weights, model_args)
@@ -55,8 +57,8 @@ class FrozenDACLIP(Frozen[DACLIP]):
             mean over the views.
         """
         net = self._on(image.device)
-        with torch.no_grad(), no_autocast(image):
-            seen = [clip_image(view, net.visual.image_size) for view in _squares(image.float(), self.views)]
+        with no_autocast(image):
+            seen = clip_views(image.float(), net.visual.image_size, self.views)
             content, degradation = net.encode_image(torch.cat(seen))
         of_image = (part.unflatten(0, (len(seen), -1)).mean(dim=0) for part in (content, degradation))
         content, degradation = (part.to(full_type(image)) for part in of_image)
@@ -87,16 +89,6 @@ def frozen_daclip(
             relative to these options.
     """
     return shared(FrozenDACLIP, name, weights, views, dict(model_args or {}))
-
-
-def _squares(image: Tensor, views: int) -> list[Tensor]:
-    """Give squares spread evenly along the longer side of (B, C, H, W); the image itself for one view."""
-    if views == 1:
-        return [image]
-    height, width = image.shape[-2:]
-    side = min(height, width)
-    places = [round((max(height, width) - side) * number / (views - 1)) for number in range(views)]
-    return [image.narrow(-2 if height > width else -1, place, side) for place in places]
 
 
 def _built(name: str, weights: str, model_args: Mapping[str, Any]) -> DACLIP:

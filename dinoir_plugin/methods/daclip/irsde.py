@@ -49,7 +49,7 @@ class IRSDE:
         sigma_bars: Standard deviation of the noise at t around its mean.
 
     Raises:
-        OptionsError: There is no such schedule.
+        OptionsError: There is no such schedule, or ``eps`` is no share.
     """
 
     def __init__(
@@ -61,18 +61,22 @@ class IRSDE:
     ) -> None:
         if schedule not in SCHEDULES:
             raise OptionsError('schedule', f"there is no schedule '{schedule}'", nearest(str(schedule), SCHEDULES))
+        if not 0 < eps < 1:
+            raise OptionsError('eps', f'expected a number between 0 and 1, got {eps}', 'The authors have 0.005')
         self.max_sigma, self.T = max_sigma / 255, T
         thetas = _thetas(schedule, T)
         total = thetas.cumsum(0) - thetas[0]
         self.dt = -math.log(eps) / total[-1].item()
         sigma_bars = self.max_sigma * (1 - (-2 * total * self.dt).exp()).sqrt()
         self.thetas, self.thetas_cumsum = thetas.float(), total.float()
+        self._fallen: list[float] = (total * self.dt).tolist()
         self.sigmas = (self.max_sigma * (2 * thetas).sqrt()).float()
         self.sigma_bars = sigma_bars.float()
         # how much of x_0 - mu is left at t, and how much of that a step takes away
         remains, kept = (-total * self.dt).exp(), (-thetas * self.dt).exp()
         self._remains = remains.float()
         self._of_x, self._of_clean, self._std = (table.float() for table in self._posterior(remains, kept))
+        self._elsewhere: dict[tuple[int, torch.device], Tensor] = {}
 
     def _posterior(self, remains: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Give the posterior's factors of x_t - mu and of x_0 - mu, and its standard deviation, (T + 1,) each."""
@@ -162,22 +166,29 @@ class IRSDE:
         """
         return (self.step('sde', x, mu, predicted_noise, t) - self.optimum(x, x0, mu, t)).abs().mean()
 
-    @staticmethod
-    def _at(table: Tensor, t: int | Tensor, x: Tensor) -> Tensor:
+    def fallen(self, t: int) -> float:
+        """Give the logarithm of ``x_0 - mu`` over what is left of it at t."""
+        return self._fallen[t]
+
+    def _at(self, table: Tensor, t: int | Tensor, x: Tensor) -> Tensor:
         """Read a table at a time, for products with ``x``: a number, or (B, 1, 1, 1)."""
         if not isinstance(t, Tensor):
             return table[t].to(full_type(x))  # a number of the CPU goes with tensors of any device
-        return table.to(t.device)[t.long()].to(full_type(x)).view(-1, 1, 1, 1)
+        # a training step waits for no copy of a table
+        key = (id(table), t.device)
+        if key not in self._elsewhere:
+            self._elsewhere[key] = table.to(t.device)
+        return self._elsewhere[key][t.long()].to(full_type(x)).view(-1, 1, 1, 1)
 
 
 def _thetas(schedule: str, T: int) -> Tensor:
     """Give theta by time, (T + 1,), float64."""
     if schedule == 'constant':
-        return torch.ones(T + 1, dtype=torch.float64)
+        return torch.ones(T + 1, dtype=torch.float64, device='cpu')
     if schedule == 'linear':
         scale = LINEAR_STEPS / (T + 1)
         first, last = (scale * end for end in LINEAR_RANGE)
-        return torch.linspace(first, last, T + 1, dtype=torch.float64)
-    share = torch.arange(T + 3, dtype=torch.float64) / (T + 2)
+        return torch.linspace(first, last, T + 1, dtype=torch.float64, device='cpu')
+    share = torch.arange(T + 3, dtype=torch.float64, device='cpu') / (T + 2)
     level = ((share + COSINE_OFFSET) / (1 + COSINE_OFFSET) * math.pi / 2).cos().square()
     return 1 - (level / level[0])[1:-1]

@@ -1,9 +1,9 @@
 """LPIPS and DISTS: how different two images look, by the features of a network trained on ImageNet.
 
-Both take what an image file holds, 8 bits, as do the authors' own programs, BasicSR's script for LPIPS and all that
-measures folders of results; papers that take the network's floats find slightly other figures. Both look at the whole
-image at its own size, as torchmetrics and pyiqa do. The authors of DISTS shrink it first, the shorter side to 256
-pixels: figures of the two must not be mixed.
+Both are registered for what an image file holds, 8 bits, as the authors' own programs, BasicSR's script for LPIPS and
+all that measures folders of results take it; LPIPS also for floats, as papers take it that find slightly other figures.
+Both look at the whole image at its own size, as torchmetrics and pyiqa do. The authors of DISTS shrink it first, the
+shorter side to 256 pixels: figures of the two must not be mixed.
 
 The networks are those of torchmetrics (extra ``metrics``), which carries the authors' weights on top of torchvision's
 AlexNet and VGG16. Torchvision's are downloaded when first asked for, into torch's cache

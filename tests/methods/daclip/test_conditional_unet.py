@@ -9,6 +9,7 @@ from tests.methods.daclip.released_names import names_and_shapes
 
 TINY = {'nf': 32, 'ch_mult': [1, 1, 1, 2], 'context_dim': 24, 'use_image_context': True}
 WILD = {**TINY, 'ch_mult': [1, 1, 1], 'use_degra_context': False, 'scale': 0.5}
+SINGLE_TASK = {**TINY, 'ch_mult': [1, 1, 1, 1], 'use_degra_context': False}
 # tensors, parameters, and the digest of the list in the facts about the release
 FULL = {'ch_mult': [1, 2, 4, 8], 'use_image_context': True}
 RELEASED = [
@@ -37,7 +38,9 @@ def loaded(golden, name, arguments):
     return net.eval(), tensors
 
 
-@pytest.mark.parametrize(('name', 'arguments', 'cases'), [('unet', TINY, 3), ('unet_wild', WILD, 1)])
+@pytest.mark.parametrize(('name', 'arguments', 'cases'), [
+    ('unet', TINY, 3), ('unet_single_task', SINGLE_TASK, 1), ('unet_wild', WILD, 1),
+])  # fmt: skip
 def test_reproduces_the_authors_noise(name, arguments, cases, golden):
     net, tensors = loaded(golden, name, arguments)
     for case in range(cases):

@@ -4,11 +4,12 @@ import pickle
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.methods.daclip import DACLIP
 from dinoir_plugin.methods.daclip.encoder import frozen_daclip
 from dinoir_plugin.methods.daclip.preprocessing import clip_image
-from torch.testing import assert_close
 
 TINY = {
     'embed_dim': 16, 'image_size': 32, 'patch_size': 8, 'vision_width': 32, 'vision_layers': 2, 'head_width': 8,

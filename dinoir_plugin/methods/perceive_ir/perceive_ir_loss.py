@@ -1,0 +1,219 @@
+"""The losses of Perceive-IR's second stage (arXiv 2408.15994), beside that of the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from dinoir_plugin.core.atomic_files import FileError
+from dinoir_plugin.core.constraints import Filled, Holds
+from dinoir_plugin.core.construct import construct
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.options import option, read
+from dinoir_plugin.core.outputs import Outputs, as_outputs
+from dinoir_plugin.losses.vgg_features import VGGFeatures
+from dinoir_plugin.methods.perceive_ir.clip_aware import clip_aware_loss
+from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, code_contrast_loss
+from dinoir_plugin.methods.perceive_ir.difficulty import (
+    LAYERS,
+    difficulty,
+    difficulty_adaptive_loss,
+    psnr,
+    seen_by_vgg,
+)
+from dinoir_plugin.methods.perceive_ir.frozen_clip import FrozenCLIP, frozen_clip
+from dinoir_plugin.methods.perceive_ir.perceive_ir_arch import CODE, CODE_POSITIVE, KEY
+from dinoir_plugin.methods.perceive_ir.prompts import read_prompts
+from dinoir_plugin.models.batch import Batch
+from dinoir_plugin.models.losses import StepLoss
+from dinoir_plugin.models.trained import trained_network
+
+
+@LOSS_REGISTRY.register()
+class CodeContrastLoss(StepLoss):
+    """Tell degradations apart by their codes; see :func:`code_contrast_loss`. Those of a task belong together.
+
+    For PerceiveIRArch, and for a training set with a second patch of each image
+    (``datasets.train.second_patch: true``).
+
+    Args:
+        loss_weight: Factor of the loss.
+        tau: Temperature: what cosines are divided by.
+
+    Raises:
+        OptionsError: A temperature that is not above 0.
+    """
+
+    needs = frozenset({KEY, 'task'})
+
+    def __init__(self, loss_weight: float = 0.1, tau: float = TAU) -> None:
+        super().__init__()
+        if tau <= 0:
+            raise OptionsError('tau', f'expected a number above 0, got {tau}')
+        self.loss_weight = loss_weight
+        self.tau = tau
+
+    def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Compute the loss of a training step, a scalar.
+
+        Raises:
+            ValueError: The network gave no codes, or the samples have no tasks.
+        """
+        if CODE_POSITIVE not in outputs.aux:
+            raise ValueError('expected the codes of two patches from the network, got none: CodeContrastLoss is for '
+                             'PerceiveIRArch, and for items with a key')  # fmt: skip
+        if batch.task_numbers is None:
+            raise ValueError('expected samples of known tasks, got some without: CodeContrastLoss compares tasks')
+        loss = code_contrast_loss(outputs.aux[CODE], outputs.aux[CODE_POSITIVE], batch.task_numbers, self.tau)
+        return self.loss_weight * loss
+
+
+@LOSS_REGISTRY.register()
+class CLIPAwareLoss(StepLoss):
+    """Have restored images look excellent to the quality prompts of stage 1; see :func:`clip_aware_loss`.
+
+    Args:
+        prompts: File of the prompts.
+        clip: Arguments of :func:`~dinoir_plugin.methods.perceive_ir.frozen_clip.frozen_clip`, the CLIP of their
+            training.
+        loss_weight: Factor of the loss.
+        logit_scale: Factor of the cosines: 1 as in the release, by which the loss is nearly constant, or 100 as CLIP's
+            own.
+
+    Raises:
+        OptionsError: A CLIP or prompts that cannot be had, or prompts of another CLIP.
+    """
+
+    quality: Tensor
+
+    def __init__(
+        self,
+        prompts: str,
+        clip: Annotated[Mapping[str, Any], Holds(frozen_clip)],
+        loss_weight: float = 0.05,
+        logit_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.clip: FrozenCLIP = construct(frozen_clip, 'clip', clip)
+        self.loss_weight = loss_weight
+        self.logit_scale = logit_scale
+        with torch.no_grad():
+            quality = read_prompts(prompts, self.clip.network).prompts.features(self.clip.network)
+        self.register_buffer('quality', quality, persistent=False)
+
+    def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Compute the loss of a training step, a scalar."""
+        return self.loss_weight * clip_aware_loss(self.clip(outputs.image), self.quality, self.logit_scale)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CLIPAwareLoss:
+        """Take CLIP along where ``.to()`` and the like go, though it is no submodule."""
+        super()._apply(fn, recurse)
+        self.clip.follow(fn)
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyOptions:
+    """Declare a network whose images are to be surpassed."""
+
+    file: str = option('Its checkpoint, or a file as authors release it.', required=True)
+    tasks: Annotated[Sequence[str], Filled()] | None = option('Tasks that it serves; left out: all.')
+
+
+@LOSS_REGISTRY.register()
+class DifficultyAdaptiveLoss(StepLoss):
+    """Draw restored images to the target, and away from the degraded image and what other networks make of it.
+
+    See :func:`difficulty_adaptive_loss`. What another network, a proxy, restored has the weight 1.25 (hard) where it is
+    no better than the image that is restored now, by the PSNR of that same patch, and 0.75 (very hard) where it is. The
+    release compares with one PSNR for all images, which it measures once an epoch.
+
+    Args:
+        loss_weight: Factor of the loss.
+        proxies: Networks that do not learn, a block each: ``file``, a checkpoint or what authors release, and
+            ``tasks``, those that it serves (left out: all).
+        weights: VGG16's: ``auto`` (torchvision's, downloaded), ``random``, or a file's path, as for
+            :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
+        floor: What holds the loss where the output still equals the input: the least denominator, as a share of the
+            distance of the target from the input. 0: nothing, as in the release.
+
+    Raises:
+        OptionsError: A proxy that cannot be had, or neither a proxy nor a floor.
+    """
+
+    needs = frozenset({'task'})
+
+    def __init__(
+        self,
+        loss_weight: float = 0.1,
+        proxies: Sequence[Mapping[str, Any]] = (),
+        weights: str = 'auto',
+        floor: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not 0 <= floor <= 1:
+            raise OptionsError('floor', f'expected a number from 0 to 1, got {floor}')
+        if not proxies and not floor:
+            problem = 'expected a number above 0 without proxies, since nothing else holds the loss, got 0'
+            raise OptionsError('floor', problem, 'Write e.g. floor: 0.1')
+        self.loss_weight = loss_weight
+        self.floor = floor
+        self.features = VGGFeatures('vgg16', LAYERS, weights)
+        options: Sequence[ProxyOptions] = read(Sequence[ProxyOptions], list(proxies), 'proxies')
+        networks = [_proxy(entry.file, f'proxies[{place}].file') for place, entry in enumerate(options)]
+        self.proxies = nn.ModuleList(networks)
+        self.tasks = [entry.tasks for entry in options]
+
+    def train(self, mode: bool = True) -> DifficultyAdaptiveLoss:
+        """Leave the proxies in evaluation whatever is asked."""
+        super().train(mode)
+        self.proxies.eval()
+        return self
+
+    def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Compute the loss of a training step, a scalar."""
+        with torch.no_grad():
+            own = psnr(outputs.image, batch.target)
+            images, weights, masks = [], [], []
+            for proxy, tasks in zip(self.proxies, self.tasks):
+                image, mask = self._restored(proxy, tasks, batch)
+                images.append(image)
+                masks.append(mask)
+                weights.append(difficulty(image, batch.target, own))
+            known = [self._seen(image) for image in (batch.target, batch.lq, *images)]
+        gt, lq, *others = known
+        loss = difficulty_adaptive_loss(
+            self._seen(outputs.image), gt, lq, others, weights, masks, floor=self.floor
+        )
+        return self.loss_weight * loss
+
+    def _seen(self, image: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(image.device.type, enabled=False):
+            found: tuple[Tensor, ...] = self.features(seen_by_vgg(image))
+        return found
+
+    def _restored(self, proxy: nn.Module, tasks: Sequence[str] | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Give what a proxy makes of the samples that it serves, others as they are, and which those are."""
+        served = [tasks is None or task in tasks for task in batch.tasks or [''] * len(batch.lq)]
+        mask = torch.tensor(served, device=batch.lq.device)
+        image = batch.lq.clone()
+        if any(served):
+            image[mask] = as_outputs(proxy(batch.lq[mask])).image.to(image.dtype)
+        return image, mask
+
+
+def _proxy(file: str, path: str) -> nn.Module:
+    """Load a proxy.
+
+    Raises:
+        OptionsError: Its file cannot be read, does not say how its network is built, or does not fit it.
+    """
+    try:
+        return trained_network(file, path, 'Take a checkpoint that was trained with this plugin')
+    except FileError as error:
+        raise OptionsError(path, f'expected a checkpoint, but {error}') from error

@@ -1,0 +1,178 @@
+"""The prompt guidance module of Perceive-IR (PGM, E6): a semantic vector and the degradation code change a feature."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dinoir_plugin.guidance.condition import Condition
+from dinoir_plugin.guidance.injector import Injector
+
+PGMType = Literal['release', 'figure']
+
+
+class ModulatesFeature(nn.Module):
+    """Scale and shift the channels of a feature.
+
+    Args:
+        semantic_dim: D, length of the semantic vector.
+        normalise: Whether that vector goes through a LayerNorm of its own (not in the paper). It is not normalised
+            otherwise, and at the start outweighs the code, which has unit length, 20 to 60 times.
+    """
+
+    def __init__(self, semantic_dim: int, normalise: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(semantic_dim) if normalise else None
+
+    @abstractmethod
+    def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what the channels are multiplied with and what is added, (B, C) each; arguments as :meth:`forward`."""
+
+    def forward(self, x: Tensor, semantics: Tensor, code: Tensor) -> Tensor:
+        """Modulate.
+
+        Args:
+            x: (B, C, H, W).
+            semantics: F, (B, D).
+            code: Z, (B, degradation_dim).
+
+        Returns:
+            Y, the same shape and layout as ``x``.
+        """
+        factor, shift = (vector.to(x.dtype)[..., None, None] for vector in self.modulation(semantics, code))
+        return torch.addcmul(shift, x, factor)
+
+    def _normed(self, semantics: Tensor, weight: Tensor) -> Tensor:
+        semantics = semantics.to(weight.dtype)
+        return semantics if self.norm is None else self.norm(semantics)
+
+
+class PromptGuidanceModule(ModulatesFeature):
+    """Modulate as the authors' release does, with its parameter names: ``(1 + gamma) x + beta``.
+
+    ``(gamma, beta) = Linear(GELU(Linear([F, Z])))``.
+
+    Args:
+        channels: C.
+        semantic_dim: Length of the semantic vector F.
+        degradation_dim: Length of the code Z.
+        zero_start: Whether the last layer starts at zero, so that at first Y is X (not in the release).
+        normalise: Whether F goes through a LayerNorm, see :class:`ModulatesFeature` (not in the release).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        semantic_dim: int,
+        degradation_dim: int,
+        zero_start: bool = False,
+        normalise: bool = False,
+    ) -> None:
+        super().__init__(semantic_dim, normalise)
+        first = nn.Linear(semantic_dim + degradation_dim, channels * 2)
+        self.affine: Any = nn.Sequential(first, nn.GELU(), nn.Linear(channels * 2, channels * 2))
+        if zero_start:
+            for parameter in self.affine[2].parameters():
+                nn.init.zeros_(parameter)
+
+    def gamma_beta(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Give gamma and beta, (B, C) each; arguments as :meth:`forward`."""
+        weight = self.affine[0].weight
+        joined = torch.cat([self._normed(semantics, weight), code.to(weight.dtype)], dim=-1)
+        gamma, beta = self.affine(joined).chunk(2, dim=-1)
+        return gamma, beta
+
+    def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Give ``1 + gamma`` and ``beta``."""
+        gamma, beta = self.gamma_beta(semantics, code)
+        return 1 + gamma, beta
+
+
+class TwoBranchGuidance(ModulatesFeature):
+    """Modulate as the paper's figure has it: ``gamma x + beta``, each of them ``Conv(Linear([Z, F]))``.
+
+    The convolution is 3x3, and what it sees is the same everywhere: its edges are repeated.
+
+    Args:
+        channels: C.
+        semantic_dim: Length of the semantic vector F.
+        degradation_dim: Length of the code Z.
+        zero_start: Whether the convolutions start with gamma 1 and beta 0, so that at first Y is X.
+        normalise: Whether F goes through a LayerNorm, see :class:`ModulatesFeature`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        semantic_dim: int,
+        degradation_dim: int,
+        zero_start: bool = False,
+        normalise: bool = False,
+    ) -> None:
+        super().__init__(semantic_dim, normalise)
+        self.linears: Any = nn.ModuleList(nn.Linear(degradation_dim + semantic_dim, channels) for _ in range(2))
+        convs = [nn.Conv2d(channels, channels, 3, padding=1, padding_mode='replicate') for _ in range(2)]
+        self.convs: Any = nn.ModuleList(convs)
+        if zero_start:
+            for conv, bias in zip(convs, (1.0, 0.0)):
+                nn.init.zeros_(conv.weight)
+                nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+
+    def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Give gamma and beta."""
+        weight = self.linears[0].weight
+        joined = torch.cat([code.to(weight.dtype), self._normed(semantics, weight)], dim=-1)
+        gamma, beta = (
+            conv(linear(joined)[..., None, None]).flatten(1) for linear, conv in zip(self.linears, self.convs)
+        )
+        return gamma, beta
+
+
+class PromptInjector(Injector):
+    """Guide a feature of any backbone by a prompt guidance module.
+
+    Args:
+        module: Modulates the feature.
+        depth: Which of the condition's semantic vectors it is given, from 0, the shallowest.
+    """
+
+    def __init__(self, module: ModulatesFeature, depth: int) -> None:
+        super().__init__()
+        self.module = module
+        self.depth = depth
+
+    def forward(self, feature: Tensor, condition: Condition) -> Tensor:
+        """Guide a feature, (B, C, H, W); ``condition`` has the semantic vectors as tokens and the code as vector.
+
+        Raises:
+            ValueError: It lacks one of them.
+        """
+        if condition.tokens is None or condition.vector is None:
+            raise ValueError('expected a condition with tokens (B, 4, D) and a vector (B, D), got one without')
+        guided: Tensor = self.module(feature, condition.tokens[:, self.depth], condition.vector)
+        return guided
+
+
+def prompt_guidance(
+    channels: int,
+    semantic_dim: int,
+    degradation_dim: int,
+    pgm_type: PGMType = 'release',
+    zero_start: bool = False,
+    normalise: bool = False,
+) -> ModulatesFeature:
+    """Make the module in one of its forms.
+
+    Args:
+        channels: C, of the feature.
+        semantic_dim: Length of a semantic vector.
+        degradation_dim: Length of the code.
+        pgm_type: ``release`` (one network for both) or ``figure`` (a branch each).
+        zero_start: Whether at first the feature stays as it is (not in the release).
+        normalise: Whether semantic vectors go through a LayerNorm (not in the release).
+    """
+    form = PromptGuidanceModule if pgm_type == 'release' else TwoBranchGuidance
+    return form(channels, semantic_dim, degradation_dim, zero_start, normalise)

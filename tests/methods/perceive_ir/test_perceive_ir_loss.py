@@ -1,0 +1,142 @@
+import pytest
+import torch
+from basicsr.losses import build_loss
+from torch.nn import functional as F
+
+from dinoir_plugin.core import network_file
+from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.core.outputs import Outputs
+from dinoir_plugin.methods.perceive_ir import (
+    QualityPrompts,
+    RestormerMedium,
+    clip_aware_loss,
+    code_contrast_loss,
+    difficulty_adaptive_loss,
+)
+from dinoir_plugin.methods.perceive_ir.clip_aware import seen_by_clip
+from dinoir_plugin.methods.perceive_ir.difficulty import difficulty, psnr
+from dinoir_plugin.methods.perceive_ir.frozen_clip import frozen_clip
+from dinoir_plugin.methods.perceive_ir.prompts import PromptFile, read_prompts, write_prompts
+from dinoir_plugin.models.batch import Batch
+
+MEDIUM = {'dim': 4, 'blocks': [1, 0, 0, 0], 'heads': [1, 1, 1, 1], 'refinement_blocks': 0}
+CLIP_ARGS = {
+    'embed_dim': 16, 'image_size': 32, 'patch_size': 16, 'vision_width': 16, 'vision_layers': 1, 'head_width': 16,
+    'text_width': 32, 'text_heads': 2, 'text_layers': 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def vgg(golden, tmp_path):
+    params = golden('perceive_ir/dpl')[0]
+    named = {key.removeprefix('vgg.'): value for key, value in params.items() if 'features' in key}
+    torch.save(named, tmp_path / 'vgg.pth')
+    return str(tmp_path / 'vgg.pth')
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """A medium network and its checkpoint."""
+    torch.manual_seed(0)
+    net = RestormerMedium(**MEDIUM).eval()
+    about = network_file.Description({'type': 'RestormerMedium', **MEDIUM}, {}, name='medium', iteration=1)
+    path = tmp_path / 'medium.pth'
+    network_file.write(path, network_file.NetworkFile({'params_ema': net.state_dict()}, about))
+    return net, str(path)
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(1)
+    lq, gt = torch.rand(2, 3, 3, 24, 32)
+    return Batch(lq, gt, ['noise', 'rain', 'noise'], task_numbers=torch.tensor([0, 1, 0]))
+
+
+def test_codes_of_a_step_are_contrasted_by_task(batch):
+    codes = {name: F.normalize(torch.randn(3, 8), dim=1) for name in ('code', 'code_positive')}
+    loss = build_loss({'type': 'CodeContrastLoss', 'loss_weight': 0.5, 'tau': 0.2})
+    found = loss.of_step(Outputs(batch.lq, aux=codes), batch)
+    torch.testing.assert_close(found, 0.5 * code_contrast_loss(*codes.values(), batch.task_numbers, 0.2))
+    with pytest.raises(ValueError, match='expected the codes of two patches from the network, got none'):
+        loss.of_step(Outputs(batch.lq), batch)
+    with pytest.raises(ValueError, match='expected samples of known tasks'):
+        loss.of_step(Outputs(batch.lq, aux=codes), Batch(batch.lq))
+
+
+def test_images_are_drawn_away_from_those_of_proxies_for_their_tasks(batch, vgg, proxy):
+    net, file = proxy
+    loss = build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': vgg, 'floor': 0, 'loss_weight': 1.0,
+                       'proxies': [{'file': file}, {'file': file, 'tasks': ['rain']}]}).train()  # fmt: skip
+    assert not any(module.training for module in loss.proxies)
+    output = batch.gt.lerp(batch.lq, 0.3).requires_grad_()
+    value = loss.of_step(Outputs(output), batch)
+    value.backward()
+    with torch.no_grad():
+        image = net(batch.lq)
+        weight = difficulty(image, batch.gt, psnr(output, batch.gt))
+        levels = [loss._seen(x) for x in (output, batch.gt, batch.lq, image)]
+        mask = torch.tensor([0.0, 1.0, 0.0])
+        expected = difficulty_adaptive_loss(*levels[:3], [levels[3]] * 2, [weight] * 2, [None, mask])
+    torch.testing.assert_close(value.detach(), expected)
+    assert output.grad.abs().sum() > 0 and not any(p.requires_grad for p in loss.parameters())
+
+
+def test_the_loss_is_bounded_where_the_output_is_the_input(batch, vgg):
+    loss = build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': vgg, 'loss_weight': 1.0, 'floor': 0.5})
+    value = loss.of_step(Outputs(batch.lq), batch)
+    torch.testing.assert_close(value, torch.tensor(2 * (1 / 12 + 1 / 6 + 1 / 3 + 1)))
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Options of a tiny CLIP, and the path of prompts for it."""
+    clip = {'weights': 'random', 'model_args': CLIP_ARGS}
+    path = str(tmp_path / 'prompts.pth')
+    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 1, True))
+    return clip, path
+
+
+def test_clip_judges_restored_images_by_the_prompts(batch, judge):
+    clip, path = judge
+    loss = build_loss({'type': 'CLIPAwareLoss', 'clip': clip, 'prompts': path, 'loss_weight': 2.0, 'logit_scale': 100})
+    output = batch.lq.requires_grad_()
+    value = loss.of_step(Outputs(output), batch)
+    value.backward()
+    network = frozen_clip(**clip).network
+    features = network.visual(seen_by_clip(output, 32))
+    quality = read_prompts(path, network).prompts.features(network)
+    torch.testing.assert_close(value, 2 * clip_aware_loss(features, quality, 100))
+    assert output.grad.abs().sum() > 0 and not loss.state_dict() and not list(loss.parameters())
+
+
+def test_prompts_of_another_clip_and_unknown_weights_are_named(judge, tmp_path):
+    clip, path = judge
+    other = {**clip, 'model_args': {**CLIP_ARGS, 'text_layers': 0, 'text_width': 32}}
+    state = {key: value + 1 for key, value in frozen_clip(**other).network.state_dict().items()}
+    torch.save(state, tmp_path / 'clip.pth')
+    for options, problem in (
+        ({**other, 'weights': str(tmp_path / 'clip.pth')}, 'prompts: the prompts in .* were trained with another CLIP'),
+        ({**clip, 'weights': str(tmp_path / 'clip.pth')}, r'clip\.weights: .*clip\.pth holds no such CLIP: it lacks'),
+        ({**clip, 'weights': 'no.pt'}, r"clip\.weights: expected 'random' or a file of CLIP, but no\.pt is missing"),
+        ({**clip, 'model_args': {'depth': 3}}, r'clip\.model_args: CLIP does not take these arguments'),
+    ):
+        with pytest.raises(OptionsError, match=problem):
+            build_loss({'type': 'CLIPAwareLoss', 'clip': options, 'prompts': path})
+
+
+@pytest.mark.parametrize(
+    ('options', 'problem'),
+    [
+        ({'floor': 0}, 'floor: expected a number above 0 without proxies'),
+        ({'floor': 2}, 'floor: expected a number from 0 to 1, got 2'),
+        ({'proxies': [{'file': 'no.pth'}]}, r'proxies\[0\]\.file: expected a checkpoint, but no\.pth'),
+        ({'proxies': [{'tasks': ['rain']}]}, r'proxies\[0\]\.file: this key is required'),
+        ({'proxies': [{'file': 'VGG'}]}, r'proxies\[0\]\.file: .* does not say how its network is built'),
+    ],
+)
+def test_what_cannot_be_used_is_named(options, problem, vgg):
+    for entry in options.get('proxies', ()):
+        if entry.get('file') == 'VGG':
+            entry['file'] = vgg
+    with pytest.raises(OptionsError, match=problem):
+        build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': vgg, **options})
