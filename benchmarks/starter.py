@@ -48,6 +48,7 @@ WHY = """NAFNet, because at 256 px in its authors' size it takes a tenth of the 
 Restormer after the same training (means of 25.55 and 25.40 dB in [`mini_all4.md`](mini_all4.md)). Without guidance:
 EfficientNet-Lite0 changed NAFNet by -0.33 ± 1.18 dB there, and the same encoder with random weights by +0.18 ± 0.11."""
 TARGETS = ('noise at sigma 25 at least 29.0 dB (on a CPU)', 'no test below its input', 'clean images at least 40 dB')
+MISSED = 'Missed targets:'
 NOISE, CLEAN = 'CBSD68, noise 25', 'CBSD68, clean'
 
 
@@ -200,15 +201,16 @@ def write(folder: Path, checkpoint: str = NAME, every: int = 1) -> str:
     found = measure(restorer, folder, every)
     draw(restorer)
     missing = missed(found)
-    targets = 'Missed targets:\n\n' + '\n'.join(f'- {line}' for line in missing) if missing else 'No target is missed.'
-    some = '' if every == 1 else f' Only each {every}th image was measured.'
+    targets = f'{MISSED}\n\n' + '\n'.join(f'- {line}' for line in missing) if missing else 'No target is missed.'
+    some = '' if every == 1 else f' One image of {every} was measured.'
     text = (
         f"Means over the images, PSNR in dB / SSIM: BasicSR's (8 bits, RGB), then the all-in-one papers' (floats, "
         'sides cropped to multiples of 16) of the same images. Gaussian blur has a kernel of 15 px and sigma from 2.0 '
         f'to 3.1; degraded images have 8 bits.{some}\n\n{report(found)}\n{targets}\n\n{cost(checkpoint)}\n'
     )
     where = ', '.join(f'{key} {value}' for key, value in machine().items())
-    head = f'# The starter model on images that it never saw\n\n`python -m benchmarks.starter {folder}`. {where}.\n\n'
+    command = f'`python -m benchmarks.starter {folder} --every {every}`'
+    head = f'# The starter model on images that it never saw\n\n{command}. {where}.\n\n'
     write_atomic(FILE, f'{head}{text}\n{WHY}\n\n{sources()}\n\n![Degraded, restored, target]({IMAGE.name})\n\n'
                  '*Photographs of scikit-image that it was not trained on: noise, JPEG, blur, drawn rain and haze.*\n'
                  .encode())  # fmt: skip

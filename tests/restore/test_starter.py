@@ -80,3 +80,13 @@ def test_a_file_of_that_name_comes_first(model, checkpoint):
 def test_other_commands_know_it_by_its_name(model):
     assert main(['export', 'net.pth', '--checkpoint', 'starter']) == 0
     assert network_file.read('net.pth').description.iteration == 7
+
+
+def test_the_packages_own_model_is_small_and_has_a_card():
+    file = network_file.read(starter.FILE)
+    (state,) = file.states.values()
+    assert starter.FILE.stat().st_size <= 12_000_000
+    assert sum(value.numel() for value in state.values()) <= 6_000_000
+    iterations = f'{file.description.iteration} iterations'
+    for words in ('Trained on', 'research use', 'Not good for', '| CBSD68, noise 25 |', iterations):
+        assert words in starter.card()
