@@ -38,12 +38,19 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Take (B, in_channels, H, W) to (B, out_channels, H, W); ``time`` is (B, time_dim), or one row for all."""
-        scale, shift = self.mlp(time)[..., None, None].chunk(2, dim=1)
-        inner = F.silu(torch.addcmul(shift, self.block1['proj'](x), scale + 1), inplace=True)
+        inner = F.silu(self._modulated(x, time), inplace=True)
         inner = F.silu(self.block2['proj'](inner), inplace=True)
         if isinstance(self.res_conv, nn.Conv2d):
-            return inner + pointwise(self.res_conv, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return inner + x
+            x = pointwise(self.res_conv, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return inner.add_(x)
+
+    def _modulated(self, x: Tensor, time: Tensor) -> Tensor:
+        scale, shift = self.mlp(time).chunk(2, dim=1)
+        conv: Any = self.block1['proj']
+        if len(time) == 1 and not torch.is_grad_enabled():
+            # one row for all: the kernel scales and shifts by itself
+            return F.conv2d(x, conv.weight * (scale.mT[..., None, None] + 1), shift[0], padding=1)
+        return torch.addcmul(shift[..., None, None], conv(x), scale[..., None, None] + 1)
 
 
 class LinearAttention(nn.Module):
