@@ -19,11 +19,13 @@ class Pair(NamedTuple):
         gt: The clean image.
         lq: The degraded image, None where it is made from the clean one.
         depth: The depth map, None without depth maps.
+        medium: The half-restored image, None without such.
     """
 
     gt: int
     lq: int | None = None
     depth: int | None = None
+    medium: int | None = None
 
 
 def clean_only(gt: Source, listed: Sequence[Listed] | None, task: str) -> list[Pair]:
@@ -82,6 +84,15 @@ def add_depth(pairs: Sequence[Pair], gt: Source, depth: Source, task: str) -> li
     if missing:
         raise _unmatched(f'{task}.dataroot_depth', missing, f'images of {gt.root} have no depth map in {depth.root}')
     return [pair._replace(depth=depth.find(gt.keys[pair.gt])) for pair in pairs]
+
+
+def add_medium(pairs: Sequence[Pair], lq: Source, medium: Source, task: str) -> list[Pair]:
+    """Attach to every pair the half-restored image of the degraded one's name."""
+    keys = [lq.keys[pair.lq] for pair in pairs if pair.lq is not None]
+    missing = [key for key in keys if medium.find(key) is None]
+    if missing:
+        raise _unmatched(f'{task}.dataroot_medium', missing, f'images of {lq.root} have no partner in {medium.root}')
+    return [pair._replace(medium=medium.find(key)) for pair, key in zip(pairs, keys)]
 
 
 def _chosen(source: Source, listed: Sequence[Listed] | None, task: str, root_key: str) -> dict[int, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
@@ -28,6 +28,7 @@ from dinoir_plugin.methods.perceive_ir.difficulty import (
 )
 from dinoir_plugin.methods.perceive_ir.frozen_clip import FrozenCLIP, frozen_clip
 from dinoir_plugin.methods.perceive_ir.perceive_ir_arch import CODE, CODE_POSITIVE, KEY
+from dinoir_plugin.methods.perceive_ir.prompt_report import check_accepted
 from dinoir_plugin.methods.perceive_ir.prompts import read_prompts
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
@@ -84,9 +85,11 @@ class CLIPAwareLoss(StepLoss):
         loss_weight: Factor of the loss.
         logit_scale: Factor of the cosines: 1 as in the release, by which the loss is nearly constant, or 100 as CLIP's
             own.
+        gate: ``enforce``: prompts have to be accepted (their file says it, or they were trained as the authors' are);
+            ``ignore``: any are taken.
 
     Raises:
-        OptionsError: A CLIP or prompts that cannot be had, or prompts of another CLIP.
+        OptionsError: A CLIP or prompts that cannot be had, prompts of another CLIP, or prompts that are not accepted.
     """
 
     quality: Tensor
@@ -97,13 +100,17 @@ class CLIPAwareLoss(StepLoss):
         clip: Annotated[Mapping[str, Any], Holds(frozen_clip)],
         loss_weight: float = 0.05,
         logit_scale: float = 1.0,
+        gate: Literal['enforce', 'ignore'] = 'enforce',
     ) -> None:
         super().__init__()
         self.clip: FrozenCLIP = construct(frozen_clip, 'clip', clip)
         self.loss_weight = loss_weight
         self.logit_scale = logit_scale
+        file = read_prompts(prompts, self.clip.network)
+        if gate == 'enforce':
+            check_accepted(file, prompts)
         with torch.no_grad():
-            quality = read_prompts(prompts, self.clip.network).prompts.features(self.clip.network)
+            quality = file.prompts.features(self.clip.network)
         self.register_buffer('quality', quality, persistent=False)
 
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:

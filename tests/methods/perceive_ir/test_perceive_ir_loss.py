@@ -92,7 +92,7 @@ def judge(tmp_path):
     """Options of a tiny CLIP, and the path of prompts for it."""
     clip = {'weights': 'random', 'model_args': CLIP_ARGS}
     path = str(tmp_path / 'prompts.pth')
-    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 1, True))
+    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 100_000, True))
     return clip, path
 
 
