@@ -137,8 +137,7 @@ class DifficultyAdaptiveLoss(StepLoss):
     """Draw restored images to the target, and away from the degraded image and what other networks make of it.
 
     See :func:`difficulty_adaptive_loss`. What another network, a proxy, restored has the weight 1.25 (hard) where it is
-    no better than the image that is restored now, by the PSNR of that same patch, and 0.75 (very hard) where it is. The
-    release compares with one PSNR for all images, which it measures once an epoch.
+    no better than the network in training, and 0.75 (very hard) where it is.
 
     Args:
         loss_weight: Factor of the loss.
@@ -148,6 +147,12 @@ class DifficultyAdaptiveLoss(StepLoss):
             :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
         floor: What holds the loss where the output still equals the input: the least denominator, as a share of the
             distance of the target from the input. 0: nothing, as in the release.
+        reference: By what the network in training is known: ``patch`` (the PSNR of the image that it restores now),
+            ``probe`` (one for all images, measured now and then, as in the release) or ``task_probe`` (one for each
+            task). The probes need PerceiveIRModel.
+
+    Attributes:
+        standing: By task the PSNR that a probe measured last, in dB.
 
     Raises:
         OptionsError: A proxy that cannot be had, or neither a proxy nor a floor.
@@ -161,6 +166,7 @@ class DifficultyAdaptiveLoss(StepLoss):
         proxies: Sequence[Mapping[str, Any]] = (),
         weights: str = 'auto',
         floor: float = 0.1,
+        reference: Literal['patch', 'probe', 'task_probe'] = 'patch',
     ) -> None:
         super().__init__()
         if not 0 <= floor <= 1:
@@ -170,6 +176,8 @@ class DifficultyAdaptiveLoss(StepLoss):
             raise OptionsError('floor', problem, 'Write e.g. floor: 0.1')
         self.loss_weight = loss_weight
         self.floor = floor
+        self.reference = reference
+        self.standing: Mapping[str, float] = {}
         self.features = VGGFeatures('vgg16', LAYERS, weights)
         options: Sequence[ProxyOptions] = read(Sequence[ProxyOptions], list(proxies), 'proxies')
         networks = [_proxy(entry.file, f'proxies[{place}].file') for place, entry in enumerate(options)]
@@ -185,7 +193,7 @@ class DifficultyAdaptiveLoss(StepLoss):
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Compute the loss of a training step, a scalar."""
         with torch.no_grad():
-            own = psnr(outputs.image, batch.target)
+            own = self._own(outputs.image, batch)
             images, weights, masks = [], [], []
             for proxy, tasks in zip(self.proxies, self.tasks):
                 image, mask = self._restored(proxy, tasks, batch)
@@ -198,6 +206,21 @@ class DifficultyAdaptiveLoss(StepLoss):
             self._seen(outputs.image), gt, lq, others, weights, masks, floor=self.floor
         )
         return self.loss_weight * loss
+
+    def _own(self, image: Tensor, batch: Batch) -> Tensor:
+        """Give the PSNR that a proxy is held against, (B,), in dB.
+
+        Raises:
+            ValueError: A probe is asked for, and none was made.
+        """
+        if self.reference == 'patch':
+            return psnr(image, batch.target)
+        if not self.standing:
+            raise ValueError(f'reference: {self.reference} of DifficultyAdaptiveLoss needs what a probe measured: set '
+                             'model_type: PerceiveIRModel')  # fmt: skip
+        mean = sum(self.standing.values()) / len(self.standing)
+        tasks = batch.tasks if self.reference == 'task_probe' else ()
+        return image.new_tensor([self.standing.get(task, mean) for task in tasks or [''] * len(image)])
 
     def _seen(self, image: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(image.device.type, enabled=False):
