@@ -87,12 +87,19 @@ def add_depth(pairs: Sequence[Pair], gt: Source, depth: Source, task: str) -> li
 
 
 def add_medium(pairs: Sequence[Pair], lq: Source, medium: Source, task: str) -> list[Pair]:
-    """Attach to every pair the half-restored image of the degraded one's name."""
+    """Attach to every pair the half-restored image of the degraded one's name, whose folders may stand as ``a_b``."""
     keys = [lq.keys[pair.lq] for pair in pairs if pair.lq is not None]
-    missing = [key for key in keys if medium.find(key) is None]
+    found = [next((number for name in (key, flat(key)) if (number := medium.find(name)) is not None), None)
+             for key in keys]  # fmt: skip
+    missing = [key for key, number in zip(keys, found) if number is None]
     if missing:
         raise _unmatched(f'{task}.dataroot_medium', missing, f'images of {lq.root} have no partner in {medium.root}')
-    return [pair._replace(medium=medium.find(key)) for pair, key in zip(pairs, keys)]
+    return [pair._replace(medium=number) for pair, number in zip(pairs, found)]
+
+
+def flat(key: str) -> str:
+    """Give a key, in which an LMDB may have folders, as the name of a file in one folder."""
+    return key.replace('/', '_')
 
 
 def _chosen(source: Source, listed: Sequence[Listed] | None, task: str, root_key: str) -> dict[int, str | None]:

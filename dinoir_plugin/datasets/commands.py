@@ -106,6 +106,8 @@ def _add_folds(sets: Any) -> None:
                              'folder in the name, else the whole name')
     parser.add_argument('--heldout', type=float, default=0.1, metavar='SHARE',
                         help='share of the scenes in the lists heldout/, for validation (default: 0.1; 0: no lists)')
+    parser.add_argument('--heldout-images', type=int, default=100, metavar='N',
+                        help='images of a task in them, at most (default: 100)')
     parser.add_argument('--seed', type=int, default=0, help='of the order in which scenes are dealt out (default: 0)')
     parser.set_defaults(run=_write_folds, parser=parser)
 
@@ -116,7 +118,8 @@ def _write_folds(args: argparse.Namespace) -> int:
     if not all('=' in text for text in args.scene):
         args.parser.error(f'--scene: expected TASK=PATTERN, got {" ".join(args.scene)}')
     scenes = dict(text.split('=', 1) for text in args.scene)
-    counts = make_folds(args.source, args.out, Request(args.folds, args.by, scenes, args.heldout, args.seed))
+    request = Request(args.folds, args.by, scenes, args.heldout, args.heldout_images, args.seed)
+    counts = make_folds(args.source, args.out, request)
     heads = ('task', *(f'fold {fold}' for fold in range(args.folds)), 'held out')
     say(columns([heads, *((task, *map(str, sizes)) for task, sizes in counts.items())]))
     say(f'\nLists in {args.out}; train the network of each fold, e.g. python -m basicsr.train -opt '

@@ -39,7 +39,8 @@ class Request:
             as in Perceive-IR's code, which parts versions of one scene).
         scenes: By task a pattern, whose first group in a clean image's name without ending is its scene; without one
             the folder in the name where there is one, else the whole name.
-        heldout: Share of the scenes that the list ``heldout`` has, and ``train`` lacks.
+        heldout: Share of the scenes that ``train`` lacks; their images are in the list ``heldout``.
+        most: How many images of a task that list has, spread evenly over those scenes.
         seed: Of the order in which scenes are dealt out.
     """
 
@@ -47,6 +48,7 @@ class Request:
     by: By = 'scene'
     scenes: Mapping[str, str] | None = None
     heldout: float = 0.1
+    most: int = 100
     seed: int = 0
 
 
@@ -88,6 +90,8 @@ def _check(request: Request, tasks: Sequence[str]) -> None:
         raise OptionsError('--folds', f'expected 2 or more, got {request.folds}')
     if not 0 <= request.heldout < 1:
         raise OptionsError('--heldout', f'expected a share from 0 to below 1, got {request.heldout}')
+    if request.most < 1:
+        raise OptionsError('--heldout-images', f'expected 1 or more, got {request.most}')
     for name in request.scenes or {}:
         if name not in tasks:
             raise OptionsError('--scene', f"there is no task '{name}', only {', '.join(tasks)}")
@@ -182,12 +186,20 @@ def _write_task(
     parts = {f'fold{fold}': [own == fold for own in folds] for fold in range(request.folds)}
     parts |= {f'without{fold}': [own != fold for own in folds] for fold in range(request.folds)}
     if request.heldout:
-        parts |= {HELD_OUT: kept, LEFT: [not is_kept for is_kept in kept]}
+        parts |= {HELD_OUT: _spread(kept, request.most), LEFT: [not is_kept for is_kept in kept]}
     for name, chosen in parts.items():
         text = ''.join(f'{line}\n' for line, is_chosen in zip(lines, chosen) if is_chosen)
         (out / name).mkdir(parents=True, exist_ok=True)
         write_atomic(out / name / f'{task.name}.txt', text.encode(errors='surrogateescape'))
-    return [*sizes, sum(kept)]
+    return [*sizes, sum(_spread(kept, request.most))]
+
+
+def _spread(kept: Sequence[bool], most: int) -> list[bool]:
+    """Leave so many of what is kept, spread evenly."""
+    places = [place for place, is_kept in enumerate(kept) if is_kept]
+    count = min(most, len(places))
+    chosen = {places[number * len(places) // count] for number in range(count)}
+    return [place in chosen for place in range(len(kept))]
 
 
 def _line(task: Task, number: int) -> str:

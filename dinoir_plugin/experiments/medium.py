@@ -15,6 +15,7 @@ from dinoir_plugin.core.options import read
 from dinoir_plugin.core.written import plain
 from dinoir_plugin.core.yaml_options import read_options
 from dinoir_plugin.data.options import TaskOptions
+from dinoir_plugin.data.pairing import flat
 from dinoir_plugin.data.sampling import file_rng
 from dinoir_plugin.data.task import Task
 from dinoir_plugin.datasets.folds import TASKS, list_of, network_name
@@ -103,7 +104,7 @@ def _items(blocks: Mapping[str, Any], lists: Path, out: Path, fold: int) -> Iter
         own = {**block, 'meta_info_file': list_of(lists, f'fold{fold}', name)}
         task = Task(name, read(TaskOptions, own, f'{TASKS}.{name}'))
         for number in range(len(task)):
-            file = f'{task.seen(number)}.png'
+            file = f'{flat(task.seen(number))}.png'
             low = None if task.lq is not None else out / name / LOW / file
             yield _Item(task, number, fold, low, out / name / MEDIUM / file)
 

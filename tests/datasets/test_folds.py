@@ -63,6 +63,12 @@ def test_scenes_stay_whole_and_the_lists_are_what_tasks_take(options, tmp_path):
             ]
 
 
+def test_of_many_images_that_are_held_out_few_are_listed(options, tmp_path):
+    out = tmp_path / 'folds'
+    assert make_folds(options, out, Request(heldout=0.5, most=2))['haze'] == [4, 4, 2]
+    assert len(listed(out, 'heldout', 'haze')) == 2 and len(listed(out, 'train', 'haze')) == 4
+
+
 def test_folds_of_the_release_follow_from_the_paths(options, tmp_path):
     out = tmp_path / 'folds'
     make_folds(options, out, Request(by='release', heldout=0))
@@ -75,6 +81,7 @@ def test_folds_of_the_release_follow_from_the_paths(options, tmp_path):
 @pytest.mark.parametrize(('request_', 'said'), [
     (Request(scenes={'noise': '(.*_|)'}, folds=1), r'--folds: expected 2 or more, got 1'),
     (Request(scenes={'noise': r'(\w)*'}, heldout=1.0), r'--heldout: expected a share'),
+    (Request(most=0), r'--heldout-images: expected 1 or more, got 0'),
     (Request(scenes={'noise': '^()'}), r'tasks\.noise: fold 0 would hold all 6 images, and nothing is left'),
     (Request(scenes={'noise': '_'}), r'--scene: expected a group in the pattern'),
     (Request(scenes={'noise': '(b)'}), r"--scene: the pattern '\(b\)' does not fit a_1"),

@@ -72,7 +72,8 @@ class PerceiveIRModel(RestorationModel):
                                'known length', 'Write e.g. probe: {every: 1000}')  # fmt: skip
         self._every = int(every)
         tasks = {name: {**block, 'weight': 1, 'repeat': 1} for name, block in data['tasks'].items()}
-        own = {**data, 'tasks': tasks, 'sampling': 'balanced', 'second_patch': False, 'seed': SEED}
+        written = {key: value for key, value in data.items() if key != 'epoch_iters'}
+        own = {**written, 'tasks': tasks, 'sampling': 'balanced', 'second_patch': False, 'seed': SEED}
         self._patches = Subset(build_dataset(own), range(self._probe.images * len(tasks)))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:

@@ -76,6 +76,10 @@ def test_the_network_is_probed_and_a_resumed_run_goes_on(options, tmp_path):
 
 def test_probes_that_cannot_be_made_are_refused(options):
     options['probe'] = {}
+    # as the trainer's loader sets it
+    options['datasets']['train']['epoch_iters'] = 6
+    assert build_model(options)._every == 6
+    del options['datasets']['train']['epoch_iters']
     with pytest.raises(OptionsError, match=r'probe\.every: expected a number of iterations'):
         build_model(options)
     options['model_type'] = 'RestorationModel'
