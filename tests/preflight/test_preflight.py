@@ -294,7 +294,7 @@ def use_random_encoders(network, loss):
 
 
 def use_stand_ins_of_stage_1(options):
-    """Perceive-IR: a tiny CLIP, prompts of it, and no proxies."""
+    """Give Perceive-IR a tiny CLIP, prompts of it, and no proxies."""
     losses = [loss for loss in (options.get('train') or {}).values() if isinstance(loss, dict)]
     for owner in (options['network_g'], *losses):
         if 'clip' in owner:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.core.atomic_files import FileError
-from dinoir_plugin.core.constraints import Filled, Holds
+from dinoir_plugin.core.constraints import Holds
 from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.core.options import option, read
-from dinoir_plugin.core.outputs import Outputs, as_outputs
+from dinoir_plugin.core.options import read
+from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.losses.vgg_features import VGGFeatures
 from dinoir_plugin.methods.perceive_ir.clip_aware import clip_aware_loss
 from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, code_contrast_loss
@@ -30,9 +28,9 @@ from dinoir_plugin.methods.perceive_ir.frozen_clip import FrozenCLIP, frozen_cli
 from dinoir_plugin.methods.perceive_ir.perceive_ir_arch import CODE, CODE_POSITIVE, KEY
 from dinoir_plugin.methods.perceive_ir.prompt_report import check_accepted
 from dinoir_plugin.methods.perceive_ir.prompts import read_prompts
+from dinoir_plugin.methods.perceive_ir.proxies import Proxy, ProxyOptions
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
-from dinoir_plugin.models.trained import trained_network
 
 
 @LOSS_REGISTRY.register()
@@ -124,14 +122,6 @@ class CLIPAwareLoss(StepLoss):
         return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProxyOptions:
-    """Declare a network whose images are to be surpassed."""
-
-    file: str = option('Its checkpoint, or a file as authors release it.', required=True)
-    tasks: Annotated[Sequence[str], Filled()] | None = option('Tasks that it serves; left out: all.')
-
-
 @LOSS_REGISTRY.register()
 class DifficultyAdaptiveLoss(StepLoss):
     """Draw restored images to the target, and away from the degraded image and what other networks make of it.
@@ -141,8 +131,9 @@ class DifficultyAdaptiveLoss(StepLoss):
 
     Args:
         loss_weight: Factor of the loss.
-        proxies: Networks that do not learn, a block each: ``file``, a checkpoint or what authors release, and
-            ``tasks``, those that it serves (left out: all).
+        proxies: Networks that do not learn, a block each: ``file``, a checkpoint or what authors release; ``tasks``,
+            those that it serves (left out: all); ``images``, a folder with lists of those that it serves, which it was
+            not trained on (left out: all).
         weights: VGG16's: ``auto`` (torchvision's, downloaded), ``random``, or a file's path, as for
             :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
         floor: What holds the loss where the output still equals the input: the least denominator, as a share of the
@@ -180,9 +171,7 @@ class DifficultyAdaptiveLoss(StepLoss):
         self.standing: Mapping[str, float] = {}
         self.features = VGGFeatures('vgg16', LAYERS, weights)
         options: Sequence[ProxyOptions] = read(Sequence[ProxyOptions], list(proxies), 'proxies')
-        networks = [_proxy(entry.file, f'proxies[{place}].file') for place, entry in enumerate(options)]
-        self.proxies = nn.ModuleList(networks)
-        self.tasks = [entry.tasks for entry in options]
+        self.proxies = nn.ModuleList(Proxy(entry, f'proxies[{place}]') for place, entry in enumerate(options)).eval()
 
     def train(self, mode: bool = True) -> DifficultyAdaptiveLoss:
         """Leave the proxies in evaluation whatever is asked."""
@@ -195,8 +184,8 @@ class DifficultyAdaptiveLoss(StepLoss):
         with torch.no_grad():
             own = self._own(outputs.image, batch)
             images, weights, masks = [], [], []
-            for proxy, tasks in zip(self.proxies, self.tasks):
-                image, mask = self._restored(proxy, tasks, batch)
+            for proxy in self.proxies:
+                image, mask = proxy(batch)
                 images.append(image)
                 masks.append(mask)
                 weights.append(difficulty(image, batch.target, own))
@@ -226,24 +215,3 @@ class DifficultyAdaptiveLoss(StepLoss):
         with torch.autocast(image.device.type, enabled=False):
             found: tuple[Tensor, ...] = self.features(seen_by_vgg(image))
         return found
-
-    def _restored(self, proxy: nn.Module, tasks: Sequence[str] | None, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Give what a proxy makes of the samples that it serves, others as they are, and which those are."""
-        served = [tasks is None or task in tasks for task in batch.tasks or [''] * len(batch.lq)]
-        mask = torch.tensor(served, device=batch.lq.device)
-        image = batch.lq.clone()
-        if any(served):
-            image[mask] = as_outputs(proxy(batch.lq[mask])).image.to(image.dtype)
-        return image, mask
-
-
-def _proxy(file: str, path: str) -> nn.Module:
-    """Load a proxy.
-
-    Raises:
-        OptionsError: Its file cannot be read, does not say how its network is built, or does not fit it.
-    """
-    try:
-        return trained_network(file, path, 'Take a checkpoint that was trained with this plugin')
-    except FileError as error:
-        raise OptionsError(path, f'expected a checkpoint, but {error}') from error
