@@ -77,12 +77,17 @@ def make_folds(options: Path, out: Path, request: Request) -> dict[str, list[int
     _check(request, [task.name for task in tasks])
     held_out = _held_out(tasks, request)
     folds = _by_release(tasks, request.folds) if request.by == 'release' else _by_scene(tasks, request)
-    counts = {}
-    for task, places in zip(tasks, folds):
-        counts[task.name] = _write_task(task, places, request, held_out, out)
+    parts = {task.name: _parts(task, places, request, held_out) for task, places in zip(tasks, folds)}
+    for task in tasks:
+        for part, numbers in parts[task.name].items():
+            text = ''.join(f'{_line(task, number)}\n' for number in numbers)
+            (out / part).mkdir(parents=True, exist_ok=True)
+            write_atomic(out / part / f'{task.name}.txt', text.encode(errors='surrogateescape'))
+    # last, as they say that the lists are whole
     for fold in range(request.folds):
         write_atomic(out / f'without{fold}.yml', _without(written, fold, out).encode())
-    return counts
+    shown = [*(f'fold{fold}' for fold in range(request.folds)), HELD_OUT]
+    return {name: [len(of_task.get(part, ())) for part in shown] for name, of_task in parts.items()}
 
 
 def _check(request: Request, tasks: Sequence[str]) -> None:
@@ -165,10 +170,8 @@ def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode(errors='surrogateescape')).digest()[:8], 'big')
 
 
-def _write_task(
-    task: Task, folds: Sequence[int], request: Request, held_out: set[str], out: Path
-) -> list[int]:
-    """Write a task's lists; returns the number of images of each fold, and of those held out.
+def _parts(task: Task, folds: Sequence[int], request: Request, held_out: set[str]) -> dict[str, list[int]]:
+    """Give the numbers of a task's items in each list.
 
     Raises:
         OptionsError: A fold or the part that is held out has all images.
@@ -178,28 +181,19 @@ def _write_task(
         problem = f'fold {sizes.index(len(folds))} would hold all {len(folds)} images, and nothing is left to train on'
         raise OptionsError(f'{TASKS}.{task.name}', problem,
                            'Tell scenes apart by --scene, or give images of more scenes')  # fmt: skip
-    kept = [scene in held_out for scene in _scenes(task, request)]
-    if all(kept):
+    parts: dict[str, list[int]] = {}
+    for fold in range(request.folds):
+        parts[f'fold{fold}'] = [number for number, own in enumerate(folds) if own == fold]
+        parts[f'without{fold}'] = [number for number, own in enumerate(folds) if own != fold]
+    if not request.heldout:
+        return parts
+    kept = [number for number, scene in enumerate(_scenes(task, request)) if scene in held_out]
+    if len(kept) == len(folds):
         problem = f'all {len(kept)} images would be held out'
         raise OptionsError(f'{TASKS}.{task.name}', problem, 'Give images of more scenes, or --heldout 0')
-    lines = [_line(task, number) for number in range(len(task))]
-    parts = {f'fold{fold}': [own == fold for own in folds] for fold in range(request.folds)}
-    parts |= {f'without{fold}': [own != fold for own in folds] for fold in range(request.folds)}
-    if request.heldout:
-        parts |= {HELD_OUT: _spread(kept, request.most), LEFT: [not is_kept for is_kept in kept]}
-    for name, chosen in parts.items():
-        text = ''.join(f'{line}\n' for line, is_chosen in zip(lines, chosen) if is_chosen)
-        (out / name).mkdir(parents=True, exist_ok=True)
-        write_atomic(out / name / f'{task.name}.txt', text.encode(errors='surrogateescape'))
-    return [*sizes, sum(_spread(kept, request.most))]
-
-
-def _spread(kept: Sequence[bool], most: int) -> list[bool]:
-    """Leave so many of what is kept, spread evenly."""
-    places = [place for place, is_kept in enumerate(kept) if is_kept]
-    count = min(most, len(places))
-    chosen = {places[number * len(places) // count] for number in range(count)}
-    return [place in chosen for place in range(len(kept))]
+    count = min(request.most, len(kept))
+    spread = [kept[number * len(kept) // count] for number in range(count)]
+    return {**parts, HELD_OUT: spread, LEFT: sorted(set(range(len(folds))) - set(kept))}
 
 
 def _line(task: Task, number: int) -> str:

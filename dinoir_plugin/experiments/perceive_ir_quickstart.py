@@ -57,9 +57,9 @@ def make_medium_images() -> None:
     if not quickstart.IMAGES.is_dir():
         quickstart.prepare()
     options = options_file(MEDIUM)
-    if not LISTS.is_dir():
+    if not (LISTS / 'without1.yml').is_file():
         tasks = read_yaml(options)['datasets']['train']['tasks']
-        make_folds(options, LISTS, Request(scenes=dict.fromkeys(tasks, SCENE), heldout=0.2))
+        make_folds(options, LISTS, Request(scenes=dict.fromkeys(tasks, SCENE)))
     networks = []
     for fold in range(2):
         networks.append(Stage(f'stage 1, a network that never saw fold {fold}', LISTS / f'without{fold}.yml'))
