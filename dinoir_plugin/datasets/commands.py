@@ -31,7 +31,7 @@ DESCRIPTION = """Make training roots (LMDB) from the releases of data sets, or f
     dinoir prepare pairs my/rainy my/clean --out datasets/rain --val 20
     dinoir prepare photos my/photos --out datasets/photos
     dinoir prepare captions datasets/universal/train --out datasets/daclip_train.csv
-    dinoir prepare folds options/perceive_ir/folds.yml --out datasets/perceive_ir/folds
+    dinoir prepare folds options/perceive_ir/folds.yml --scene 'deblur=(.+)/' --out datasets/perceive_ir/folds
     dinoir prepare protocol aio3
 
 An interrupted run goes on with the same command. Where the data sets come from: datasets/README.md
@@ -102,8 +102,8 @@ def _add_folds(sets: Any) -> None:
                         help="scene (default): folds of one size, with scenes whole; release: by a hash of each path, "
                              "as in Perceive-IR's code, which parts the versions of a scene")
     parser.add_argument('--scene', action='append', default=[], metavar='TASK=PATTERN',
-                        help="what of clean images' names is their scene, as a group: 'deblur=(.+)_\\d+'; default: the "
-                             'folder in the name, else the whole name')
+                        help="what of clean images' names is their scene, as a group: 'deblur=(.+)/' for clips of "
+                             'GoPro; default: the whole name')
     parser.add_argument('--heldout', type=float, default=0.1, metavar='SHARE',
                         help='share of the scenes in the lists heldout/, for validation (default: 0.1; 0: no lists)')
     parser.add_argument('--heldout-images', type=int, default=100, metavar='N',

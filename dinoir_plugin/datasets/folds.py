@@ -38,7 +38,7 @@ class Request:
         by: ``scene`` (folds of about the same size, scenes kept together) or ``release`` (by the SHA-1 of ``task|path``
             as in Perceive-IR's code, which parts versions of one scene).
         scenes: By task a pattern, whose first group in a clean image's name without ending is its scene; without one
-            the folder in the name where there is one, else the whole name.
+            the whole name, but for the number of a sub-image, as `dinoir prepare` cuts them.
         heldout: Share of the scenes that ``train`` lacks; their images are in the list ``heldout``.
         most: How many images of a task that list has, spread evenly over those scenes.
         seed: Of the order in which scenes are dealt out.
@@ -123,7 +123,8 @@ def _scenes(task: Task, request: Request) -> list[str]:
     names = [task.stem(number) for number in range(len(task))]
     text = (request.scenes or {}).get(task.name)
     if text is None:
-        return [name.rpartition('/')[0] or name for name in names]
+        number = r's\d{3,}$' if task.many_to_one else r'_s\d{3,}$'
+        return [re.sub(number, '', name) for name in names]
     try:
         pattern = re.compile(text)
     except re.error as error:

@@ -35,7 +35,7 @@ task) and each metric: both means, the mean difference over the images that both
 """
 MEDIUM = """Restore each image of a training set by the network that was trained without its fold.
 
-    dinoir prepare folds options/perceive_ir/folds.yml --out datasets/perceive_ir/folds
+    dinoir prepare folds options/perceive_ir/folds.yml --scene 'deblur=(.+)/' --out datasets/perceive_ir/folds
     python -m basicsr.train -opt datasets/perceive_ir/folds/without0.yml     and without1.yml
     dinoir medium options/perceive_ir/folds.yml --folds datasets/perceive_ir/folds --out datasets/perceive_ir/images
 

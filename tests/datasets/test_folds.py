@@ -63,6 +63,14 @@ def test_scenes_stay_whole_and_the_lists_are_what_tasks_take(options, tmp_path):
             ]
 
 
+def test_sub_images_of_one_image_are_one_scene(options, tmp_path):
+    for path in (tmp_path / 'clean').iterdir():
+        path.rename(path.with_name(path.name.replace('_', '_s00')))
+    make_folds(options, tmp_path / 'folds', Request(heldout=0))
+    scenes = [{name[0] for name in listed(tmp_path / 'folds', f'fold{fold}', 'noise')} for fold in range(2)]
+    assert not scenes[0] & scenes[1]
+
+
 def test_of_many_images_that_are_held_out_few_are_listed(options, tmp_path):
     out = tmp_path / 'folds'
     assert make_folds(options, out, Request(heldout=0.5, most=2))['haze'] == [4, 4, 2]
