@@ -87,7 +87,8 @@ def render(
     seed = data.get('seed', written.get('manual_seed')) or 0
     items = [item for fold in range(count) for item in _items(data['tasks'], lists, out, fold)]
     waiting = [item for item in items if not item.medium.exists()]
-    with tqdm(total=len(waiting), desc='medium images', unit='image', dynamic_ncols=True) as bar:
+    how: dict[str, Any] = {'desc': 'medium images', 'unit': 'image', 'dynamic_ncols': True}
+    with tqdm(total=len(waiting), disable=not waiting, **how) as bar:
         for fold, network in enumerate(networks):
             own = [item for item in waiting if item.fold == fold]
             if own:
