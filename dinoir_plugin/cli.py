@@ -15,13 +15,13 @@ from collections.abc import Sequence
 
 from dinoir_plugin.core.console import INTERRUPTED, USAGE, note
 from dinoir_plugin.datasets.commands import add_prepare
-from dinoir_plugin.experiments.commands import add_compare, add_reproduce
+from dinoir_plugin.experiments.commands import add_compare, add_medium, add_reproduce
 from dinoir_plugin.preflight.commands import add_check, add_modules, add_options
 from dinoir_plugin.restore.commands import add_demo, add_export, add_info, add_restore
 
 COMMANDS = (
-    add_check, add_prepare, add_reproduce, add_compare, add_options, add_modules, add_restore, add_info, add_export,
-    add_demo,
+    add_check, add_prepare, add_medium, add_reproduce, add_compare, add_options, add_modules, add_restore, add_info,
+    add_export, add_demo,
 )  # fmt: skip
 
 

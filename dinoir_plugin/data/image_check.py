@@ -164,7 +164,7 @@ def _spread(pool: Executor, work: Callable[[_Item], _Result], items: Sequence[_I
 def _files(task: Task, item: int) -> list[tuple[Source, int]]:
     """List the files of an item, the clean one first."""
     pair = task.pairs[item]
-    files = ((task.gt, pair.gt), (task.lq, pair.lq), (task.depth, pair.depth))
+    files = ((task.gt, pair.gt), (task.lq, pair.lq), (task.depth, pair.depth), (task.medium, pair.medium))
     return [(source, number) for source, number in files if source is not None and number is not None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import accumulate
 from typing import Any, ClassVar
@@ -35,7 +35,8 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
     An item is a dict with ``lq`` and ``gt`` (float32 tensors of shape (3, H, W), order RGB, range [0, 1]; ``lq`` may
     leave it where noise is not quantised), ``lq_path``, ``gt_path`` and ``task``, the task's name; with
     ``second_patch`` in training also ``key``, another patch of the same degraded image, like ``lq``; with ``captions``
-    also ``caption``, a text.
+    also ``caption``, a text; where tasks have a ``dataroot_medium`` also ``medium``, the half-restored image, like
+    ``gt``.
 
     In training an item's number is its place in the whole run: task, image, crop, turn and degradation are a
     function of ``seed`` and that number alone, and numbers beyond ``len(dataset)`` go on to the next pass over the
@@ -64,6 +65,7 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
         self.seed = options.seed or 0
         self._tasks = _make_tasks(options.tasks)
         self.tasks = [task.name for task in self._tasks]
+        _check_medium(self._tasks)
         captions = None if options.captions is None else captions_of(self._tasks, options.captions)
         self._captions = None if captions is None else dict(zip(self.tasks, captions))
         self._ends = list(accumulate(len(task) for task in self._tasks))
@@ -119,6 +121,8 @@ class MixedDegradationDataset(Dataset[dict[str, Any]]):
             'gt_path': sample.gt_path,
             'task': task.name,
         }
+        if sample.medium is not None:
+            item['medium'] = _to_tensor(sample.medium)
         if key is not None:
             item['key'] = _to_tensor(key)
         if self._captions is not None:
@@ -217,6 +221,13 @@ def _make_tasks(options: Mapping[str, TaskOptions]) -> list[Task]:
         if not FolderName().allows(str(name)):
             raise OptionsError(f'tasks.{name}', 'a task gives a folder its name: expected no path', 'Rename it')
     return [Task(str(name), block) for name, block in options.items()]
+
+
+def _check_medium(tasks: Sequence[Task]) -> None:
+    without = [task.path for task in tasks if task.medium is None]
+    if 0 < len(without) < len(tasks):
+        raise OptionsError(f'{without[0]}.dataroot_medium', 'other tasks have half-restored images, got none',
+                           'Give them to all tasks or to none')
 
 
 def _make_stages(options: DatasetOptions) -> list[Stage]:

@@ -49,6 +49,9 @@ class TaskOptions:
 
     dataroot_gt: Folder | None = option('Clean images: a folder, or an LMDB.')
     dataroot_lq: Folder | None = option('Degraded images: a folder, or an LMDB.')
+    dataroot_medium: Folder | None = option(
+        'Half-restored images, named as those of dataroot_lq: a folder, or an LMDB; for losses that compare qualities.'
+    )
     degradation: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = option(
         'What is done to clean images: type and parameters, or a list of such blocks, applied in order.'
     )

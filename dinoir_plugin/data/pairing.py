@@ -19,11 +19,13 @@ class Pair(NamedTuple):
         gt: The clean image.
         lq: The degraded image, None where it is made from the clean one.
         depth: The depth map, None without depth maps.
+        medium: The half-restored image, None without such.
     """
 
     gt: int
     lq: int | None = None
     depth: int | None = None
+    medium: int | None = None
 
 
 def clean_only(gt: Source, listed: Sequence[Listed] | None, task: str) -> list[Pair]:
@@ -34,7 +36,7 @@ def clean_only(gt: Source, listed: Sequence[Listed] | None, task: str) -> list[P
 def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[Listed] | None, task: str) -> list[Pair]:
     """Pair one degraded image with each clean one; its key is the clean key put into ``template``.
 
-    A meta info file of pairs names the degraded images itself.
+    A meta info file of pairs names the degraded images itself. Folders in a clean key may stand as ``a_b``.
 
     Degraded images without a clean one are an error too, unless a meta info file picks the images.
     """
@@ -43,7 +45,7 @@ def pair_by_name(gt: Source, lq: Source, template: str, listed: Sequence[Listed]
     pairs, missing = [], []
     for number, own in _chosen(gt, listed, task, 'dataroot_gt').items():
         expected = template.format(gt.keys[number]) if own is None else own
-        partner = lq.find(expected) if own is None else _find_listed(lq, own)
+        partner = _find_flat(lq, expected) if own is None else _find_listed(lq, own)
         if partner is None:
             missing.append(f'{gt.keys[number]} (expected {expected})')
         else:
@@ -82,6 +84,26 @@ def add_depth(pairs: Sequence[Pair], gt: Source, depth: Source, task: str) -> li
     if missing:
         raise _unmatched(f'{task}.dataroot_depth', missing, f'images of {gt.root} have no depth map in {depth.root}')
     return [pair._replace(depth=depth.find(gt.keys[pair.gt])) for pair in pairs]
+
+
+def add_medium(pairs: Sequence[Pair], lq: Source, medium: Source, task: str) -> list[Pair]:
+    """Attach to every pair the half-restored image of the degraded one's name, whose folders may stand as ``a_b``."""
+    keys = [lq.keys[pair.lq] for pair in pairs if pair.lq is not None]
+    found = [_find_flat(medium, key) for key in keys]
+    missing = [key for key, number in zip(keys, found) if number is None]
+    if missing:
+        raise _unmatched(f'{task}.dataroot_medium', missing, f'images of {lq.root} have no partner in {medium.root}')
+    return [pair._replace(medium=number) for pair, number in zip(pairs, found)]
+
+
+def _find_flat(source: Source, key: str) -> int | None:
+    exact = source.find(key)
+    return source.find(flat(key)) if exact is None else exact
+
+
+def flat(key: str) -> str:
+    """Give a key, in which an LMDB may have folders, as the name of a file in one folder."""
+    return key.replace('/', '_')
 
 
 def _chosen(source: Source, listed: Sequence[Listed] | None, task: str, root_key: str) -> dict[int, str | None]:

@@ -14,7 +14,7 @@ from dinoir_plugin.data.degradations import build_degradations
 from dinoir_plugin.data.depth import DepthSource, made_up_depth
 from dinoir_plugin.data.meta_info import read_meta_info
 from dinoir_plugin.data.options import TaskOptions
-from dinoir_plugin.data.pairing import Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
+from dinoir_plugin.data.pairing import Pair, add_depth, add_medium, clean_only, pair_by_name, pair_many_to_one
 from dinoir_plugin.data.patches import Crop, Turn, around, cut, draw_crop, draw_turn, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source
 from dinoir_plugin.imaging.decoding import Array, FloatArray, to_rgb_float
@@ -31,12 +31,14 @@ class Sample(NamedTuple):
         gt: float32, shape (H, W, 3), order RGB, range [0, 1].
         lq_path: The degraded file; the clean one's where the degraded image is made.
         gt_path: The clean file.
+        medium: Half-restored, like ``gt``; None where the task has no such images.
     """
 
     lq: FloatArray
     gt: FloatArray
     lq_path: str
     gt_path: str
+    medium: FloatArray | None = None
 
 
 class Task:
@@ -68,12 +70,16 @@ class Task:
         if paired:
             self.lq = open_source(options.dataroot_lq, f'{self.path}.dataroot_lq')
         else:
-            self._refuse(options, ('filename_tmpl', 'pairing'), 'dataroot_lq')
+            self._refuse(options, ('filename_tmpl', 'pairing', 'dataroot_medium'), 'dataroot_lq')
             self.chain = build_degradations(options.degradation, f'{self.path}.degradation')
         self.margin = sum(degradation.margin for degradation in self.chain)
         self.border = next((degradation.border for degradation in self.chain if degradation.margin), 'mirror')
         self.wants_depth = any(degradation.wants_depth for degradation in self.chain)
         self.depth = self._open_depth(options)
+        self.many_to_one = options.pairing == 'reside'
+        self.medium: Source | None = None
+        if options.dataroot_medium is not None:
+            self.medium = open_source(options.dataroot_medium, f'{self.path}.dataroot_medium')
         self.pairs = self._pair_up(options)
 
     def __len__(self) -> int:
@@ -100,10 +106,12 @@ class Task:
         if self.lq is None:
             pairs = clean_only(self.gt, listed, self.path)
             return add_depth(pairs, self.gt, self.depth, self.path) if self.depth is not None else pairs
-        if options.pairing == 'reside':
+        if self.many_to_one:
             self._refuse(options, ('filename_tmpl',), 'pairing: name')
-            return pair_many_to_one(self.gt, self.lq, listed, self.path)
-        return pair_by_name(self.gt, self.lq, options.filename_tmpl or '{}', listed, self.path)
+            pairs = pair_many_to_one(self.gt, self.lq, listed, self.path)
+        else:
+            pairs = pair_by_name(self.gt, self.lq, options.filename_tmpl or '{}', listed, self.path)
+        return pairs if self.medium is None else add_medium(pairs, self.lq, self.medium, self.path)
 
     def stem(self, number: int) -> str:
         """Give the key of an item's clean image: its name without root and extension, in folders and LMDBs alike."""
@@ -144,7 +152,9 @@ class Task:
         whole = self._sample(number, gt, both, Turn(), rng)
         first, second = (crop._replace(top=crop.top - both.top, left=crop.left - both.left) for crop in crops)
         lq, key = (turn_image(cut(whole.lq, crop, 0), turn) for crop, turn in zip((first, second), turns))
-        return whole._replace(lq=lq, gt=turn_image(cut(whole.gt, first, 0), turns[0])), key
+        gt = turn_image(cut(whole.gt, first, 0), turns[0])
+        medium = None if whole.medium is None else turn_image(cut(whole.medium, first, 0), turns[0])
+        return whole._replace(lq=lq, gt=gt, medium=medium), key
 
     def _large_enough(self, number: int, size: int) -> Array:
         gt = self.decode(self.gt, self.pairs[number].gt)
@@ -164,9 +174,11 @@ class Task:
         # Cut first, as stored: turning whole images into RGB floats costs more than decoding them.
         clean = to_rgb_float(turn_image(cut(gt, crop, self.margin, self.border), turn))
         if self.lq is not None and pair.lq is not None:
-            lq, lq_path = self.decode(self.lq, pair.lq), self.lq.path(pair.lq)
-            _check_same_size(lq.shape, lq_path, gt.shape, gt_path)
-            return Sample(to_rgb_float(turn_image(cut(lq, crop, 0), turn)), clean, lq_path, gt_path)
+            degraded, lq_path = self._beside(self.lq, pair.lq, gt, gt_path, crop, turn)
+            medium = None
+            if self.medium is not None and pair.medium is not None:
+                medium, _ = self._beside(self.medium, pair.medium, gt, gt_path, crop, turn)
+            return Sample(degraded, clean, lq_path, gt_path, medium)
         depth = None
         if self.wants_depth:
             depth = turn_image(cut(self._depth(number, gt, rng), crop, self.margin, self.border), turn)
@@ -175,6 +187,14 @@ class Task:
         for degradation in self.chain:
             degraded = degradation.apply(degraded, rng, context)
         return Sample(trim(degraded, self.margin), trim(clean, self.margin), gt_path, gt_path)
+
+    def _beside(
+        self, source: Source, number: int, gt: Array, gt_path: str, crop: Crop, turn: Turn
+    ) -> tuple[FloatArray, str]:
+        """Cut the same window from an image that belongs to a clean one, and name it."""
+        image, path = self.decode(source, number), source.path(number)
+        _check_same_size(image.shape, path, gt.shape, gt_path)
+        return to_rgb_float(turn_image(cut(image, crop, 0), turn)), path
 
     def _depth(self, number: int, gt: Array, rng: np.random.Generator) -> FloatArray:
         chosen = self.pairs[number].depth

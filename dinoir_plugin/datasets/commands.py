@@ -31,6 +31,7 @@ DESCRIPTION = """Make training roots (LMDB) from the releases of data sets, or f
     dinoir prepare pairs my/rainy my/clean --out datasets/rain --val 20
     dinoir prepare photos my/photos --out datasets/photos
     dinoir prepare captions options/daclip/train_stage1.yml --out datasets/daclip_train.csv
+    dinoir prepare folds options/perceive_ir/folds.yml --scene 'deblur=(.+)/' --out datasets/perceive_ir/folds
     dinoir prepare protocol aio3
 
 An interrupted run goes on with the same command. Where the data sets come from: datasets/README.md
@@ -59,6 +60,7 @@ def add_prepare(commands: Any) -> None:
     photos.set_defaults(pairing='name', filename_tmpl=None)
     _add_own_options(photos)
     _add_captions(sets)
+    _add_folds(sets)
     protocol = sets.add_parser('protocol', help='print tasks, tests and metrics of a protocol, ready to paste')
     protocol.add_argument('protocol', type=_protocol, metavar='NAME', help='for instance aio3')
     protocol.add_argument('--out', type=written_path, default=Path('datasets'), help='folder of all data sets')
@@ -87,6 +89,41 @@ def _write_captions(args: argparse.Namespace) -> int:
     wanted = wanted_in(args.source, args.words)
     new, lines = caption(wanted, args.out, partial(blip, args.model or MODEL))
     say(f'{args.out}: {lines} lines, {new} images captioned now')
+    return GOOD
+
+
+def _add_folds(sets: Any) -> None:
+    parser = sets.add_parser('folds', help='lists by which networks restore images that they were not trained on')
+    parser.add_argument('source', type=written_path, metavar='OPTIONS.yml',
+                        help='a training with tasks, which is made once for each fold, without its images')
+    parser.add_argument('--out', type=written_path, required=True, metavar='FOLDER', help='of the lists')
+    parser.add_argument('--folds', type=int, default=2, metavar='N', help='default: 2')
+    parser.add_argument('--by', choices=['scene', 'release'], default='scene',
+                        help="scene (default): folds of one size, with scenes whole; release: by a hash of each path, "
+                             "as in Perceive-IR's code, which parts the versions of a scene")
+    parser.add_argument('--scene', action='append', default=[], metavar='TASK=PATTERN',
+                        help="what of clean images' names is their scene, as a group: 'deblur=(.+)/' for clips of "
+                             'GoPro; default: the whole name')
+    parser.add_argument('--heldout', type=float, default=0.1, metavar='SHARE',
+                        help='share of the scenes in the lists heldout/, for validation (default: 0.1; 0: no lists)')
+    parser.add_argument('--heldout-images', type=int, default=100, metavar='N',
+                        help='images of a task in them, at most (default: 100)')
+    parser.add_argument('--seed', type=int, default=0, help='of the order in which scenes are dealt out (default: 0)')
+    parser.set_defaults(run=_write_folds, parser=parser)
+
+
+def _write_folds(args: argparse.Namespace) -> int:
+    from dinoir_plugin.datasets.folds import Request, make_folds
+
+    if not all('=' in text for text in args.scene):
+        args.parser.error(f'--scene: expected TASK=PATTERN, got {" ".join(args.scene)}')
+    scenes = dict(text.split('=', 1) for text in args.scene)
+    request = Request(args.folds, args.by, scenes, args.heldout, args.heldout_images, args.seed)
+    counts = make_folds(args.source, args.out, request)
+    heads = ('task', *(f'fold {fold}' for fold in range(args.folds)), 'held out')
+    say(columns([heads, *((task, *map(str, sizes)) for task, sizes in counts.items())]))
+    say(f'\nLists in {args.out}; train the network of each fold, e.g. python -m basicsr.train -opt '
+        f'{args.out}/without0.yml')
     return GOOD
 
 

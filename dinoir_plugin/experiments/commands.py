@@ -1,4 +1,4 @@
-"""The commands ``dinoir reproduce`` and ``compare``. What they need is imported when they run."""
+"""The commands ``dinoir reproduce``, ``compare`` and ``medium``. What they need is imported when they run."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ COMPARE = """Compare runs image by image, and say what of a difference is more t
 Reads metrics_<set>.json, which validations write to experiments/<run>/ and tests to results/<run>/. For each set (and
 task) and each metric: both means, the mean difference over the images that both have, its standard deviation, and its
 95 % interval by Student's t: over images with one seed, over seeds with several.
+"""
+MEDIUM = """Restore each image of a training set by the network that was trained without its fold.
+
+    dinoir prepare folds options/perceive_ir/folds.yml --scene 'deblur=(.+)/' --out datasets/perceive_ir/folds
+    python -m basicsr.train -opt datasets/perceive_ir/folds/without0.yml     and without1.yml
+    dinoir medium options/perceive_ir/folds.yml --folds datasets/perceive_ir/folds --out datasets/perceive_ir/images
+
+Writes <out>/<task>/medium/, and where the degraded images are made the very ones to <out>/<task>/low/, as PNG. An
+interrupted run goes on with the same command.
 """
 
 
@@ -70,6 +79,33 @@ def add_compare(commands: Any) -> None:
     parser.add_argument('--plot', type=written_path, metavar='FILE.png',
                         help='draw the validations of the trainings over iterations')
     parser.set_defaults(run=_compare, failure=BAD)
+
+
+def add_medium(commands: Any) -> None:
+    """Describe ``dinoir medium``."""
+    parser = commands.add_parser(
+        'medium', help='images of medium quality, by networks that were not trained on them', description=MEDIUM,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument('options', type=written_path, metavar='OPTIONS.yml', help='of which the folds were made')
+    parser.add_argument('--folds', type=written_path, required=True, metavar='FOLDER', help='the lists')
+    parser.add_argument('--out', type=written_path, required=True, metavar='FOLDER', help='of the images')
+    parser.add_argument('--checkpoints', nargs='+', type=written_path, default=(), metavar='CKPT',
+                        help='a network for each fold, trained without it; default: those of the runs <name>_<fold>')
+    parser.add_argument('--tile', type=int, metavar='N', help='side of the tiles; default: as the free memory allows')
+    parser.add_argument('--precision', choices=['fp32', 'bf16', 'fp16'], default='fp32', help='default: fp32')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps (default: auto)')
+    parser.set_defaults(run=_medium, failure=BAD, stopped='stopped; the same command goes on from here')
+
+
+def _medium(args: argparse.Namespace) -> int:
+    from dinoir_plugin.experiments.medium import render
+
+    settings = {'tile': args.tile or 'auto', 'precision': args.precision}
+    done = render(args.options, args.folds, args.out, args.checkpoints, args.device, settings)
+    there = f', {done.there} there already' if done.there else ''
+    say(f'{args.out}: {done.rendered} images of medium quality{there}')
+    return GOOD
 
 
 def _compare(args: argparse.Namespace) -> int:

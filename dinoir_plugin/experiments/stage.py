@@ -18,16 +18,21 @@ class Stage(NamedTuple):
 
     Attributes:
         title: What it learns.
-        options: Name of its options file.
+        options: Name of its options file, or a path of one that was made.
     """
 
     title: str
-    options: str
+    options: str | Path
+
+    @property
+    def file(self) -> Path:
+        """Give the options file."""
+        return self.options if isinstance(self.options, Path) else options_file(self.options)
 
     @property
     def written(self) -> dict[str, Any]:
         """Give what stands in the options file."""
-        content: dict[str, Any] = read_yaml(options_file(self.options))
+        content: dict[str, Any] = read_yaml(self.file)
         return content
 
     @property
@@ -55,5 +60,5 @@ class Stage(NamedTuple):
         written = self.written
         log = Path('experiments') / f'{written["name"]}.log'
         note(f'{self.title}: training; output: {log}')
-        words = ['-m', 'basicsr.train', '-opt', str(options_file(self.options)), '--auto_resume', *words]
+        words = ['-m', 'basicsr.train', '-opt', str(self.file), '--auto_resume', *words]
         start(words, log, self.title, Progress(TRAINED, int(written['train']['total_iter']), 'it'))

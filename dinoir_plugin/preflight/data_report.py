@@ -35,7 +35,8 @@ from dinoir_plugin.preflight.builds import find_dataset
 from dinoir_plugin.preflight.contact_sheet import SAMPLES, DecodedImage, SheetRow
 from dinoir_plugin.preflight.report import ERROR, NOT_CHECKED, OK, Finding, NotCheckedError, Report
 
-ROOTS = {'dataroot_gt': open_source, 'dataroot_lq': open_source, 'dataroot_depth': folder_path}
+ROOTS = {'dataroot_gt': open_source, 'dataroot_lq': open_source, 'dataroot_medium': open_source,
+         'dataroot_depth': folder_path}  # fmt: skip
 
 
 @dataclass

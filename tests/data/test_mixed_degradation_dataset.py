@@ -14,6 +14,7 @@ import torch
 from conftest_data import HEIGHT, WIDTH, write
 from torch.utils.data import DataLoader
 
+from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.data.sampling import Draw
 
@@ -87,6 +88,27 @@ def test_the_second_patch_of_a_pair_comes_from_the_degraded_file(options):
         # rain, here, lifts dark pixels to 40
         assert item['key'].min() * 255 >= 39.9
         torch.testing.assert_close(item['lq'], item['gt'].clamp(min=40 / 255))
+
+
+def test_images_of_medium_quality_show_the_same_window(options, sets):
+    opt = options(second_patch=True)
+    # the rainy images again stand for half-restored ones
+    opt['tasks'] = {'derain': {**opt['tasks']['derain'], 'dataroot_medium': sets.rain_lmdb}}
+    for phase in ('train', 'val'):
+        dataset = MixedDegradationDataset({**opt, 'phase': phase})
+        for number in range(3):
+            assert torch.equal(dataset[number]['medium'], dataset[number]['lq'])
+            assert not torch.equal(dataset[number]['medium'], dataset[number]['gt'])
+    opt['tasks']['derain']['dataroot_medium'] = sets.clear
+    with pytest.raises(OptionsError, match=r'derain\.dataroot_medium: 3 images of .*rain have no partner in .*clear'):
+        MixedDegradationDataset(opt)
+    opt = options()
+    opt['tasks']['derain']['dataroot_medium'] = sets.rain
+    with pytest.raises(OptionsError, match=r'tasks\.denoise\.dataroot_medium: other tasks have half-restored images'):
+        MixedDegradationDataset(opt)
+    opt['tasks']['denoise']['dataroot_medium'] = sets.clean
+    with pytest.raises(OptionsError, match=r'denoise\.dataroot_medium: this option has no effect without dataroot_lq'):
+        MixedDegradationDataset(opt)
 
 
 def test_without_training_there_is_no_second_patch(options):

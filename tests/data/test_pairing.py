@@ -4,7 +4,8 @@ import pytest
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.data.meta_info import Listed
-from dinoir_plugin.data.pairing import Pair, add_depth, clean_only, pair_by_name, pair_many_to_one
+from dinoir_plugin.data.pairing import Pair, add_depth, add_medium, clean_only, pair_by_name, pair_many_to_one
+from dinoir_plugin.data.sources import Source
 
 
 class Names:
@@ -67,3 +68,19 @@ def test_depth_maps_go_by_the_names_of_the_clean_images():
     assert refusal(add_depth, pairs, gt, Names('depth', 'a'), 't') == (
         't.dataroot_depth: 1 images of gt have no depth map in depth: b.'
     )
+
+
+def test_folders_in_an_lmdbs_keys_may_stand_as_one_name():
+    class Keys(Source):
+        def __init__(self, *keys):
+            super().__init__('root', list(keys))
+
+        def read(self, number):
+            raise NotImplementedError
+
+        path = size = read
+
+    pairs = pair_by_name(Keys('clip/1', 'clip/2'), Keys('clip_1', 'clip/2'), '{}', None, 'tasks.x')
+    assert [pair.lq for pair in pairs] == [0, 1]
+    found = add_medium(pairs, Keys('clip/1', 'clip/2'), Keys('clip_2', 'clip_1'), 'tasks.x')
+    assert [pair.medium for pair in found] == [1, 0]

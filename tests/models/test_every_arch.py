@@ -82,6 +82,7 @@ OTHERS = {
     'VGGStyleDiscriminator': 'discriminator',
     'DACLIPArch': 'what guides the others', 'DINOIRArch': 'what guides the others',
     'PerceiveIRArch': 'what guides the others', 'DACLIPStage1': 'embeddings',
+    'PerceiveIRPrompts': 'judges quality',
     'ConditionalNAFNet': 'predicts noise', 'ConditionalUNet': 'predicts noise', 'IRSDEArch': 'predicts noise',
     'PerceiveIR': 'tested with its own guidance', 'RestormerMedium': 'PerceiveIR without what guides',
 }  # fmt: skip

@@ -18,12 +18,16 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option
 from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.captions import Caption, write_captions
+from dinoir_plugin.methods.perceive_ir import QualityPrompts
+from dinoir_plugin.methods.perceive_ir.frozen_clip import frozen_clip
+from dinoir_plugin.methods.perceive_ir.prompts import PromptFile, write_prompts
 from dinoir_plugin.models.options import RunOptions
 from dinoir_plugin.models.restoration_model import RestorationModel
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema, drives
 from dinoir_plugin.preflight.values import run_values
 from tests.methods.daclip.test_frozen_daclip import TINY as TINY_DACLIP
+from tests.methods.perceive_ir.test_perceive_ir_loss import CLIP_ARGS as TINY_CLIP
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 
@@ -267,7 +271,7 @@ def test_the_trainer_says_it_in_one_line_and_makes_no_folder(options, folder):
 
 
 # losses that download VGG
-WITH_VGG = ('SCRLoss', 'HCRLoss', 'VGGPerceptualLoss')
+WITH_VGG = ('SCRLoss', 'HCRLoss', 'VGGPerceptualLoss', 'DifficultyAdaptiveLoss')
 
 
 def use_random_vgg(train):
@@ -287,6 +291,19 @@ def use_random_encoders(network, loss):
     if network['type'] == 'DACLIPStage1':
         network['weights'] = 'random'
         network.setdefault('model_args', {'vision_layers': 1, 'text_layers': 1})
+
+
+def use_stand_ins_of_stage_1(options):
+    """Give Perceive-IR a tiny CLIP, prompts of it, and no proxies."""
+    losses = [loss for loss in (options.get('train') or {}).values() if isinstance(loss, dict)]
+    for owner in (options['network_g'], *losses):
+        if 'clip' in owner:
+            owner['clip'] = {'weights': 'random', 'model_args': TINY_CLIP}
+        if 'prompts' in owner:
+            Path(owner['prompts']).parent.mkdir(parents=True)
+            prompts = QualityPrompts(frozen_clip('random', TINY_CLIP).network)
+            write_prompts(owner['prompts'], PromptFile(prompts, 100_000, True))
+        owner.pop('proxies', None)
 
 
 def make_captions(dataset):
@@ -309,9 +326,11 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
             task.update((key, root.removesuffix('.lmdb')) for key, root in task.items() if key.startswith('dataroot'))
             write(Path(task['dataroot_gt']), '1.png', photo)
             if 'meta_info_file' in task:
-                Path(task['meta_info_file']).write_text('1.png\n')
-            if 'dataroot_lq' in task:
-                write(Path(task['dataroot_lq']), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)
+                Path(task['meta_info_file']).parent.mkdir(parents=True, exist_ok=True)
+                listed = '1_2.png' if task.get('pairing') == 'reside' else '1.png'
+                Path(task['meta_info_file']).write_text(f'{listed}\n')
+            for key in {'dataroot_lq', 'dataroot_medium'} & set(task):
+                write(Path(task[key]), '1_2.png' if task.get('pairing') == 'reside' else '1.png', photo)
         make_captions(dataset)
     if options['network_g']['type'] == 'CBM3D':
         pytest.importorskip('bm3d')
@@ -321,6 +340,7 @@ def test_every_options_file_of_the_project_builds(path, tmp_path, monkeypatch):
     elif str(options['path'].get('pretrain_network_g')).startswith('experiments/'):
         del options['path']['pretrain_network_g']  # made by the stage before
     use_random_vgg(options.get('train') or {})
+    use_stand_ins_of_stage_1(options)
     use_random_encoders(options['network_g'], (options.get('train') or {}).get('dpc_opt') or {})
     options['num_gpu'] = 0
     check_builds(options, is_train)

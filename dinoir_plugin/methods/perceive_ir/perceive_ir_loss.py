@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.core.atomic_files import FileError
-from dinoir_plugin.core.constraints import Filled, Holds
+from dinoir_plugin.core.constraints import Holds
 from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.core.options import option, read
-from dinoir_plugin.core.outputs import Outputs, as_outputs
+from dinoir_plugin.core.options import read
+from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.losses.vgg_features import VGGFeatures
 from dinoir_plugin.methods.perceive_ir.clip_aware import clip_aware_loss
 from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, code_contrast_loss
@@ -28,10 +26,11 @@ from dinoir_plugin.methods.perceive_ir.difficulty import (
 )
 from dinoir_plugin.methods.perceive_ir.frozen_clip import FrozenCLIP, frozen_clip
 from dinoir_plugin.methods.perceive_ir.perceive_ir_arch import CODE, CODE_POSITIVE, KEY
+from dinoir_plugin.methods.perceive_ir.prompt_report import check_accepted
 from dinoir_plugin.methods.perceive_ir.prompts import read_prompts
+from dinoir_plugin.methods.perceive_ir.proxies import Proxy, ProxyOptions
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
-from dinoir_plugin.models.trained import trained_network
 
 
 @LOSS_REGISTRY.register()
@@ -84,9 +83,11 @@ class CLIPAwareLoss(StepLoss):
         loss_weight: Factor of the loss.
         logit_scale: Factor of the cosines: 1 as in the release, by which the loss is nearly constant, or 100 as CLIP's
             own.
+        gate: ``enforce``: prompts have to be accepted (their file says it, or they were trained as the authors' are);
+            ``ignore``: any are taken.
 
     Raises:
-        OptionsError: A CLIP or prompts that cannot be had, or prompts of another CLIP.
+        OptionsError: A CLIP or prompts that cannot be had, prompts of another CLIP, or prompts that are not accepted.
     """
 
     quality: Tensor
@@ -97,13 +98,17 @@ class CLIPAwareLoss(StepLoss):
         clip: Annotated[Mapping[str, Any], Holds(frozen_clip)],
         loss_weight: float = 0.05,
         logit_scale: float = 1.0,
+        gate: Literal['enforce', 'ignore'] = 'enforce',
     ) -> None:
         super().__init__()
         self.clip: FrozenCLIP = construct(frozen_clip, 'clip', clip)
         self.loss_weight = loss_weight
         self.logit_scale = logit_scale
+        file = read_prompts(prompts, self.clip.network)
+        if gate == 'enforce':
+            check_accepted(file, prompts)
         with torch.no_grad():
-            quality = read_prompts(prompts, self.clip.network).prompts.features(self.clip.network)
+            quality = file.prompts.features(self.clip.network)
         self.register_buffer('quality', quality, persistent=False)
 
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
@@ -117,30 +122,28 @@ class CLIPAwareLoss(StepLoss):
         return self
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProxyOptions:
-    """Declare a network whose images are to be surpassed."""
-
-    file: str = option('Its checkpoint, or a file as authors release it.', required=True)
-    tasks: Annotated[Sequence[str], Filled()] | None = option('Tasks that it serves; left out: all.')
-
-
 @LOSS_REGISTRY.register()
 class DifficultyAdaptiveLoss(StepLoss):
     """Draw restored images to the target, and away from the degraded image and what other networks make of it.
 
     See :func:`difficulty_adaptive_loss`. What another network, a proxy, restored has the weight 1.25 (hard) where it is
-    no better than the image that is restored now, by the PSNR of that same patch, and 0.75 (very hard) where it is. The
-    release compares with one PSNR for all images, which it measures once an epoch.
+    no better than the network in training, and 0.75 (very hard) where it is.
 
     Args:
         loss_weight: Factor of the loss.
-        proxies: Networks that do not learn, a block each: ``file``, a checkpoint or what authors release, and
-            ``tasks``, those that it serves (left out: all).
+        proxies: Networks that do not learn, a block each: ``file``, a checkpoint or what authors release; ``tasks``,
+            those that it serves (left out: all); ``images``, a folder with lists of those that it serves, which it was
+            not trained on (left out: all).
         weights: VGG16's: ``auto`` (torchvision's, downloaded), ``random``, or a file's path, as for
             :class:`~dinoir_plugin.losses.vgg_features.VGGFeatures`.
         floor: What holds the loss where the output still equals the input: the least denominator, as a share of the
             distance of the target from the input. 0: nothing, as in the release.
+        reference: By what the network in training is known: ``patch`` (the PSNR of the image that it restores now),
+            ``probe`` (one for all images, measured now and then, as in the release) or ``task_probe`` (one for each
+            task). The probes need PerceiveIRModel.
+
+    Attributes:
+        standing: By task the PSNR that a probe measured last, in dB.
 
     Raises:
         OptionsError: A proxy that cannot be had, or neither a proxy nor a floor.
@@ -154,6 +157,7 @@ class DifficultyAdaptiveLoss(StepLoss):
         proxies: Sequence[Mapping[str, Any]] = (),
         weights: str = 'auto',
         floor: float = 0.1,
+        reference: Literal['patch', 'probe', 'task_probe'] = 'patch',
     ) -> None:
         super().__init__()
         if not 0 <= floor <= 1:
@@ -163,11 +167,11 @@ class DifficultyAdaptiveLoss(StepLoss):
             raise OptionsError('floor', problem, 'Write e.g. floor: 0.1')
         self.loss_weight = loss_weight
         self.floor = floor
+        self.reference = reference
+        self.standing: Mapping[str, float] = {}
         self.features = VGGFeatures('vgg16', LAYERS, weights)
         options: Sequence[ProxyOptions] = read(Sequence[ProxyOptions], list(proxies), 'proxies')
-        networks = [_proxy(entry.file, f'proxies[{place}].file') for place, entry in enumerate(options)]
-        self.proxies = nn.ModuleList(networks)
-        self.tasks = [entry.tasks for entry in options]
+        self.proxies = nn.ModuleList(Proxy(entry, f'proxies[{place}]') for place, entry in enumerate(options)).eval()
 
     def train(self, mode: bool = True) -> DifficultyAdaptiveLoss:
         """Leave the proxies in evaluation whatever is asked."""
@@ -178,10 +182,10 @@ class DifficultyAdaptiveLoss(StepLoss):
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Compute the loss of a training step, a scalar."""
         with torch.no_grad():
-            own = psnr(outputs.image, batch.target)
+            own = self._own(outputs.image, batch)
             images, weights, masks = [], [], []
-            for proxy, tasks in zip(self.proxies, self.tasks):
-                image, mask = self._restored(proxy, tasks, batch)
+            for proxy in self.proxies:
+                image, mask = proxy(batch)
                 images.append(image)
                 masks.append(mask)
                 weights.append(difficulty(image, batch.target, own))
@@ -192,28 +196,22 @@ class DifficultyAdaptiveLoss(StepLoss):
         )
         return self.loss_weight * loss
 
+    def _own(self, image: Tensor, batch: Batch) -> Tensor:
+        """Give the PSNR that a proxy is held against, (B,), in dB.
+
+        Raises:
+            ValueError: A probe is asked for, and none was made.
+        """
+        if self.reference == 'patch':
+            return psnr(image, batch.target)
+        if not self.standing:
+            raise ValueError(f'reference: {self.reference} of DifficultyAdaptiveLoss needs what a probe measured: set '
+                             'model_type: PerceiveIRModel')  # fmt: skip
+        mean = sum(self.standing.values()) / len(self.standing)
+        tasks = batch.tasks if self.reference == 'task_probe' else ()
+        return image.new_tensor([self.standing.get(task, mean) for task in tasks or [''] * len(image)])
+
     def _seen(self, image: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(image.device.type, enabled=False):
             found: tuple[Tensor, ...] = self.features(seen_by_vgg(image))
         return found
-
-    def _restored(self, proxy: nn.Module, tasks: Sequence[str] | None, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Give what a proxy makes of the samples that it serves, others as they are, and which those are."""
-        served = [tasks is None or task in tasks for task in batch.tasks or [''] * len(batch.lq)]
-        mask = torch.tensor(served, device=batch.lq.device)
-        image = batch.lq.clone()
-        if any(served):
-            image[mask] = as_outputs(proxy(batch.lq[mask])).image.to(image.dtype)
-        return image, mask
-
-
-def _proxy(file: str, path: str) -> nn.Module:
-    """Load a proxy.
-
-    Raises:
-        OptionsError: Its file cannot be read, does not say how its network is built, or does not fit it.
-    """
-    try:
-        return trained_network(file, path, 'Take a checkpoint that was trained with this plugin')
-    except FileError as error:
-        raise OptionsError(path, f'expected a checkpoint, but {error}') from error

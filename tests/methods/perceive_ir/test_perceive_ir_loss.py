@@ -52,6 +52,27 @@ def batch():
     return Batch(lq, gt, ['noise', 'rain', 'noise'], task_numbers=torch.tensor([0, 1, 0]))
 
 
+def test_a_proxy_serves_what_it_was_not_trained_on(proxy, tmp_path):
+    net, file = proxy
+    for name, lines in (('noise', 'a.png'), ('rain', '1.png, 1_wet.png'), ('blur', 'clip 1/0001.png')):
+        (tmp_path / f'{name}.txt').write_text(f'{lines}\n')
+    options = {'file': file, 'images': str(tmp_path), 'tasks': ['noise', 'rain', 'blur', 'haze']}
+    loss = build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': 'random', 'proxies': [options]})
+    asked = {('noise', 'x/a.png'): True, ('noise', 'x/b.png'): False, ('rain', '1_wet.png'): True,
+             ('rain', '/y/1.png'): False, ('blur', '/y/z.lmdb/clip 1/0001.png'): True,
+             ('blur', '/y/z.lmdb/clip 2/0001.png'): False, ('haze', 'x/a.png'): False}  # fmt: skip
+    tasks, files = zip(*asked)
+    lq = torch.rand(len(asked), 3, 16, 16)
+    with torch.no_grad():
+        image, mask = loss.proxies[0](Batch(lq, None, tasks, files))
+        expected = torch.where(mask[:, None, None, None], net(lq), lq)
+    assert mask.tolist() == list(asked.values())
+    torch.testing.assert_close(image, expected)
+    with pytest.raises(OptionsError, match=r'proxies\[0\]\.images: expected a folder with a list for each task'):
+        build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': 'random',
+                    'proxies': [{**options, 'images': str(tmp_path / 'none')}]})  # fmt: skip
+
+
 def test_codes_of_a_step_are_contrasted_by_task(batch):
     codes = {name: F.normalize(torch.randn(3, 8), dim=1) for name in ('code', 'code_positive')}
     loss = build_loss({'type': 'CodeContrastLoss', 'loss_weight': 0.5, 'tau': 0.2})
@@ -92,7 +113,7 @@ def judge(tmp_path):
     """Options of a tiny CLIP, and the path of prompts for it."""
     clip = {'weights': 'random', 'model_args': CLIP_ARGS}
     path = str(tmp_path / 'prompts.pth')
-    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 1, True))
+    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 100_000, True))
     return clip, path
 
 
