@@ -1,4 +1,4 @@
-"""What others published for the tests of the package's small model: data with a source, never ours."""
+"""Give what others published for the tests of the package's small model: data with a source, never ours."""
 
 from __future__ import annotations
 

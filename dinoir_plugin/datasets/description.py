@@ -1,4 +1,4 @@
-"""How a data set that can be prepared is described, as data: what is in a release, where, and how its images pair up.
+"""Describe a data set that can be prepared, as data: what is in a release, where, and how its images pair up.
 
 Patterns are paths inside a release without extension, matched from any folder on and whatever the case. ``{}`` is any
 name and ``{a|b}`` one of these; together they identify an image, and the halves of a pair agree in them. ``<a|b|>``

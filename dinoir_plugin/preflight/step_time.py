@@ -1,4 +1,4 @@
-"""How long a training run takes, and how much memory of a GPU: reckoned from a few of its steps."""
+"""Reckon how long a training run takes, and how much memory of a GPU, from a few of its steps."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from torch import Tensor
 
-from dinoir_plugin.core import random_state
 from dinoir_plugin.core.construct import registered_class
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
@@ -30,33 +29,31 @@ from dinoir_plugin.methods.daclip.preprocessing import clip_image
 from dinoir_plugin.methods.daclip.texts import Texts, kinds_of
 from dinoir_plugin.methods.daclip.word_validation import FIGURES, WordValidation
 from dinoir_plugin.models.batch import Batch
-from dinoir_plugin.models.options import RunOptions
-from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.models.restoration_model import RestorationModel
+from dinoir_plugin.models.without_images import ModelWithoutImages, OptionsWithoutImages
 
 LARGEST_SCALE = math.log(100)
 TASKS, CAPTIONS = 'datasets.train.tasks', 'datasets.train.captions'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage1Options(RunOptions):
+class Stage1Options(OptionsWithoutImages):
     """Declare the options file of a run of stage 1."""
+
+    figures = FIGURES
 
     @classmethod
     def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
         """Ask for the network of this stage, and for no metrics of images."""
-        network, val = (block.get(key) for key in ('network_g', 'val'))
+        network = block.get('network_g')
         if isinstance(network, Mapping) and 'type' in network:
             kind = registered_class(ARCH_REGISTRY, network['type'])
             if kind is None or not issubclass(kind, DACLIPStage1):
                 yield OptionsError('network_g.type', f'expected DACLIPStage1 for this model, got {network["type"]}')
-        if isinstance(val, Mapping) and val.get('metrics'):
-            problem = f'this stage restores nothing that could be measured; its figures are {", ".join(FIGURES)}'
-            yield OptionsError('val.metrics', problem, 'Leave it out')
+        yield from super().rules(block, path, phase)
 
 
 @MODEL_REGISTRY.register()
-class DACLIPStage1Model(RestorationModel):
+class DACLIPStage1Model(ModelWithoutImages):
     """Train and test :class:`DACLIPStage1`.
 
     A sample's task is its degradation's word, and ``caption`` of an item its caption. The controller and one factor of
@@ -66,11 +63,7 @@ class DACLIPStage1Model(RestorationModel):
     """
 
     declares = Stage1Options
-
-    def __init__(self, opt: dict[str, Any]) -> None:
-        for problem in Stage1Options.rules(opt, '', ''):
-            raise problem
-        super().__init__(opt)
+    validation = WordValidation
 
     @property
     def network(self) -> DACLIPStage1:
@@ -81,8 +74,6 @@ class DACLIPStage1Model(RestorationModel):
     def init_training_settings(self) -> None:
         """Make what every run has, and encode the words, for which a package may be missing."""
         super().init_training_settings()
-        # no image is restored whose error could be taken
-        self.per_task = PerTask((), self.device)
         self._texts = Texts(self.network)
         self._texts.features(list(self.opt['datasets']['train'].get('tasks') or ()), TASKS)
 
@@ -121,19 +112,3 @@ class DACLIPStage1Model(RestorationModel):
     def log_step(self, log: dict[str, Tensor]) -> None:
         """Keep a step's numbers for the log, with the factor of cosines that it was made with."""
         super().log_step({**log, SCALE: self.network.logit_scale.detach().exp()})
-
-    def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
-        """Report the figures of each task and their average; see :class:`WordValidation`."""
-        with random_state.kept():
-            WordValidation(self, dataloader, current_iter, save_img).run(tb_logger)
-
-    def _initialize_best_metric_results(self, dataset_name: str) -> None:
-        """Begin a set's record of the best figures."""
-        self.best_metric_results = getattr(self, 'best_metric_results', {})
-        begun = {name: {'better': 'higher', 'val': -math.inf, 'iter': -1} for name in FIGURES}
-        self.best_metric_results.setdefault(dataset_name, begun)
-
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a training state, and from the figures that were the best."""
-        super().resume_training(resume_state)
-        self._read_best(resume_state['iter'])

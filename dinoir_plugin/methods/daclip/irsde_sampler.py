@@ -1,4 +1,4 @@
-"""How a network of IR-SDE restores an image: in steps back along the diffusion."""
+"""Restore an image with a network of IR-SDE, in steps back along the diffusion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network of IR-SDE learns: the likeliest step back."""
+"""Hold the step back that a network of IR-SDE takes against the likeliest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network that predicts the noise of IR-SDE is trained."""
+"""Train a network that predicts the noise of IR-SDE."""
 
 from __future__ import annotations
 

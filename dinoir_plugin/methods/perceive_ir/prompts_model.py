@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from dinoir_plugin.core import random_state
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.methods.perceive_ir.prompt_report import FIGURES, REPORT
@@ -21,27 +19,25 @@ from dinoir_plugin.methods.perceive_ir.prompts import PromptFile, write_prompts
 from dinoir_plugin.methods.perceive_ir.prompts_arch import PerceiveIRPrompts
 from dinoir_plugin.methods.perceive_ir.prompts_loss import LABELS, PROMPTS, SCALE, SEEN
 from dinoir_plugin.models.batch import Batch
-from dinoir_plugin.models.options import RunOptions
-from dinoir_plugin.models.per_task import PerTask
-from dinoir_plugin.models.restoration_model import RestorationModel
+from dinoir_plugin.models.without_images import ModelWithoutImages, OptionsWithoutImages
 
 FILE = 'prompts.pth'
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptOptions(RunOptions):
+class PromptOptions(OptionsWithoutImages):
     """Declare the options file of a training of quality prompts."""
+
+    figures = FIGURES
 
     @classmethod
     def rules(cls, block: Mapping[str, Any], path: str, phase: str) -> Iterator[OptionsError]:
         """Ask for the network of this stage, images of three qualities, and no metrics of images."""
-        network, val, datasets = (block.get(key) for key in ('network_g', 'val', 'datasets'))
+        network, datasets = (block.get(key) for key in ('network_g', 'datasets'))
         own = PerceiveIRPrompts.__name__
         if isinstance(network, Mapping) and network.get('type', own) != own:
             yield OptionsError('network_g.type', f'expected {own} for this model, got {network["type"]}')
-        if isinstance(val, Mapping) and val.get('metrics'):
-            problem = f'this stage restores nothing that could be measured; its figures are {", ".join(FIGURES)}'
-            yield OptionsError('val.metrics', problem, 'Leave it out')
+        yield from super().rules(block, path, phase)
         for name, data in datasets.items() if isinstance(datasets, Mapping) else ():
             tasks = data.get('tasks') if isinstance(data, Mapping) else None
             for task, options in tasks.items() if isinstance(tasks, Mapping) else ():
@@ -52,7 +48,7 @@ class PromptOptions(RunOptions):
 
 
 @MODEL_REGISTRY.register()
-class PerceiveIRPromptsModel(RestorationModel):
+class PerceiveIRPromptsModel(ModelWithoutImages):
     """Train :class:`PerceiveIRPrompts`: three prompts learn to tell degraded, half-restored and clean images apart.
 
     Each task's degraded and half-restored images (``dataroot_medium``) are seen in the window of the clean one.
@@ -61,23 +57,13 @@ class PerceiveIRPromptsModel(RestorationModel):
     """
 
     declares = PromptOptions
-
-    def __init__(self, opt: dict[str, Any]) -> None:
-        for problem in PromptOptions.rules(opt, '', ''):
-            raise problem
-        super().__init__(opt)
+    validation = PromptValidation
 
     @property
     def network(self) -> PerceiveIRPrompts:
         """Give the network that learns, without its wrapper."""
         net: PerceiveIRPrompts = self.get_bare_model(self.net_g)
         return net
-
-    def init_training_settings(self) -> None:
-        """Make what every run has."""
-        super().init_training_settings()
-        # no image is restored whose error could be taken
-        self.per_task = PerTask((), self.device)
 
     def predict(self, batch: Batch) -> Outputs:
         """Judge the three qualities of a training batch."""
@@ -105,19 +91,3 @@ class PerceiveIRPromptsModel(RestorationModel):
         super().save(epoch, current_iter)
         if set(self.opt['datasets']) == {'train'}:
             self.write_prompts(self.opt['train']['total_iter'] if current_iter == -1 else current_iter)
-
-    def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
-        """Report the figures of each task and their average; see :class:`PromptValidation`."""
-        with random_state.kept():
-            PromptValidation(self, dataloader, current_iter, save_img).run(tb_logger)
-
-    def _initialize_best_metric_results(self, dataset_name: str) -> None:
-        """Begin a set's record of the best figures."""
-        self.best_metric_results = getattr(self, 'best_metric_results', {})
-        begun = {name: {'better': 'higher', 'val': -math.inf, 'iter': -1} for name in FIGURES}
-        self.best_metric_results.setdefault(dataset_name, begun)
-
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
-        """Go on from a training state, and from the figures that were the best."""
-        super().resume_training(resume_state)
-        self._read_best(resume_state['iter'])
