@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from basicsr.utils.registry import ARCH_REGISTRY
-from torch import Tensor
+from torch import Tensor, nn
 
 from dinoir_plugin.nn.nafnet_blocks import NAFShape
 
@@ -23,6 +23,8 @@ class NAFNet(NAFShape):
         middle_blk_num: Blocks at the lowest level.
         enc_blk_nums: Blocks of each encoder level, from full size down.
         dec_blk_nums: Blocks of each decoder level, from the lowest up; as many levels as the encoder.
+        zero_end: Whether the last convolution starts from zero, so that the untrained network gives back its input. The
+            authors' does not; a training of minutes spends the first of them on finding its input (ours).
 
     Raises:
         OptionsError: Encoder and decoder have different numbers of levels.
@@ -35,8 +37,12 @@ class NAFNet(NAFShape):
         middle_blk_num: int = 1,
         enc_blk_nums: Sequence[int] = (),
         dec_blk_nums: Sequence[int] = (),
+        zero_end: bool = False,
     ) -> None:
         super().__init__(img_channel, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+        if zero_end:
+            for parameter in self.ending.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, inp: Tensor) -> Tensor:
         """Restore.

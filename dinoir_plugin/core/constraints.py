@@ -73,6 +73,22 @@ class Above(Constraint):
 
 
 @dataclass(frozen=True)
+class Within(Constraint):
+    """Allow numbers from ``low`` to ``high``."""
+
+    low: float
+    high: float
+
+    def allows(self, value: Any) -> bool:
+        """Tell whether it lies between the bounds or on one."""
+        return bool(self.low <= value <= self.high)
+
+    def words(self, kind: str) -> str:
+        """Say the bounds."""
+        return f'{kind} from {bound_text(self.low)} to {bound_text(self.high)}'
+
+
+@dataclass(frozen=True)
 class Words(Constraint):
     """Give other words for what is expected."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from dinoir_plugin.core.constraints import Above, AtLeast, BareOff, Filled, FolderName, From, Words
+from dinoir_plugin.core.constraints import Above, AtLeast, BareOff, Filled, FolderName, From, Within, Words
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import Block, expected, fields_of, option, problems, read
 
@@ -123,6 +123,8 @@ def test_single_values(kind, value, result):
         (Literal[1, 2], True, 'expected one of 1, 2, got True'),
         (Annotated[int, AtLeast(2)], 1, 'expected a whole number of at least 2, got 1'),
         (Annotated[float, Above(0)], 0, 'expected a number above 0, got 0'),
+        (Annotated[float, Within(0, 1)], 1.5, 'expected a number from 0 to 1, got 1.5'),
+        (Annotated[float, Within(0, 1)], float('nan'), 'expected a number from 0 to 1, got nan'),
         (float | Sequence[float], 'x', "expected a number or a list of numbers, got 'x'"),
         (Sequence[str], 'abc', "expected a list of names, got 'abc'"),
         (Annotated[Sequence[int], Filled()], [], 'expected a list of whole numbers, got []'),

@@ -14,6 +14,7 @@ from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import restore_image
 from dinoir_plugin.methods.daclip.irsde_arch import IRSDEArch
 from dinoir_plugin.methods.daclip.irsde_sampler import IRSDESampler
+from dinoir_plugin.methods.daclip.solvers import SOLVERS
 from dinoir_plugin.restore.info import describe
 from dinoir_plugin.restore.memory import measure
 from tests.methods.daclip.tiny import NAFNET, NETWORK, SINGLE, UNET, arguments
@@ -80,6 +81,22 @@ def test_noise_follows_from_seed_and_name(network):
     assert (other - one).abs().max() > 1e-3
 
 
+def test_temperature_scales_all_noise_that_is_drawn(network):
+    image = torch.rand(1, 3, 16, 24)
+
+    def by(seed, temperature, solver='posterior'):
+        sampler = IRSDESampler(solver, 3, seed, temperature)
+        with torch.no_grad():
+            return restore_image(network, image, sampler=sampler, names=('a',))
+
+    assert torch.equal(by(0, 1.0), restored(network, image, names=('a',)))
+    for solver in SOLVERS:
+        assert torch.equal(by(0, 0.0, solver), by(1, 0.0, solver))  # no noise: no seed
+    spread = [(by(0, temperature) - by(1, temperature)).abs().mean().item() for temperature in (0.2, 1.0)]
+    assert 0 < spread[0] < spread[1]
+    assert IRSDESampler(temperature=0.5).trial().temperature == 0.5
+
+
 def test_it_restores_by_its_own_sampler_with_all_steps(single):
     sampler = sampler_for(single, None)
     assert isinstance(sampler, IRSDESampler) and sampler.calls(single) == 8
@@ -106,6 +123,7 @@ def test_what_does_not_fit_together_is_refused(change, said):
 @pytest.mark.parametrize(('options', 'said'), [
     ({'type': 'IRSDESampler', 'steps': 9}, 'steps: expected at most 8'),
     ({'type': 'IRSDESampler', 'solver': 'euler'}, 'solver: '),
+    ({'type': 'IRSDESampler', 'temperature': 2}, 'temperature: expected a number from 0 to 1, got 2'),
 ])  # fmt: skip
 def test_samplers_that_do_not_suit_are_refused(single, options, said):
     with pytest.raises(OptionsError, match=rf'val\.sampler\.{said}'):
