@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections.abc import Callable
@@ -26,6 +27,8 @@ MOST_ENCODED = 2048 * 2048
 # of the free memory, what an image may take; of what is counted, what allocators and libraries come to beside it
 SHARE = 0.8
 MARGIN = 1.25
+# of main memory, for what goes through a network at once while there are smaller tiles; others need memory, too
+AT_ONCE = 4 * GIB
 # bytes a pixel that is there throughout: the file's values, input and result as floats, the values written
 KEPT = 42
 
@@ -60,7 +63,9 @@ class TilePlan(NamedTuple):
     one_guide: bool
 
 
-def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = None) -> TilePlan:
+def choose(
+    height: int, width: int, needs: Needs, free: int, tile: int | None = None, most: float = math.inf
+) -> TilePlan:
     """Choose the largest tiles of TILES for which memory is free, or none at all.
 
     Args:
@@ -69,6 +74,7 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
         needs: Of the network.
         free: Bytes.
         tile: A side that is given already.
+        most: Bytes that what goes through the network at once may take, unless the tile is given or the smallest.
 
     Raises:
         OutOfMemory: Not even the smallest fit, or the tile given does not.
@@ -80,7 +86,8 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
     for side in sides:
         if side is None and guided and pixels > MOST_ENCODED:
             continue
-        if bytes_needed(height, width, needs, side) <= SHARE * free:
+        at_most = math.inf if side == sides[-1] else most
+        if bytes_needed(height, width, needs, side) <= SHARE * free and _passing(height, width, needs, side) <= at_most:
             return TilePlan(side, one_guide=needs.of_one_size or (guided and at_once))
     smallest = bytes_needed(height, width, needs, sides[-1]) / SHARE
     needed, left = told_apart(smallest, free, lambda number, digits: f'{number / GIB:.{digits}f} GiB')
@@ -93,9 +100,12 @@ def choose(height: int, width: int, needs: Needs, free: int, tile: int | None = 
 
 def bytes_needed(height: int, width: int, needs: Needs, tile: int | None) -> float:
     """Estimate what an image takes, in tiles of that side or as a whole."""
-    pixels = height * width
-    at_once = pixels if tile is None else min(height, tile) * min(width, tile)
-    return pixels * KEPT + MARGIN * at_once * needs.network
+    return height * width * KEPT + _passing(height, width, needs, tile)
+
+
+def _passing(height: int, width: int, needs: Needs, tile: int | None) -> float:
+    at_once = height * width if tile is None else min(height, tile) * min(width, tile)
+    return MARGIN * at_once * needs.network
 
 
 def measure(net: nn.Module, side: int, device: torch.device, sampler: Sampler | None = None) -> Needs:

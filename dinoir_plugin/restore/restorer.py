@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,7 +272,8 @@ class Restorer:
             OutOfMemory: It needs more memory than is free.
         """
         tile = None if self.settings.tile == 'auto' else int(self.settings.tile)
-        return memory.choose(height, width, *self._memory, tile)
+        most = memory.AT_ONCE if self.device.type == 'cpu' else math.inf
+        return memory.choose(height, width, *self._memory, tile, most)
 
     def _cast(self) -> torch.autocast:
         kind = PRECISIONS[self.settings.precision]

@@ -71,6 +71,14 @@ def test_tiles_that_are_given_are_kept_or_refused():
         choose(4000, 4000, Needs(1000, 0), 2 * GIB, tile=2048)
 
 
+def test_what_goes_through_at_once_is_limited_while_there_are_smaller_tiles():
+    needs = Needs(1000, 0)
+    assert choose(4000, 6000, needs, 100 * GIB).tile is None
+    assert choose(4000, 6000, needs, 100 * GIB, most=4 * GIB).tile == 1536
+    assert choose(4000, 6000, needs, 100 * GIB, tile=2048, most=4 * GIB).tile == 2048
+    assert choose(4000, 6000, Needs(1e6, 0), 100 * GIB, most=4 * GIB).tile == memory.TILES[-1]
+
+
 @pytest.fixture
 def system(tmp_path, monkeypatch):
     """Make up what the system says of its memory, in files below ``/proc`` and ``/sys/fs/cgroup``; no ``ulimit``."""
