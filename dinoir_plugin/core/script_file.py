@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MARK = 'constants.pkl'  # a program has it, and no other file of torch's
 CODE = '__torch__'
 # a class in the code, and which of its attributes are in its network's state dict
-CLASS = r'^class {}\(Module\):\n  __parameters__ = \[(.*)\]\n  __buffers__ = \[(.*)\]$'
+CLASS = r'^class {}\(Module\):\n((?:  __(?:parameters|buffers)__ = .*\n)*)'
 
 
 def is_script(path: Path) -> bool:
@@ -73,7 +73,7 @@ class _ScriptReader(Reader):
             return super().find_class(module, name)
         code = self._archive.read(f'{self._root}/code/{module.replace(".", "/")}.py').decode()
         found = re.search(CLASS.format(re.escape(name)), code, re.MULTILINE)
-        names = re.findall(r'"([^"]+)"', ''.join(found.groups())) if found else ()
+        names = re.findall(r'"([^"]+)"', found[1]) if found else ()
         return type(name, (_Module,), {'tensors': frozenset(names)})
 
 
