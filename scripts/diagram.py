@@ -1,13 +1,13 @@
-"""The diagrams of the methods: ``python scripts/diagram.py docs/dinoir.png``, or with ``--method daclip``."""
+"""The diagrams of the methods: ``python scripts/diagram.py docs/dinoir.png``, others with ``--method daclip``."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from dinoir_plugin.experiments import daclip_diagram, method_diagram
+from dinoir_plugin.experiments import daclip_diagram, method_diagram, perceive_ir_diagram
 
-METHODS = {'dinoir': method_diagram.draw, 'daclip': daclip_diagram.draw}
+METHODS = {'dinoir': method_diagram.draw, 'daclip': daclip_diagram.draw, 'perceive_ir': perceive_ir_diagram.draw}
 
 
 def main() -> None:

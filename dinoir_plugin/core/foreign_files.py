@@ -83,7 +83,7 @@ def load_foreign(path: Path) -> Any:
             raise FileError(f'{path} holds no weights: {words}')
     if zipfile.is_zipfile(path):
         _check_archive(path)
-    reader = types.SimpleNamespace(__name__='pickle', Unpickler=_Reader, load=_load)
+    reader = types.SimpleNamespace(__name__='pickle', Unpickler=Reader, load=_load)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -115,18 +115,15 @@ def _check_archive(path: Path) -> None:
         raise FileError(f'{path} is not a whole file of tensors written by torch.save') from error
     if damaged is not None:
         raise FileError(f'{path} is damaged: its part {damaged} is not as it was written')
-    if 'constants.pkl' in names:
-        raise FileError(f'{path} is a TorchScript program. In Python, torch.jit.load(file).state_dict() gives its '
-                        'weights, which torch.save writes')
     if 'data.pkl' not in names:
         raise FileError(f'{path} is an archive of other things than tensors: unpack it, and give the file inside')
 
 
 def _load(file: Any, **options: Any) -> Any:
-    return _Reader(file, **options).load()
+    return Reader(file, **options).load()
 
 
-class _Reader(pickle.Unpickler):
+class Reader(pickle.Unpickler):
     """Build tensors and plain values, and an Unknown in the place of all else."""
 
     def find_class(self, module: str, name: str) -> Any:

@@ -13,6 +13,7 @@ from dinoir_plugin.core.fitting import Fit, fit
 from dinoir_plugin.core.foreign_files import Unknown, load_foreign, state_of
 from dinoir_plugin.core.keras_file import ENDINGS as KERAS_ENDINGS
 from dinoir_plugin.core.keras_file import read_keras
+from dinoir_plugin.core.script_file import is_script, read_script
 from dinoir_plugin.core.version import __version__
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def read(path: str | Path) -> NetworkFile:
     """Read a network, onto the CPU, without running code from the file.
 
     Args:
-        path: A ``.safetensors``, a ``.h5`` of Keras (:mod:`~dinoir_plugin.core.keras_file`), or what ``torch.save``
-            wrote: of this plugin, of BasicSR, of Lightning, a plain state dict, a pickled network, also by a torch from
-            before 1.6.
+        path: A ``.safetensors``, a ``.h5`` of Keras (:mod:`~dinoir_plugin.core.keras_file`), what ``torch.save``
+            wrote (of this plugin, of BasicSR, of Lightning, a plain state dict, a pickled network, also by a torch from
+            before 1.6), or what ``torch.jit.save`` did.
 
     Raises:
         FileError: It is missing, not whole, or no network.
@@ -160,6 +161,8 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _read_pth(path: Path) -> tuple[dict[str, State], Any]:
+    if is_script(path):
+        return states_in(read_script(path)), None
     try:
         content = load_verified(path)
     except FileError as error:

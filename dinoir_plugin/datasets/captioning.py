@@ -19,7 +19,7 @@ from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.sources import Source, open_source
 from dinoir_plugin.data.task import Task
 from dinoir_plugin.datasets.errors import PreparationError
-from dinoir_plugin.encoders.weights import first_line, require_network
+from dinoir_plugin.encoders.weight_files import first_line, require_network
 from dinoir_plugin.imaging.decoding import Array
 
 logger = logging.getLogger(__name__)

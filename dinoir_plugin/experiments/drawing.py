@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from skimage import data
 
 from dinoir_plugin.experiments.figure_style import DPI, WIDTH
@@ -22,15 +25,58 @@ FROZEN, TRAINED, BACKBONE, LOSS = (
     ('#eceff1', '#5b6470'),
     ('#f6e6f0', '#b0528d'),
 )
+WHITE = '#ffffff'
+# the backbone: heights of its levels, as in a U-Net, its middle, and the line that brings guidance to it
+HEIGHTS = (12.0, 9.5, 7.0, 5.0, 7.0, 9.5, 12.0)
+FLOOR, RAIL = 10.0, 19.2
+FIRST, STEP = 21.0, 7.3  # middle of the first level, and from one to the next
 
 
 def canvas() -> tuple[Figure, Axes]:
-    """Make an empty diagram, 1000 by 500 pixels, whose places run from (0, 0) to (100, 50)."""
+    """Make a diagram with the legend, a degraded image at the left and a restored one at the right.
+
+    It has 1000 by 500 pixels, and its places run from (0, 0) to (100, 50).
+    """
     figure = Figure((WIDTH, HEIGHT), dpi=DPI, facecolor='white')
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 100), ylim=(0, 50))
     axes.set_axis_off()
+    degraded = noisy(photograph())
+    image(axes, degraded, (1.5, 4), 12, 'degraded')
+    image(axes, cv2.bilateralFilter(degraded, 9, 90, 9), (76, 4), 12, 'restored')
+    legend(axes)
     return figure, axes
+
+
+def junction(level: int) -> float:
+    """Give the place across at which a level of the backbone, from 0, may be guided: behind it."""
+    return FIRST + STEP * (level + 0.5)
+
+
+def backbone(axes: Axes, words: str, guided: Collection[int] = range(len(HEIGHTS)), top: float = RAIL) -> None:
+    """Draw the backbone between both images, with words below.
+
+    Args:
+        axes: The diagram.
+        words: What it is.
+        guided: Behind which levels a feature is guided.
+        top: Where the arrows of guidance begin.
+    """
+    arrow(axes, [(14, FLOOR), (FIRST - 2, FLOOR)])
+    for level, height in enumerate(HEIGHTS):
+        x, middle = FIRST + STEP * level, junction(level)
+        box(axes, (x - 1.8, FLOOR - height / 2), 3.6, height, BACKBONE)
+        line(axes, [(x + 1.9, FLOOR), (x + STEP - 1.9, FLOOR)], LINE)
+        if level in guided:
+            arrow(axes, [(middle, top), (middle, FLOOR + 1.4)], colour=TRAINED[1])
+            axes.add_patch(Circle((middle, FLOOR), 1.25, facecolor=TRAINED[0], edgecolor=TRAINED[1], zorder=3))
+    arrow(axes, [(junction(len(HEIGHTS) - 1) + 1.3, FLOOR), (75.6, FLOOR)])
+    text(axes, (43, 1.7), words)
+
+
+def rail(axes: Axes) -> None:
+    """Draw the line from which all levels of the backbone are guided."""
+    line(axes, [(junction(0), RAIL), (junction(len(HEIGHTS) - 1), RAIL)], TRAINED[1])
 
 
 def legend(axes: Axes) -> None:

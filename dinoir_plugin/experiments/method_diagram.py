@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
 
 from dinoir_plugin.experiments.drawing import (
-    BACKBONE,
+    FLOOR,
     FROZEN,
-    LINE,
     LOSS,
+    RAIL,
     TRAINED,
+    WHITE,
     arrow,
+    backbone,
     box,
     canvas,
     image,
-    legend,
     line,
-    noisy,
     photograph,
+    rail,
     text,
 )
 from dinoir_plugin.experiments.figure_style import save
@@ -29,25 +28,19 @@ from dinoir_plugin.experiments.figure_style import save
 LEVELS = {'shallow': 3, 'medium': 7, 'deep': 11}
 BLOCKS = 12
 TINTS = {'shallow': '#9fd0ee', 'medium': '#4a9fd4', 'deep': '#0b5f98'}
-# heights of the backbone's levels, as in a U-Net
-HEIGHTS = (12.0, 9.5, 7.0, 5.0, 7.0, 9.5, 12.0)
-FLOOR = 10.0  # middle of the backbone
 
 
 def draw(out: Path) -> None:
     """Write the diagram as PNG, 1000 by 500 pixels; an OSError where it cannot be written."""
     figure, axes = canvas()
-    clean = photograph()
-    degraded = noisy(clean)
-    image(axes, degraded, (1.5, 4), 12, 'degraded')
-    image(axes, cv2.bilateralFilter(degraded, 9, 90, 9), (76, 4), 12, 'restored')
-    image(axes, clean, (87.5, 20.5), 9.5, '')
+    image(axes, photograph(), (87.5, 20.5), 9.5, '')
     text(axes, (92.2, 31.4), 'target')
     _encoder(axes)
     _fusion_of_levels(axes)
-    _backbone(axes)
+    line(axes, [(59.5, 24.4), (59.5, RAIL)], TRAINED[1])
+    rail(axes)
+    backbone(axes, 'backbone, e.g. Restormer:  ○  is a D-R fusion, at the modules that guide_at names')
     _losses(axes)
-    legend(axes)
     save(figure, out)
 
 
@@ -57,7 +50,7 @@ def _encoder(axes: Axes) -> None:
     text(axes, (32, 44.2), 'encoder, e.g. DINOv2', bold=True)
     taps = {block: name for name, block in LEVELS.items()}
     for block in range(BLOCKS):
-        fill = TINTS[taps[block]] if block in taps else '#ffffff'
+        fill = TINTS[taps[block]] if block in taps else WHITE
         box(axes, (_block(block) - 0.7, 37), 1.4, 5.2, (fill, FROZEN[1]), radius=0.3)
     arrow(axes, [(7.5, 17.8), (7.5, 40.5), (13.8, 40.5)])
 
@@ -66,13 +59,13 @@ def _fusion_of_levels(axes: Axes) -> None:
     """Draw PSF: an expert for each level, and the gate that weighs them."""
     box(axes, (14, 22), 36, 10.5, TRAINED)
     text(axes, (15, 31.2), 'PSF', bold=True, ha='left')
-    box(axes, (15.3, 23.2), 5.4, 3.4, ('#ffffff', TRAINED[1]), radius=0.5)
+    box(axes, (15.3, 23.2), 5.4, 3.4, (WHITE, TRAINED[1]), radius=0.5)
     text(axes, (18, 24.9), 'gate', size=8.5)
     for name, block in LEVELS.items():
         x = _block(block)
         arrow(axes, [(x, 36.9), (x, 30.1)], colour=TINTS[name], zorder=3)
         text(axes, (x + 0.8, 33.9), name, size=8.5, ha='left')
-        box(axes, (x - 3.1, 26.7), 6.2, 3.2, ('#ffffff', TRAINED[1]), radius=0.5)
+        box(axes, (x - 3.1, 26.7), 6.2, 3.2, (WHITE, TRAINED[1]), radius=0.5)
         text(axes, (x, 28.3), 'expert', size=8.5)
         text(axes, (x, 24.9), rf'$\times\;s_{{\mathrm{{{name}}}}}$', size=9.5)
     for block in (5, 9):
@@ -80,22 +73,6 @@ def _fusion_of_levels(axes: Axes) -> None:
     arrow(axes, [(50.2, 27.2), (54.8, 27.2)])
     box(axes, (55, 24.6), 9, 5.2, TRAINED)
     text(axes, (59.5, 27.2), 'guide', bold=True)
-
-
-def _backbone(axes: Axes) -> None:
-    """Draw the backbone's levels, and a D-R fusion behind each of them."""
-    step = 7.3
-    places = [21 + step * number for number in range(len(HEIGHTS))]
-    arrow(axes, [(14, FLOOR), (19, FLOOR)])
-    line(axes, [(59.5, 24.4), (59.5, 19.2)], TRAINED[1])
-    line(axes, [(places[0] + step / 2, 19.2), (places[-1] + step / 2, 19.2)], TRAINED[1])
-    for x, height in zip(places, HEIGHTS):
-        box(axes, (x - 1.8, FLOOR - height / 2), 3.6, height, BACKBONE)
-        line(axes, [(x + 1.9, FLOOR), (x + step - 1.9, FLOOR)], LINE)
-        arrow(axes, [(x + step / 2, 19.2), (x + step / 2, FLOOR + 1.4)], colour=TRAINED[1])
-        axes.add_patch(Circle((x + step / 2, FLOOR), 1.25, facecolor=TRAINED[0], edgecolor=TRAINED[1], zorder=3))
-    arrow(axes, [(places[-1] + step / 2 + 1.3, FLOOR), (75.6, FLOOR)])
-    text(axes, (43, 1.7), 'backbone, e.g. Restormer:  ○  is a D-R fusion, at the modules that guide_at names')
 
 
 def _losses(axes: Axes) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.encoders.weights import first_line
+from dinoir_plugin.encoders.weight_files import first_line
 
 EXTRA = 'dinoir_plugin[metrics]'
 CPU = torch.device('cpu')

@@ -39,6 +39,16 @@ class StepLoss(nn.Module):
         """Name the layers of encoders that are read of both ``lq`` and ``gt``; none by default."""
         return {}
 
+    def check_model(self, model: type) -> None:
+        """Refuse a model that does not do what this loss relies on; any will do by default.
+
+        Args:
+            model: The class that trains.
+
+        Raises:
+            OptionsError: Its path is relative to the loss's options.
+        """
+
     def begin(self, iteration: int) -> None:
         """Learn which iteration begins, counted from 1; called before its step. Nothing to do by default."""
 
@@ -63,13 +73,16 @@ def fill_encoder(options: Mapping[str, Any], network: nn.Module, path: str) -> d
     return {**options, 'encoder': sole_encoder(network, f'{path}.encoder')} if missing else dict(options)
 
 
-def build_losses(train: Mapping[str, Any], network: nn.Module, device: torch.device) -> dict[str, nn.Module]:
+def build_losses(
+    train: Mapping[str, Any], network: nn.Module, device: torch.device, model: type
+) -> dict[str, nn.Module]:
     """Build all losses of the block ``train``.
 
     Args:
         train: The block.
         network: What is trained, without its wrapper.
         device: Where to.
+        model: The class that trains.
 
     Returns:
         Name to loss.
@@ -81,7 +94,10 @@ def build_losses(train: Mapping[str, Any], network: nn.Module, device: torch.dev
     for name, (path, options) in loss_blocks(train).items():
         filled = fill_encoder(options, network, path)
         with under(path):
-            losses[name] = build_loss(filled).to(device)
+            loss = build_loss(filled)
+            if isinstance(loss, StepLoss):
+                loss.check_model(model)
+            losses[name] = loss.to(device)
     return losses
 
 

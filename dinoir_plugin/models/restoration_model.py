@@ -154,7 +154,7 @@ class RestorationModel(Checkpoints, SRModel):
         """Make losses, EMA weights, optimizer and schedulers."""
         train = self.opt['train']
         self.net_g.train()
-        self.criteria = build_losses(train, self.get_bare_model(self.net_g), self.device)
+        self.criteria = build_losses(train, self.get_bare_model(self.net_g), self.device, type(self))
         self._make_ema(train.get('ema_decay', 0))
         self.setup_optimizers()
         self.setup_schedulers()

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from basicsr.losses.basic_loss import PerceptualLoss
-from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY
+from basicsr.utils.registry import DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 from torch import nn
 
 from dinoir_plugin.core.construct import check_arguments, construct, registered, registered_class
-from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.models.losses import fill_encoder
+from dinoir_plugin.core.errors import OptionsError, under
+from dinoir_plugin.models.losses import StepLoss, fill_encoder
 from dinoir_plugin.models.options import loss_blocks
 from dinoir_plugin.preflight.check_item import CheckItem
 
@@ -26,8 +26,9 @@ def loss_items(opt: Mapping[str, Any], with_network: bool) -> list[CheckItem]:
         with_network: Whether those that take an encoder are wanted, whose checks take the network; or all others.
     """
     data = (opt.get('datasets') or {}).get('train') or {}
+    model = registered_class(MODEL_REGISTRY, opt['model_type'])
     return [
-        CheckItem(path, partial(_check_loss, options, path, data))
+        CheckItem(path, partial(_check_loss, options, path, data, model))
         for path, options in loss_blocks(opt.get('train') or {}).values()
         if _takes_encoder(options) == with_network
     ]
@@ -39,7 +40,7 @@ def _takes_encoder(options: Mapping[str, Any]) -> bool:
 
 
 def _check_loss(
-    options: Mapping[str, Any], path: str, data: Mapping[str, Any], network: nn.Module | None = None
+    options: Mapping[str, Any], path: str, data: Mapping[str, Any], model: Any, network: nn.Module | None = None
 ) -> str:
     kind = registered(LOSS_REGISTRY, options, path)
     _check_needs(kind, path, data)
@@ -47,7 +48,10 @@ def _check_loss(
         options = fill_encoder(options, network, path)
     # the perceptual loss downloads VGG when built: its arguments are checked, itself it is built by the trainer
     check = check_arguments if isinstance(kind, type) and issubclass(kind, PerceptualLoss) else construct
-    check(kind, path, {key: value for key, value in options.items() if key != 'type'})
+    loss = check(kind, path, {key: value for key, value in options.items() if key != 'type'})
+    if isinstance(loss, StepLoss):
+        with under(path):
+            loss.check_model(model)
     return str(kind.__name__)
 
 

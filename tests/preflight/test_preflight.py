@@ -27,7 +27,7 @@ from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema, drives
 from dinoir_plugin.preflight.values import run_values
 from tests.methods.daclip.test_frozen_daclip import TINY as TINY_DACLIP
-from tests.methods.perceive_ir.test_perceive_ir_loss import CLIP_ARGS as TINY_CLIP
+from tests.methods.perceive_ir.tiny import CLIP_ARGS as TINY_CLIP
 
 OPTIONS = Path(__file__).parents[2] / 'options'
 

@@ -15,7 +15,7 @@ from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.constraints import AtLeast
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.encoders.frozen import Frozen, shared
-from dinoir_plugin.encoders.weights import first_line, require_network
+from dinoir_plugin.encoders.weight_files import hub_file
 from dinoir_plugin.methods.daclip.controller import DACLIP
 from dinoir_plugin.methods.daclip.preprocessing import clip_views
 from dinoir_plugin.nn.precision import full_type, no_autocast
@@ -122,22 +122,8 @@ def _load(network: DACLIP, name: str, path: Path) -> None:
 
 def _download(name: str) -> Path:
     """Fetch the authors' weights, or find them where they were fetched before."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-
     file = RELEASED.get(name)
     if file is None:
         remedy = f"Give the path of a file; 'auto' knows {', '.join(RELEASED)}"
         raise OptionsError('weights', f"no weights of '{name}' can be downloaded", remedy)
-    cached = try_to_load_from_cache(REPOSITORY, file)
-    if isinstance(cached, str):
-        return Path(cached)
-    try:
-        require_network()
-        return Path(hf_hub_download(REPOSITORY, file))
-    # the hub's client raises its own and its transport's errors, none of which share a base narrower than this
-    except Exception as error:
-        raise OptionsError(
-            'weights', f"'auto' could not download {file} ({first_line(error)})",
-            f'Fetch https://huggingface.co/{REPOSITORY} on a machine with network access, copy the file here and set '
-            'weights to its path (or to `random` for a smoke run)',
-        ) from error  # fmt: skip
+    return hub_file(REPOSITORY, (file,), file)

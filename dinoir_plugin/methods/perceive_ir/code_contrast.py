@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,3 +39,17 @@ def code_contrast_loss(anchor: Tensor, positive: Tensor, labels: Tensor, tau: fl
         away = anchor @ others.T / tau
         away = away.masked_fill(labels == theirs.T, -torch.inf)
         return (torch.cat([towards, away], dim=1).logsumexp(dim=1) - towards.squeeze(1)).mean()
+
+
+def by_severity(labels: Tensor, quality: Tensor, bounds: Sequence[float]) -> Tensor:
+    """Part the samples of each label by how badly they are degraded.
+
+    Args:
+        labels: Whole numbers from 0, (B,).
+        quality: Of the degraded images, (B,), such as their PSNR.
+        bounds: Where one severity ends and the next begins, ascending.
+
+    Returns:
+        Other whole numbers, (B,), the same for samples of the same label and severity.
+    """
+    return labels * (len(bounds) + 1) + torch.bucketize(quality, quality.new_tensor(bounds))

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dinoir_plugin.core import network_file
-from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.encoders.clip import CLIP
+from dinoir_plugin.encoders.clip_weights import load_clip
 from dinoir_plugin.encoders.frozen import Frozen, shared
 from dinoir_plugin.methods.perceive_ir.clip_aware import seen_by_clip
 from dinoir_plugin.nn.precision import no_autocast
 
 RANDOM_WEIGHTS_SEED = 0
 NAME = 'ViT-B-32'
-SOURCE = 'https://huggingface.co/timm/vit_base_patch32_clip_224.openai'
 
 
 class FrozenCLIP(Frozen[CLIP]):
@@ -54,11 +51,12 @@ class FrozenCLIP(Frozen[CLIP]):
         return frozen_clip, (self.weights, self.model_args)
 
 
-def frozen_clip(weights: str, model_args: Mapping[str, Any] | None = None) -> FrozenCLIP:
+def frozen_clip(weights: str = 'auto', model_args: Mapping[str, Any] | None = None) -> FrozenCLIP:
     """Give the process's one frozen CLIP with these options, a ViT-B/32 of OpenAI's, built when first asked for.
 
     Args:
-        weights: The path of a file with OpenCLIP's or OpenAI's names, or ``random`` (for trials).
+        weights: ``auto`` (a download of OpenAI's, or of OpenCLIP's without ``quick_gelu``), ``random`` (for trials) or
+            the path of a file with their names, also OpenAI's archive.
         model_args: Arguments of :class:`~dinoir_plugin.encoders.clip.CLIP` other than ViT-B/32's, such as a tiny one's,
             or ``{quick_gelu: false}`` for weights that OpenCLIP trained.
 
@@ -79,17 +77,5 @@ def _built(weights: str, model_args: Mapping[str, Any]) -> CLIP:
     if weights == 'random':
         warnings.warn('CLIP has random weights: good for trying things out, without meaning as a judge.', stacklevel=2)
     else:
-        _load(network, Path(weights).expanduser())
+        load_clip(network, NAME, weights)
     return network.requires_grad_(False).eval()
-
-
-def _load(network: CLIP, path: Path) -> None:
-    remedy = f'Fetch open_clip_model.safetensors of {SOURCE} on a machine with network access, or use `random`'
-    try:
-        file = network_file.read(path)
-    except FileError as error:
-        raise OptionsError('weights', f"expected 'random' or a file of CLIP, but {error}", remedy) from error
-    _, found = file.choose(None, network)
-    if found.problem():
-        raise OptionsError('weights', f'{path} holds no such CLIP: it {found.problem()}', remedy)
-    network.load_state_dict(found.state)

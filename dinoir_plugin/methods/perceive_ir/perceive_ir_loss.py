@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from dinoir_plugin.core.constraints import Holds
+from dinoir_plugin.core.constraints import Filled, Holds
 from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import read
 from dinoir_plugin.core.outputs import Outputs
 from dinoir_plugin.losses.vgg_features import VGGFeatures
 from dinoir_plugin.methods.perceive_ir.clip_aware import clip_aware_loss
-from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, code_contrast_loss
+from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, by_severity, code_contrast_loss
 from dinoir_plugin.methods.perceive_ir.difficulty import (
     LAYERS,
     difficulty,
@@ -32,10 +33,14 @@ from dinoir_plugin.methods.perceive_ir.proxies import Proxy, ProxyOptions
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
 
+PROBES = 'PerceiveIRModel'  # the model that measures how good the network is
+
 
 @LOSS_REGISTRY.register()
 class CodeContrastLoss(StepLoss):
-    """Tell degradations apart by their codes; see :func:`code_contrast_loss`. Those of a task belong together.
+    """Tell degradations apart by their codes; see :func:`code_contrast_loss`.
+
+    Codes of different tasks are driven apart, and with ``severities`` those of mild and severe samples of a task, too.
 
     For PerceiveIRArch, and for a training set with a second patch of each image
     (``datasets.train.second_patch: true``).
@@ -43,19 +48,29 @@ class CodeContrastLoss(StepLoss):
     Args:
         loss_weight: Factor of the loss.
         tau: Temperature: what cosines are divided by.
+        severities: PSNR of the degraded patch, in dB, at which the samples of a task are parted, ascending: [17, 22]
+            parts noise of sigma 50, 25 and 15. Left out: they are not, as in the release.
 
     Raises:
-        OptionsError: A temperature that is not above 0.
+        OptionsError: A temperature that is not above 0, or severities that do not ascend.
     """
 
     needs = frozenset({KEY, 'task'})
 
-    def __init__(self, loss_weight: float = 0.1, tau: float = TAU) -> None:
+    def __init__(
+        self,
+        loss_weight: float = 0.1,
+        tau: float = TAU,
+        severities: Annotated[Sequence[float], Filled()] | None = None,
+    ) -> None:
         super().__init__()
         if tau <= 0:
             raise OptionsError('tau', f'expected a number above 0, got {tau}')
+        if any(low >= high for low, high in pairwise(severities or ())):
+            raise OptionsError('severities', f'expected ascending numbers, got {list(severities or ())}')
         self.loss_weight = loss_weight
         self.tau = tau
+        self.severities = severities
 
     def of_step(self, outputs: Outputs, batch: Batch) -> Tensor:
         """Compute the loss of a training step, a scalar.
@@ -68,8 +83,10 @@ class CodeContrastLoss(StepLoss):
                              'PerceiveIRArch, and for items with a key')  # fmt: skip
         if batch.task_numbers is None:
             raise ValueError('expected samples of known tasks, got some without: CodeContrastLoss compares tasks')
-        loss = code_contrast_loss(outputs.aux[CODE], outputs.aux[CODE_POSITIVE], batch.task_numbers, self.tau)
-        return self.loss_weight * loss
+        labels = batch.task_numbers
+        if self.severities is not None:
+            labels = by_severity(labels, psnr(batch.lq, batch.target), self.severities)
+        return self.loss_weight * code_contrast_loss(outputs.aux[CODE], outputs.aux[CODE_POSITIVE], labels, self.tau)
 
 
 @LOSS_REGISTRY.register()
@@ -173,6 +190,12 @@ class DifficultyAdaptiveLoss(StepLoss):
         options: Sequence[ProxyOptions] = read(Sequence[ProxyOptions], list(proxies), 'proxies')
         self.proxies = nn.ModuleList(Proxy(entry, f'proxies[{place}]') for place, entry in enumerate(options)).eval()
 
+    def check_model(self, model: type) -> None:
+        """Ask for the model that probes, where the reference is a probe."""
+        if self.reference != 'patch' and PROBES not in [kind.__name__ for kind in model.__mro__]:
+            problem = f'{self.reference} is what {PROBES} measures, and the model is {model.__name__}'
+            raise OptionsError('reference', problem, f'Write model_type: {PROBES}, or reference: patch')
+
     def train(self, mode: bool = True) -> DifficultyAdaptiveLoss:
         """Leave the proxies in evaluation whatever is asked."""
         super().train(mode)
@@ -197,16 +220,9 @@ class DifficultyAdaptiveLoss(StepLoss):
         return self.loss_weight * loss
 
     def _own(self, image: Tensor, batch: Batch) -> Tensor:
-        """Give the PSNR that a proxy is held against, (B,), in dB.
-
-        Raises:
-            ValueError: A probe is asked for, and none was made.
-        """
+        """Give the PSNR that a proxy is held against, (B,), in dB."""
         if self.reference == 'patch':
             return psnr(image, batch.target)
-        if not self.standing:
-            raise ValueError(f'reference: {self.reference} of DifficultyAdaptiveLoss needs what a probe measured: set '
-                             'model_type: PerceiveIRModel')  # fmt: skip
         mean = sum(self.standing.values()) / len(self.standing)
         tasks = batch.tasks if self.reference == 'task_probe' else ()
         return image.new_tensor([self.standing.get(task, mean) for task in tasks or [''] * len(image)])

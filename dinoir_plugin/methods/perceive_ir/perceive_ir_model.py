@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch.utils.data import DataLoader, Subset
 
-from dinoir_plugin.core import random_state
+from dinoir_plugin.core import random_state, ranks
 from dinoir_plugin.core.atomic_files import write_atomic
 from dinoir_plugin.core.constraints import From
 from dinoir_plugin.core.errors import OptionsError
@@ -87,7 +88,9 @@ class PerceiveIRModel(RestorationModel):
         """Tell the losses how good the network is, as was measured before or is now."""
         last = done - done % self._every
         if not self._known:
-            self._probes = {number: row for number, row in self._read_probes().items() if number <= last}
+            # all ranks go by what the first one finds, whose file system may be another
+            stored = ranks.gather(self._read_probes())[0]
+            self._probes = {number: row for number, row in stored.items() if number <= last}
         self._known = True
         if last not in self._probes:
             self._probes[last] = self._measure_probe()
@@ -99,16 +102,20 @@ class PerceiveIRModel(RestorationModel):
 
     @torch.no_grad()
     def _measure_probe(self) -> dict[str, float]:
-        """Give the mean PSNR of each task's patches, in dB, by the weights in training."""
+        """Give the mean PSNR of each task's patches, in dB, by the weights in training; ranks share the patches."""
         net = self.get_bare_model(self.net_g)
         training = net.training
         net.eval()
-        values: dict[str, list[float]] = {}
+        own = []
+        mine = range(ranks.rank(), len(self._patches), ranks.world_size())
         with random_state.kept():
-            for item in DataLoader(self._patches, batch_size=1):
+            for number, item in zip(mine, DataLoader(self._patches, sampler=mine)):
                 image = as_outputs(net(item['lq'].to(self.device))).image
-                values.setdefault(item['task'][0], []).append(float(psnr(image, item['gt'].to(self.device))))
+                own.append((number, item['task'][0], float(psnr(image, item['gt'].to(self.device)))))
         net.train(training)
+        values: dict[str, list[float]] = {}
+        for _, task, value in sorted(itertools.chain.from_iterable(ranks.gather(own))):
+            values.setdefault(task, []).append(value)
         return {task: sum(row) / len(row) for task, row in values.items()}
 
     def _probe_file(self) -> Path:

@@ -18,14 +18,35 @@ class ModulatesFeature(nn.Module):
     """Scale and shift the channels of a feature.
 
     Args:
-        semantic_dim: D, length of the semantic vector.
-        normalise: Whether that vector goes through a LayerNorm of its own (not in the paper). It is not normalised
-            otherwise, and at the start outweighs the code, which has unit length, 20 to 60 times.
+        channels: C, of the feature.
+        semantic_dim: D, length of the semantic vector F.
+        degradation_dim: Length of the code Z.
+        zero_start: Whether at first the feature stays as it is (not in the release).
+        normalise: Whether F goes through a LayerNorm of its own (not in the paper). It is not normalised otherwise, and
+            at the start outweighs the code, which has unit length, 20 to 60 times.
     """
 
-    def __init__(self, semantic_dim: int, normalise: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        semantic_dim: int,
+        degradation_dim: int,
+        zero_start: bool = False,
+        normalise: bool = False,
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(semantic_dim) if normalise else None
+        self.make(channels, semantic_dim + degradation_dim)
+        if zero_start:
+            self.start_as_identity()
+
+    @abstractmethod
+    def make(self, channels: int, joined: int) -> None:
+        """Make the layers, from both vectors, joined, to what changes so many channels."""
+
+    @abstractmethod
+    def start_as_identity(self) -> None:
+        """Set the last layers so that the feature stays as it is."""
 
     @abstractmethod
     def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,30 +74,18 @@ class ModulatesFeature(nn.Module):
 class PromptGuidanceModule(ModulatesFeature):
     """Modulate as the authors' release does, with its parameter names: ``(1 + gamma) x + beta``.
 
-    ``(gamma, beta) = Linear(GELU(Linear([F, Z])))``.
-
-    Args:
-        channels: C.
-        semantic_dim: Length of the semantic vector F.
-        degradation_dim: Length of the code Z.
-        zero_start: Whether the last layer starts at zero, so that at first Y is X (not in the release).
-        normalise: Whether F goes through a LayerNorm, see :class:`ModulatesFeature` (not in the release).
+    ``(gamma, beta) = Linear(GELU(Linear([F, Z])))``. Arguments as :class:`ModulatesFeature`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        semantic_dim: int,
-        degradation_dim: int,
-        zero_start: bool = False,
-        normalise: bool = False,
-    ) -> None:
-        super().__init__(semantic_dim, normalise)
-        first = nn.Linear(semantic_dim + degradation_dim, channels * 2)
+    def make(self, channels: int, joined: int) -> None:
+        """Make the two layers."""
+        first = nn.Linear(joined, channels * 2)
         self.affine: Any = nn.Sequential(first, nn.GELU(), nn.Linear(channels * 2, channels * 2))
-        if zero_start:
-            for parameter in self.affine[2].parameters():
-                nn.init.zeros_(parameter)
+
+    def start_as_identity(self) -> None:
+        """Start with gamma and beta 0."""
+        for parameter in self.affine[2].parameters():
+            nn.init.zeros_(parameter)
 
     def gamma_beta(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Give gamma and beta, (B, C) each; arguments as :meth:`forward`."""
@@ -94,32 +103,22 @@ class PromptGuidanceModule(ModulatesFeature):
 class TwoBranchGuidance(ModulatesFeature):
     """Modulate as the paper's figure has it: ``gamma x + beta``, each of them ``Conv(Linear([Z, F]))``.
 
-    The convolution is 3x3, and what it sees is the same everywhere: its edges are repeated.
-
-    Args:
-        channels: C.
-        semantic_dim: Length of the semantic vector F.
-        degradation_dim: Length of the code Z.
-        zero_start: Whether the convolutions start with gamma 1 and beta 0, so that at first Y is X.
-        normalise: Whether F goes through a LayerNorm, see :class:`ModulatesFeature`.
+    The convolution is 3x3, and what it sees is the same everywhere: its edges are repeated. Arguments as
+    :class:`ModulatesFeature`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        semantic_dim: int,
-        degradation_dim: int,
-        zero_start: bool = False,
-        normalise: bool = False,
-    ) -> None:
-        super().__init__(semantic_dim, normalise)
-        self.linears: Any = nn.ModuleList(nn.Linear(degradation_dim + semantic_dim, channels) for _ in range(2))
-        convs = [nn.Conv2d(channels, channels, 3, padding=1, padding_mode='replicate') for _ in range(2)]
-        self.convs: Any = nn.ModuleList(convs)
-        if zero_start:
-            for conv, bias in zip(convs, (1.0, 0.0)):
-                nn.init.zeros_(conv.weight)
-                nn.init.constant_(conv.bias, bias)  # type: ignore[arg-type]
+    def make(self, channels: int, joined: int) -> None:
+        """Make the two branches."""
+        self.linears: Any = nn.ModuleList(nn.Linear(joined, channels) for _ in range(2))
+        self.convs: Any = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode='replicate') for _ in range(2)
+        )
+
+    def start_as_identity(self) -> None:
+        """Start with gamma 1 and beta 0."""
+        for conv, bias in zip(self.convs, (1.0, 0.0)):
+            nn.init.zeros_(conv.weight)
+            nn.init.constant_(conv.bias, bias)
 
     def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Give gamma and beta."""

@@ -16,7 +16,7 @@ from dinoir_plugin import Restorer
 from dinoir_plugin.core import network_file
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
-from dinoir_plugin.encoders import clip_weights
+from dinoir_plugin.encoders import weight_files
 from dinoir_plugin.methods.daclip import DACLIP, WORDS
 from dinoir_plugin.methods.daclip.daclip_stage1_arch import DACLIPStage1
 from dinoir_plugin.methods.daclip.encoder import frozen_daclip
@@ -77,7 +77,7 @@ def trained(tmp_path_factory):
     before = {name: value.clone() for name, value in model.net_g.state_dict().items()}
     train(model, 30)
     loader = SimpleNamespace(dataset=Images(item(number) for number in range(100, 108)))
-    model.nondist_validation(loader, 2, None, False)
+    model.validation(loader, 2, None, False)
     model.save(0, 2)
     return model, before, folder
 
@@ -215,7 +215,7 @@ def test_networks_that_cannot_be_built_are_refused(change, said, monkeypatch):
     def offline():
         raise OSError('no network')
 
-    monkeypatch.setattr(clip_weights, 'require_network', offline)
+    monkeypatch.setattr(weight_files, 'require_network', offline)
     with pytest.raises(OptionsError, match=said):
         build_registered(ARCH_REGISTRY, {**NETWORK, **change}, 'network_g')
 

@@ -4,8 +4,11 @@ from basicsr.losses import build_loss
 from torch.nn import functional as F
 
 from dinoir_plugin.core import network_file
+from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.outputs import Outputs
+from dinoir_plugin.encoders import weight_files
+from dinoir_plugin.encoders.clip import CLIP as Network
 from dinoir_plugin.methods.perceive_ir import (
     QualityPrompts,
     RestormerMedium,
@@ -16,14 +19,10 @@ from dinoir_plugin.methods.perceive_ir import (
 from dinoir_plugin.methods.perceive_ir.clip_aware import seen_by_clip
 from dinoir_plugin.methods.perceive_ir.difficulty import difficulty, psnr
 from dinoir_plugin.methods.perceive_ir.frozen_clip import frozen_clip
+from dinoir_plugin.methods.perceive_ir.perceive_ir_loss import CodeContrastLoss
 from dinoir_plugin.methods.perceive_ir.prompts import PromptFile, read_prompts, write_prompts
 from dinoir_plugin.models.batch import Batch
-
-MEDIUM = {'dim': 4, 'blocks': [1, 0, 0, 0], 'heads': [1, 1, 1, 1], 'refinement_blocks': 0}
-CLIP_ARGS = {
-    'embed_dim': 16, 'image_size': 32, 'patch_size': 16, 'vision_width': 16, 'vision_layers': 1, 'head_width': 16,
-    'text_width': 32, 'text_heads': 2, 'text_layers': 1,
-}  # fmt: skip
+from tests.methods.perceive_ir.tiny import CLIP, CLIP_ARGS, MEDIUM
 
 
 @pytest.fixture
@@ -84,6 +83,33 @@ def test_codes_of_a_step_are_contrasted_by_task(batch):
         loss.of_step(Outputs(batch.lq, aux=codes), Batch(batch.lq))
 
 
+def test_codes_of_a_task_are_contrasted_by_severity(batch):
+    codes = [F.normalize(torch.randn(3, 8), dim=1) for _ in range(2)]
+    outputs = Outputs(batch.lq, aux=dict(zip(('code', 'code_positive'), codes)))
+    noise = torch.randn(2, *batch.gt.shape[1:])
+    batch.gt[::2] = 0.5
+    # sigma 15 and 50: 24.6 and 14.2 dB
+    batch.lq[::2] = 0.5 + noise * torch.tensor([15.0, 50.0]).view(2, 1, 1, 1) / 255
+    found = {bounds: build_loss({'type': 'CodeContrastLoss', 'loss_weight': 1, 'severities': list(bounds)})
+             for bounds in ((17, 22), (5, 10))}  # fmt: skip
+    for bounds, labels in (((17, 22), [0, 1, 2]), ((5, 10), [0, 1, 0])):
+        expected = code_contrast_loss(*codes, torch.tensor(labels))
+        torch.testing.assert_close(found[bounds].of_step(outputs, batch), expected)
+
+
+@pytest.mark.parametrize(
+    ('severities', 'problem'),
+    [
+        ([22, 17], r'severities: expected ascending numbers, got \[22.0, 17.0\]'),
+        ([], 'severities: expected'),
+        ('mild', 'severities: expected'),
+    ],
+)
+def test_severities_are_checked(severities, problem):
+    with pytest.raises(OptionsError, match=problem):
+        construct(CodeContrastLoss, 'train.code_opt', {'severities': severities})
+
+
 def test_images_are_drawn_away_from_those_of_proxies_for_their_tasks(batch, vgg, proxy):
     net, file = proxy
     loss = build_loss({'type': 'DifficultyAdaptiveLoss', 'weights': vgg, 'floor': 0, 'loss_weight': 1.0,
@@ -111,10 +137,9 @@ def test_the_loss_is_bounded_where_the_output_is_the_input(batch, vgg):
 @pytest.fixture
 def judge(tmp_path):
     """Options of a tiny CLIP, and the path of prompts for it."""
-    clip = {'weights': 'random', 'model_args': CLIP_ARGS}
     path = str(tmp_path / 'prompts.pth')
-    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**clip).network), 100_000, True))
-    return clip, path
+    write_prompts(path, PromptFile(QualityPrompts(frozen_clip(**CLIP).network), 100_000, True))
+    return CLIP, path
 
 
 def test_clip_judges_restored_images_by_the_prompts(batch, judge):
@@ -137,12 +162,44 @@ def test_prompts_of_another_clip_and_unknown_weights_are_named(judge, tmp_path):
     torch.save(state, tmp_path / 'clip.pth')
     for options, problem in (
         ({**other, 'weights': str(tmp_path / 'clip.pth')}, 'prompts: the prompts in .* were trained with another CLIP'),
-        ({**clip, 'weights': str(tmp_path / 'clip.pth')}, r'clip\.weights: .*clip\.pth holds no such CLIP: it lacks'),
-        ({**clip, 'weights': 'no.pt'}, r"clip\.weights: expected 'random' or a file of CLIP, but no\.pt is missing"),
+        ({**clip, 'weights': str(tmp_path / 'clip.pth')}, r'clip\.weights: .*clip\.pth holds no CLIP .*: it lacks'),
+        ({**clip, 'weights': 'no.pt'}, r"clip\.weights: expected 'auto', .* a file of CLIP, but no\.pt is missing"),
         ({**clip, 'model_args': {'depth': 3}}, r'clip\.model_args: CLIP does not take these arguments'),
     ):
         with pytest.raises(OptionsError, match=problem):
             build_loss({'type': 'CLIPAwareLoss', 'clip': options, 'prompts': path})
+
+
+@pytest.mark.parametrize(
+    ('quick_gelu', 'repository'),
+    [(True, 'timm/vit_base_patch32_clip_224.openai'), (False, 'laion/CLIP-ViT-B-32-laion2B-s34B-b79K')],
+)
+def test_clip_is_downloaded_from_those_who_trained_it(quick_gelu, repository, monkeypatch, tmp_path):
+    def offline():
+        raise OSError('no network')
+
+    monkeypatch.setattr(weight_files, 'require_network', offline)
+    said = rf"weights: 'auto' could not download CLIP 'ViT-B-32' \(no network\)\. Fetch .*{repository} on a machine"
+    options = {**CLIP_ARGS, 'quick_gelu': quick_gelu}
+    with pytest.raises(OptionsError, match=said):
+        frozen_clip('auto', options)
+    torch.save(Network(**options).state_dict(), tmp_path / 'fetched.bin')
+    monkeypatch.setattr('huggingface_hub.try_to_load_from_cache', lambda *asked: str(tmp_path / 'fetched.bin'))
+    assert frozen_clip('auto', options).network.quick_gelu == quick_gelu
+
+
+def test_openais_archive_is_taken_as_clip(tmp_path):
+    torch.manual_seed(3)
+    net = Network(quick_gelu=True, **CLIP_ARGS)
+    for name in ('input_resolution', 'context_length', 'vocab_size'):
+        net.register_buffer(name, torch.tensor(7))
+    wanted = {name: value.half() for name, value in net.state_dict().items()}
+    tokens = torch.tensor([[1, 2, 3]])
+    traced = torch.jit.trace_module(net, {'encode_text': tokens})
+    torch.jit.save(traced.half(), tmp_path / 'ViT-B-32.pt')
+    read = frozen_clip(str(tmp_path / 'ViT-B-32.pt'), CLIP_ARGS)
+    for name, value in read.network.state_dict().items():
+        assert value.dtype == torch.float32 and torch.equal(value.half(), wanted[name]), name
 
 
 @pytest.mark.parametrize(

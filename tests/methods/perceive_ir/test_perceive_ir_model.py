@@ -11,6 +11,7 @@ from basicsr.models import build_model
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.models.batch import Batch
+from dinoir_plugin.preflight.loss_items import loss_items
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*random weights')
 NETWORK = {'type': 'RestormerMedium', 'dim': 4, 'blocks': [1, 0, 0, 0], 'heads': [1] * 4, 'refinement_blocks': 0}
@@ -83,5 +84,11 @@ def test_probes_that_cannot_be_made_are_refused(options):
     with pytest.raises(OptionsError, match=r'probe\.every: expected a number of iterations'):
         build_model(options)
     options['model_type'] = 'RestorationModel'
-    with pytest.raises(ValueError, match=r'reference: task_probe .* set model_type: PerceiveIRModel'):
-        step(build_model(options), 1)
+    said = 'train.dpl_opt.reference: task_probe is what PerceiveIRModel measures, and the model is RestorationModel'
+    with pytest.raises(OptionsError) as error:
+        build_model(options)
+    assert str(error.value).startswith(said)
+    (item,) = loss_items(options, with_network=False)[1:]
+    with pytest.raises(OptionsError) as error:
+        item.check()
+    assert str(error.value).startswith(said)

@@ -16,12 +16,9 @@ from dinoir_plugin.methods.perceive_ir.prompt_report import acceptance, image_fi
 from dinoir_plugin.methods.perceive_ir.prompt_validation import five_crops
 from dinoir_plugin.methods.perceive_ir.prompts import read_prompts
 from dinoir_plugin.preflight.schema import schema_problems
+from tests.methods.perceive_ir.tiny import CLIP
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*random weights')
-CLIP = {'weights': 'random', 'model_args': {
-    'embed_dim': 16, 'image_size': 32, 'patch_size': 16, 'vision_width': 16, 'vision_layers': 1, 'head_width': 16,
-    'text_width': 32, 'text_heads': 2, 'text_layers': 1,
-}}  # fmt: skip
 TASKS = ('noise', 'rain')
 
 
@@ -64,7 +61,7 @@ def trained(tmp_path_factory):
         losses.append(model.get_current_log()['l_quality'])
     images = [item(number) for number in range(1000, 1004)]
     dataset = type('Images', (list,), {'opt': {'name': 'heldout'}})(images)
-    model.nondist_validation(SimpleNamespace(dataset=dataset), 160, None, False)
+    model.validation(SimpleNamespace(dataset=dataset), 160, None, False)
     model.save(0, 160)
     return model, before, losses, folder
 
