@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from dinoir_plugin.imaging.decoding import FloatArray
 
 SIGMAS = (15, 25, 50)  # in whose order numpy's numbers run over the images
 FIRST_SEED = 3407  # torch's, of the first image
+
+Noise = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 class EvaluationNoise(Degradation):
@@ -53,7 +55,7 @@ class EvaluationNoise(Degradation):
         levels = np.clip(np.rint(image * 255) + noise * self.sigma, 0, 255)
         return (np.floor(levels) / 255).astype(np.float32)
 
-    def _from_numpy(self, shape: tuple[int, ...], context: Context) -> FloatArray:
+    def _from_numpy(self, shape: tuple[int, ...], context: Context) -> Noise:
         size = int(np.prod(shape))
         start = (SIGMAS.index(int(self.sigma)) * context.count + context.number) * size
         if start < self._drawn:
@@ -63,10 +65,9 @@ class EvaluationNoise(Degradation):
             self._numbers.randn(step)
             self._drawn += step
         self._drawn += size
-        noise: FloatArray = self._numbers.randn(*shape)
-        return noise
+        return self._numbers.randn(*shape)
 
-    def _from_torch(self, shape: tuple[int, ...], context: Context) -> FloatArray:
+    def _from_torch(self, shape: tuple[int, ...], context: Context) -> Noise:
         numbers = torch.Generator().manual_seed(FIRST_SEED + context.number)
-        noise: FloatArray = torch.randn((shape[2], shape[0], shape[1]), generator=numbers).numpy().transpose(1, 2, 0)
+        noise: Noise = torch.randn((shape[2], shape[0], shape[1]), generator=numbers).numpy().transpose(1, 2, 0)
         return noise
