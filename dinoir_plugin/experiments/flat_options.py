@@ -16,8 +16,10 @@ def flat_files(experiments: Experiments) -> dict[Path, str]:
     files = {RECOMMENDED: (RECOMMENDED, 'dinoir')}
     backbones = experiments.budgets['full']['backbones']
     for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
-        # one whose authors train it in their own way has a file of its own already
-        if experiments.learns(name) and 'base' not in backbones.get(experiments.runs[name].get('backbone'), {}):
+        about = experiments.runs[name]
+        # one whose authors train it in their own way has a file of its own already, and so has what others guide
+        elsewhere = 'method' in about or 'base' in backbones.get(about.get('backbone'), {})
+        if experiments.learns(name) and not elsewhere:
             files[name] = ('full', name)
     return {
         options_folder() / 'dinoir' / f'train_{file}.yml': _flat_file(experiments, *about)
