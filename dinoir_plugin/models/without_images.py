@@ -34,11 +34,11 @@ class ModelWithoutImages(RestorationModel):
     """Train and judge a network by the figures of its options, of which more is better.
 
     Attributes:
-        validation: Judges one set; derived classes name it.
+        judged_by: What a set is judged by; derived classes name it.
     """
 
     declares: type[OptionsWithoutImages] = OptionsWithoutImages
-    validation: ClassVar[type[Validation]]
+    judged_by: ClassVar[type[Validation]]
 
     def __init__(self, opt: dict[str, Any]) -> None:
         for problem in self.declares.rules(opt, '', ''):
@@ -54,7 +54,7 @@ class ModelWithoutImages(RestorationModel):
     def nondist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Report the figures of each task and their average."""
         with random_state.kept():
-            self.validation(self, dataloader, current_iter, save_img).run(tb_logger)
+            self.judged_by(self, dataloader, current_iter, save_img).run(tb_logger)
 
     def _initialize_best_metric_results(self, dataset_name: str) -> None:
         """Begin a set's record of the best figures."""

@@ -63,7 +63,7 @@ class DACLIPStage1Model(ModelWithoutImages):
     """
 
     declares = Stage1Options
-    validation = WordValidation
+    judged_by = WordValidation
 
     @property
     def network(self) -> DACLIPStage1:

@@ -57,7 +57,7 @@ class PerceiveIRPromptsModel(ModelWithoutImages):
     """
 
     declares = PromptOptions
-    validation = PromptValidation
+    judged_by = PromptValidation
 
     @property
     def network(self) -> PerceiveIRPrompts:
