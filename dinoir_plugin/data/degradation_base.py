@@ -98,11 +98,15 @@ class Context:
             whole image, so in [0, 1]. None unless the degradation has ``wants_depth``.
         margin: Pixels on every side of the image that are cut off after the last degradation.
         whole: Whether what is left then is a whole image, rather than a patch of one.
+        number: The image's place among those of its task, by name, from 0.
+        count: How many images the task has.
     """
 
     depth: FloatArray | None = None
     margin: int = 0
     whole: bool = True
+    number: int = 0
+    count: int = 1
 
 
 class Degradation(ABC):

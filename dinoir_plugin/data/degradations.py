@@ -23,6 +23,7 @@ from dinoir_plugin.data.degradation_base import (
     Within,
     quantised,
 )
+from dinoir_plugin.data.evaluation_noise import EvaluationNoise
 from dinoir_plugin.data.holes import Holes
 from dinoir_plugin.data.lighting import LowLight, Shadow
 from dinoir_plugin.data.motion import MotionBlur
@@ -111,6 +112,7 @@ OWN: dict[str, type[Degradation]] = {
     'motion_blur': MotionBlur,
     'holes': Holes,
     'real_world': RealWorld,
+    'evaluation_noise': EvaluationNoise,
 }
 for _name, _kind in OWN.items():
     # by another name than the class's, which BasicSR's own `register` takes

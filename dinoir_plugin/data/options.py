@@ -62,6 +62,9 @@ class TaskOptions:
     filename_tmpl: str | None = option('Name of the degraded image, with {} for that of the clean one; default {}.')
     dataroot_depth: Folder | None = option('Depth maps, for haze.')
     depth_kind: Literal['depth', 'disparity'] | None = option('What the depth maps hold; default depth.')
+    crop_multiple: Annotated[int, AtLeast(1)] = option(
+        'In validation and tests images are cropped about the centre to sides that it divides, and then degraded.', 1
+    )
     weight: Annotated[float, Above(0)] = option('Share of the samples, relative to that of the other tasks.', 1)
     repeat: Annotated[int, AtLeast(1)] = option("The literature's repeat factor, for sampling: proportional.", 1)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from dinoir_plugin.core.wording import size_text
 from dinoir_plugin.imaging.decoding import Array
 
 # mirror does not repeat the border pixel (OpenCV's own default); replicate repeats it; wrap goes on at the other side
@@ -36,6 +37,19 @@ def draw_crop(height: int, width: int, size: int, rng: np.random.Generator) -> C
     top = int(rng.integers(height - size + 1))
     left = int(rng.integers(width - size + 1))
     return Crop(top, left, size, size)
+
+
+def centred(height: int, width: int, multiple: int) -> Crop:
+    """Give the largest rectangle about the centre whose sides ``multiple`` divides.
+
+    Raises:
+        ValueError: There is none, as a side is shorter.
+    """
+    if min(height, width) < multiple:
+        raise ValueError(f'expected sides of at least {multiple} pixels, got {size_text((height, width))}; '
+                         'set crop_multiple to 1')  # fmt: skip
+    top, left = height % multiple // 2, width % multiple // 2
+    return Crop(top, left, height // multiple * multiple, width // multiple * multiple)
 
 
 def around(crops: Sequence[Crop]) -> Crop:

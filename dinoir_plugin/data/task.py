@@ -15,7 +15,7 @@ from dinoir_plugin.data.depth import DepthSource, made_up_depth
 from dinoir_plugin.data.meta_info import read_meta_info
 from dinoir_plugin.data.options import TaskOptions
 from dinoir_plugin.data.pairing import Pair, add_depth, add_medium, clean_only, pair_by_name, pair_many_to_one
-from dinoir_plugin.data.patches import Crop, Turn, around, cut, draw_crop, draw_turn, trim, turn_image
+from dinoir_plugin.data.patches import Crop, Turn, around, centred, cut, draw_crop, draw_turn, trim, turn_image
 from dinoir_plugin.data.sources import Source, folder_path, open_source
 from dinoir_plugin.imaging.decoding import Array, FloatArray, to_rgb_float
 from dinoir_plugin.imaging.reading import decode_image
@@ -64,6 +64,7 @@ class Task:
                                'Pairs come from dataroot_lq; degradation makes them from clean images')
         self.weight = options.weight
         self.repeat = options.repeat
+        self.crop_multiple = options.crop_multiple
         self.gt = open_source(options.dataroot_gt, f'{self.path}.dataroot_gt')
         self.lq: Source | None = None
         self.chain: list[Degradation] = []
@@ -164,11 +165,17 @@ class Task:
         return gt
 
     def whole(self, number: int, rng: np.random.Generator) -> Sample:
-        """Give item ``number`` uncut and unturned; errors as for `patch`."""
+        """Give item ``number`` unturned and whole, but for ``crop_multiple``; errors as for `patch`."""
         gt = self.decode(self.gt, self.pairs[number].gt)
-        return self._sample(number, gt, Crop(0, 0, gt.shape[0], gt.shape[1]), Turn(), rng)
+        try:
+            crop = centred(gt.shape[0], gt.shape[1], self.crop_multiple)
+        except ValueError as error:
+            raise ValueError(f'{self.gt.path(self.pairs[number].gt)}: {error}') from error
+        return self._sample(number, gt, crop, Turn(), rng, whole=True)
 
-    def _sample(self, number: int, gt: Array, crop: Crop, turn: Turn, rng: np.random.Generator) -> Sample:
+    def _sample(
+        self, number: int, gt: Array, crop: Crop, turn: Turn, rng: np.random.Generator, whole: bool = False
+    ) -> Sample:
         pair = self.pairs[number]
         gt_path = self.gt.path(pair.gt)
         # Cut first, as stored: turning whole images into RGB floats costs more than decoding them.
@@ -182,7 +189,8 @@ class Task:
         depth = None
         if self.wants_depth:
             depth = turn_image(cut(self._depth(number, gt, rng), crop, self.margin, self.border), turn)
-        context = Context(depth, self.margin, (crop.height, crop.width) == gt.shape[:2])
+        whole = whole or (crop.height, crop.width) == gt.shape[:2]
+        context = Context(depth, self.margin, whole, number, len(self))
         degraded = clean
         for degradation in self.chain:
             degraded = degradation.apply(degraded, rng, context)

@@ -30,12 +30,14 @@ class Measured:
         dataset: The data set, whose test split it is.
         degradation: What is done to its clean images; None for pairs.
         part: Which of the lists that are written beside its roots; None for all images.
+        crop_multiple: Images are cropped to sides that it divides, before they are degraded and restored.
     """
 
     task: str
     dataset: str
     degradation: Mapping[str, Any] | None = None
     part: str | None = None
+    crop_multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ def _noisy(sigma: int, **more: Any) -> dict[str, Any]:
     return {'type': 'gaussian_noise', 'sigma': sigma, **more}
 
 
+def _as_adair(*sigmas: int, generator: str, crop_multiple: int) -> dict[str, Measured]:
+    """Give the tests of noise, haze and rain as AdaIR's code takes them, or what Perceive-IR made of it."""
+    pairs = {'sots_outdoor': ('dehaze', 'sots_outdoor'), 'rain100l': ('derain', 'rain100l')}
+    tests = {name: Measured(*about, crop_multiple=crop_multiple) for name, about in pairs.items()}
+    for sigma in sigmas:
+        noise = {'type': 'evaluation_noise', 'sigma': sigma, 'generator': generator}
+        tests[f'cbsd68_sigma{sigma}'] = Measured('denoise', 'bsd68', noise, crop_multiple=crop_multiple)
+    return tests
+
+
 def _truncated(*sigmas: int) -> dict[str, Measured]:
     """Give CBSD68 with noise that is converted to 8 bits as the all-in-one papers' code does."""
     return {
@@ -86,12 +98,20 @@ _THREE_NOISES: dict[str, _TaskFacts] = {
     f'denoise{sigma}': (_PHOTOGRAPHS, _noisy(sigma, quantise='truncate'), 3)
     for sigma in (15, 25, 50)
 }
+# Perceive-IR's release: a sigma for each patch, and floats
+_PERCEIVE_IR_TASKS: dict[str, _TaskFacts] = {
+    'denoise': (_PHOTOGRAPHS, {'type': 'gaussian_noise', 'sigma': {'choices': [15, 25, 50]}, 'quantise': 'none'}, 12),
+    'dehaze': (('ots',), None, 1),
+    'derain': (('rain100l',), None, 360),
+}
 _BLUR = {'type': 'gaussian_blur', 'kernel_size': 15, 'sigma': [2.0, 3.1]}
 _JPEG = {'type': 'jpeg', 'quality': 10}
 _HOLES = {'type': 'holes'}
 _HAZE_AND_RAIN = {'sots_outdoor': Measured('dehaze', 'sots_outdoor'), 'rain100l': Measured('derain', 'rain100l')}
 # floats, RGB, sides cropped to multiples of 16, scikit-image's SSIM
 _ALL_IN_ONE = {'psnr': {'type': 'calculate_psnr_all_in_one'}, 'ssim': {'type': 'calculate_ssim_all_in_one'}}
+# the same of whole images: those of the tests are cropped beforehand, or not at all
+_ALL_IN_ONE_WHOLE = {name: {**metric, 'crop_multiple': 1} for name, metric in _ALL_IN_ONE.items()}
 # 8 bits, in RGB and in Y, without four pixels on each side, SSIM of Gaussian windows; LPIPS of floats and whole images
 _WITHOUT_BORDER = {
     f'{name}{suffix}': {'type': f'calculate_{name}', 'crop_border': 4, 'test_y_channel': bool(suffix)}
@@ -155,6 +175,26 @@ PROTOCOLS = {
             'lol': Measured('lowlight', 'lol'),
         },
         _ALL_IN_ONE,
+    ),
+    'perceive_ir3': Protocol(
+        "Noise, rain and haze as Perceive-IR's release has them, tested as by AdaIR's code: images cropped to sides\n"
+        'that 16 divides before they are restored, and the very noise of that code (evaluation_noise).',
+        True,
+        _PERCEIVE_IR_TASKS,
+        _as_adair(15, 25, 50, generator='numpy', crop_multiple=16),
+        _ALL_IN_ONE_WHOLE,
+    ),
+    'perceive_ir5': Protocol(
+        "Noise, rain, haze, motion blur and low light as Perceive-IR's release has them, tested as by its code: whole\n"
+        'images, the very noise of that code (evaluation_noise), of which its tables have sigma 25.',
+        True,
+        {**_PERCEIVE_IR_TASKS, 'deblur': (('gopro',), None, 30), 'lowlight': (('lol',), None, 140)},
+        {
+            **_as_adair(25, generator='torch', crop_multiple=1),
+            'gopro': Measured('deblur', 'gopro'),
+            'lol': Measured('lowlight', 'lol'),
+        },
+        _ALL_IN_ONE_WHOLE,
     ),
     'daclip': Protocol(
         "DA-CLIP's ten degradations by its words. Noise, JPEG and holes are made on the way, where the authors made\n"
@@ -225,6 +265,8 @@ def _tested(test: Measured, out: Path) -> dict[str, Any]:
     if test.part is not None:
         clean = Path(block['dataroot_gt'])
         block['meta_info_file'] = (clean.parent / f'{test.part}{SUFFIX}').as_posix()
+    if test.crop_multiple != 1:
+        block['crop_multiple'] = test.crop_multiple
     return block
 
 

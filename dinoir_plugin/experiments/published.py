@@ -94,8 +94,11 @@ def _printed(block: Mapping[str, Any], papers: Mapping[str, str]) -> str:
 
 def _inline(block: Mapping[str, Any]) -> Iterator[tuple[str, str, Cell]]:
     for row, cells in (block.get('figures') or {}).items():
-        for test, values in cells.items():
-            yield row, test, Cell(tuple(values) if isinstance(values, list) else (values,))
+        for test, found in cells.items():
+            about = found if isinstance(found, dict) else {'values': found}
+            values = about['values']
+            yield row, test, Cell(tuple(values) if isinstance(values, list) else (values,),
+                                  remark=about.get('remark', ''))  # fmt: skip
 
 
 def _of_file(

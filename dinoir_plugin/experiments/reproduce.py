@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.options_files import CHECKOUT, options_folder
 from dinoir_plugin.experiments import degraded, report, runs
+from dinoir_plugin.experiments.flat_options import flat_files
 from dinoir_plugin.experiments.measured import RunError, refuse_stale
 from dinoir_plugin.experiments.variants import (
     Experiments,
     every_paper,
-    flat_files,
     training_options,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +50,7 @@ class Job(NamedTuple):
         tests: Name of each test to its tasks.
         metrics: What is measured: name to options.
         learns: Whether there is anything to train.
+        prepare: Module and words of the program that makes what it trains on; empty: none.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Job(NamedTuple):
     tests: dict[str, Any]
     metrics: dict[str, dict[str, Any]]
     learns: bool = True
+    prepare: Sequence[str] = ()
 
     @property
     def checkpoint(self) -> Path | None:
@@ -109,9 +111,10 @@ def _jobs(experiments: Experiments, table: str, budget: str, seeds: int, data: s
             own = table_about.get('own_tests', False)
             wanted = {test: tasks for test, tasks in sets.items() if not own or trained & set(tasks)}
             tests = filled(wanted, data) if run in rows else {}
-            # what learns nothing is the same with every seed
-            if experiments.learns(run) or seed == 0:
-                yield Job(run, seed, name, training, tests, experiments.metrics_of(budget), experiments.learns(run))
+            if experiments.repeats(run) or seed == 0:
+                words = size['backbones'].get(about.get('backbone'), {}).get('prepare', [])
+                metrics, learns = experiments.metrics_of(budget), experiments.learns(run)
+                yield Job(run, seed, name, training, tests, metrics, learns, filled(words, data))
 
 
 def data_folder(experiments: Experiments, budget: str, data: str | None) -> str | None:
@@ -180,6 +183,9 @@ def _train(job: Job, place: str) -> None:
     options = FOLDER / f'{job.name}.yml'
     write(options, job.training)
     if not job.trained:
+        if job.prepare:
+            note(f'{place} {job.name}: preparing its images; output: {job.log}')
+            start(['-m', *job.prepare], job.log, f'{place} {job.name}: preparing its images')
         note(f'{place} {job.name}: training; output: {job.log}')
         words = ['-m', 'basicsr.train', '-opt', str(options), '--auto_resume']
         progress = Progress(TRAINED, int(job.training['train']['total_iter']), 'it')

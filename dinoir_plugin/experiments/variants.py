@@ -8,11 +8,10 @@ from typing import Any
 
 import yaml
 
-from dinoir_plugin.core.options_files import options_file, options_folder
+from dinoir_plugin.core.options_files import options_file
 
 PAPERS = Path(__file__).resolve().parent / 'papers'
 FIRST = 'dinoir'  # whose runs and tables have no paper in their names
-RECOMMENDED = 'recommended'  # the file of what we would train today, and its budget
 TEST_SEED = 0  # the same noise in the test images of all runs
 
 
@@ -66,11 +65,13 @@ class Experiments:
 
     def runs_of(self, table: str) -> list[str]:
         """Name the runs behind a table's rows, each after those whose networks it needs."""
-        found: list[str] = []
-        for run in self.rows_of(table):
-            before = self.runs[run].get('after')
-            found += [*([] if before is None else [before]), *self.runs[run].get('encoders', {}).values(), run]
-        return found
+        return [found for run in self.rows_of(table) for found in self._with_needed(run)]
+
+    def _with_needed(self, run: str) -> list[str]:
+        about = self.runs[run]
+        first = [about['after']] if 'after' in about else []
+        needed = [*about.get('before', []), *first, *about.get('encoders', {}).values()]
+        return [*(found for other in needed for found in self._with_needed(other)), run]
 
     def tasks_of(self, run: str | None) -> list[str]:
         """Name the tasks that a run is trained for."""
@@ -85,6 +86,10 @@ class Experiments:
     def learns(self, run: str) -> bool:
         """Say whether there is anything to train."""
         return bool(self.runs[run].get('learns', True))
+
+    def repeats(self, run: str) -> bool:
+        """Say whether each seed has a training of its own; not what learns nothing or comes before other runs."""
+        return self.learns(run) and not any(run in about.get('before', []) for about in self.runs.values())
 
     def allows(self, table: str, budget: str) -> bool:
         """Say whether a table is for a budget; most are for all."""
@@ -118,15 +123,18 @@ def training_options(
     opt = read_yaml(options_file(chosen.get('base', budget['base'])))
     opt['name'] = name
     opt['manual_seed'] = seed
-    if 'base' not in chosen:
-        setting = budget['settings'][run['setting']] if 'setting' in run else {}
-        for path, value in {**budget.get('options', {}), **setting}.items():
-            _put(opt, path, copy.deepcopy(value))
+    own = 'base' in chosen
+    setting = budget['settings'][run['setting']] if 'setting' in run else {}
+    _put_all(opt, {**({} if own else budget.get('options', {})), **setting})
+    if not own:
         _set_network(opt, run, chosen)
-    for path, value in chosen.get('training', {}).items():
-        _put(opt, path, copy.deepcopy(value))
+    _put_all(opt, chosen.get('training', {}))
+    _put_all(opt, budget['methods'][run['method']] if 'method' in run else {})
     if 'tasks' in run:
         _keep_tasks(opt, run['tasks'])
+    if 'lists' in run:
+        for task, source in opt['datasets']['train']['tasks'].items():
+            source['meta_info_file'] = f'{budget["lists"]}/{run["lists"]}/{task}.txt'
     return filled(opt, data)
 
 
@@ -191,33 +199,6 @@ def as_yaml(opt: dict[str, Any]) -> str:
     return yaml.dump(opt, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110)
 
 
-def flat_files(experiments: Experiments) -> dict[Path, str]:
-    """Write the options files of the runs in full, path to text."""
-    tables = [table for table in experiments.tables if experiments.allows(table, 'full')]
-    files = {RECOMMENDED: (RECOMMENDED, 'dinoir')}
-    backbones = experiments.budgets['full']['backbones']
-    for name in dict.fromkeys(run for table in tables for run in experiments.runs_of(table)):
-        # one whose authors train it in their own way has a file of its own already
-        if experiments.learns(name) and 'base' not in backbones.get(experiments.runs[name].get('backbone'), {}):
-            files[name] = ('full', name)
-    return {
-        options_folder() / 'dinoir' / f'train_{file}.yml': _flat_file(experiments, *about)
-        for file, about in files.items()
-    }
-
-
-def _flat_file(experiments: Experiments, budget: str, run: str) -> str:
-    size = experiments.budgets[budget]
-    ours = 'docs/recommended.md has a reason for each difference from it' if budget == RECOMMENDED else (
-        "the first of them says what of it is the paper's and what is our choice")  # fmt: skip
-    header = (
-        f'# Written by `dinoir reproduce options` from options/{size["base"]}.yml and dinoir_plugin/experiments/:\n'
-        f'# change those; {ours}.\n'
-    )
-    opt = training_options(experiments.runs[run], size, folder_name(budget, run, seed=0), seed=0)
-    return header + as_yaml(opt)
-
-
 def folder_name(budget: str, run: str, seed: int) -> str:
     """Name a run's folder in ``experiments/`` and ``results/``."""
     return f'{budget}_{run}_seed{seed}'
@@ -228,6 +209,11 @@ class _Plain(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _put_all(opt: dict[str, Any], values: dict[str, Any]) -> None:
+    for path, value in values.items():
+        _put(opt, path, copy.deepcopy(value))
 
 
 def _put(opt: dict[str, Any], path: str, value: Any) -> None:

@@ -14,16 +14,29 @@ SOURCES = {
 }
 
 
+DACLIP = 'daclip'  # an encoder's key in network_g
+DACLIP_SOURCES = {**SOURCES, 'auto': "its authors' weights"}
+
+
 def encoder_text(options: Mapping[str, Any]) -> str:
     """Name an encoder and its weights; options as under ``network_g.encoder``."""
     weights = options.get('weights', 'auto')
     return f'{options["name"]}, {SOURCES.get(weights) or f"weights of {Path(weights).name}"}'
 
 
+def daclip_text(options: Mapping[str, Any]) -> str:
+    """Name a DA-CLIP and its weights; options as under ``network_g.daclip``."""
+    weights = options.get('weights', 'auto')
+    return f'DA-CLIP {options.get("name", "ViT-B-32")}, {DACLIP_SOURCES.get(weights) or f"weights of {weights}"}'
+
+
 def encoders(trainings: Iterable[Mapping[str, Any]]) -> str:
     """Write a sentence on the encoders that guide or judge in trainings with these options."""
     users = [user for training in trainings for user in (training['network_g'], training['train'].get('dpc_opt', {}))]
-    texts = dict.fromkeys(encoder_text(user['encoder']) for user in users if 'encoder' in user)
+    texts = dict.fromkeys(
+        encoder_text(user['encoder']) if 'encoder' in user else daclip_text(user[DACLIP])
+        for user in users if 'encoder' in user or DACLIP in user
+    )  # fmt: skip
     return f'Encoder: {"; ".join(texts)}.' if texts else ''
 
 

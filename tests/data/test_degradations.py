@@ -188,7 +188,8 @@ def test_rain_lies_along_its_angle_and_is_as_dense_at_the_border():
 
 @pytest.mark.parametrize('kind', sorted(OWN))
 def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind):
-    needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}, 'jpeg': {'quality': 10}}
+    needed = {'gaussian_noise': {'sigma': 25}, 'gaussian_blur': {'kernel_size': 9, 'sigma': 2}, 'jpeg': {'quality': 10},
+              'evaluation_noise': {'sigma': 15}}  # fmt: skip
     (degradation,) = build_degradations({'type': kind, **needed.get(kind, {})}, 'tasks.x.degradation')
     before = photo.copy()
     context = Context(made_up_depth(150, 200, rng()) if degradation.wants_depth else None)
@@ -223,6 +224,7 @@ def test_every_degradation_keeps_its_input_and_returns_8_bit_levels(photo, kind)
         ({'type': 'gaussian_blur', 'kernel_size': 15.5, 'sigma': 1}, 'd.kernel_size', 'whole number'),
         ({'type': 'haze', 'airlight': 1.2}, 'd.airlight', 'at most 1'),
         ({'type': 'rain_streaks', 'blend': 'max'}, 'd.blend', 'screen, add'),
+        ({'type': 'evaluation_noise', 'sigma': 30}, 'd.sigma', 'expected 15, 25 or 50 with generator: numpy, got 30'),
         ([], 'd', 'empty list'),
         ([{'type': 'haze'}, {'type': 'haze', 'betta': 1}], 'd[1].betta', "did you mean 'beta'"),
         ('noise', 'd', 'block of options'),

@@ -86,6 +86,18 @@ def test_what_is_tested_and_how():
         assert noise == {'type': 'gaussian_noise', 'sigma': 25, 'quantise': 'truncate'}
     assert printed['aio5']['datasets'].keys() >= {'val_gopro', 'val_lol'}
     assert 'val_cbsd68_sigma50' not in printed['aio5']['datasets']
+    # Perceive-IR's are trained as its options files say, and cropped before they are restored
+    for name, crop, file in (('perceive_ir3', 16, 'train_3tasks'), ('perceive_ir5', None, 'train_5tasks')):
+        of_file = yaml.safe_load(options_file(f'perceive_ir/{file}').read_text())['datasets']['train']
+        train = printed[name]['datasets']['train']
+        assert train['sampling'] == of_file['sampling']
+        assert train['tasks'] == {
+            task: {'repeat': 1, **{key: value for key, value in block.items() if key != 'meta_info_file'}}
+            for task, block in of_file['tasks'].items()
+        }
+        tests = [block['tasks'] for phase, block in printed[name]['datasets'].items() if phase != 'train']
+        assert {block.get('crop_multiple') for tasks in tests for block in tasks.values()} == {crop}
+        assert {metric['crop_multiple'] for metric in printed[name]['val']['metrics'].values()} == {1}
     # the paper's four tasks are tested as its own options file does
     ours = [block for phase, block in printed['paper_all4']['datasets'].items() if phase != 'train']
     assert ours == list(template['datasets'].values())

@@ -107,6 +107,20 @@ def test_gains_are_those_of_pairs(experiments):
     assert rows_of(text, '## Ours')['Restormer'][0] == '25.00 ± 5.00 / 0.2500 ± 0.0500'
 
 
+def test_three_methods_stand_beside_each_other(experiments):
+    for run, psnr in (('restormer', 30.0), ('psf', 30.5), ('by_daclip', 30.25), ('by_perceive_ir_code', 31.0)):
+        for test in experiments.tables['methods']['tests']:
+            made_up(f'full_{run}_seed0', test, psnr)
+    text = report.markdown(experiments, 'methods', 'full', seeds=1)
+    assert text.startswith('# methods: Three methods that guide one backbone (ours, of no paper)\n')
+    assert rows_of(text, '## Ours')['guided by DA-CLIP'] == ['30.25 / 0.3025'] * 8
+    gains = rows_of(text, '## Gains in PSNR (dB), between runs of the same seed, which saw the same samples')
+    assert gains['guided by DINO-IR'] == ['Restormer', *['+0.50'] * 8]
+    # which has a second patch of each image, and so other samples
+    assert 'guided by Perceive-IR, with its loss of codes' not in gains
+    assert "DA-CLIP ViT-B-32, its authors' weights" in text and 'Beside what was published' not in text
+
+
 def test_rows_say_parameters_and_time_of_training_where_they_are_known(experiments):
     for name in ('tiny_restormer_seed0', 'tiny_psf_seed0'):
         made_up(name, 'blur', 30.0)

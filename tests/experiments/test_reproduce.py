@@ -19,9 +19,12 @@ from dinoir_plugin.core.options_files import CHECKOUT, options_file
 from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
 from dinoir_plugin.experiments import cost, degraded, published, report, runs
+from dinoir_plugin.experiments.flat_options import flat_files
 from dinoir_plugin.experiments.measured import RunError, figures, not_measured, refuse_stale, result_file
-from dinoir_plugin.experiments.variants import Experiments, every_paper, flat_files, read_yaml, training_options
+from dinoir_plugin.experiments.variants import Experiments, every_paper, read_yaml, training_options
 from dinoir_plugin.experiments.variants import test_options as options_for_test
+from dinoir_plugin.methods.perceive_ir.frozen_clip import frozen_clip
+from dinoir_plugin.methods.perceive_ir.prompts import PromptFile, QualityPrompts, write_prompts
 from dinoir_plugin.preflight.builds import check_builds
 from dinoir_plugin.preflight.schema import check_schema
 from tests.experiments.test_report import made_up, rows_of
@@ -87,14 +90,34 @@ def test_runs_of_the_small_budgets_build(paper, budget, run, folder):
     options = training_options(experiments.runs[run], experiments.budgets[budget], 'x', 0, data='images')
     options = yaml.load(yaml.safe_dump(options), Loader=OptionsLoader)
     check_schema(options, is_train=True)
-    for task in options['datasets']['train']['tasks'].values():
-        names = {'dataroot_gt': '1.png', 'dataroot_lq': '1_2.png' if task.get('pairing') == 'reside' else '1.png'}
-        for key, name in names.items():
-            if key in task:
-                Path(task[key]).mkdir(parents=True, exist_ok=True)
-                imsave(Path(task[key]) / name, data.astronaut()[:150, :160], check_contrast=False)
-    options['datasets']['train']['phase'] = 'train'
+    for phase, dataset in options['datasets'].items():
+        dataset['phase'] = phase
+        for task in dataset['tasks'].values():
+            seen = '1_2.png' if task.get('pairing') == 'reside' else '1.png'
+            names = {'dataroot_gt': '1.png', 'dataroot_lq': seen, 'dataroot_medium': seen}
+            for key, name in names.items():
+                if key in task:
+                    Path(task[key]).mkdir(parents=True, exist_ok=True)
+                    imsave(Path(task[key]) / name, data.astronaut()[:150, :160], check_contrast=False)
+            if 'meta_info_file' in task:
+                Path(task['meta_info_file']).parent.mkdir(parents=True, exist_ok=True)
+                Path(task['meta_info_file']).write_text('1.png\n')
+    use_stand_ins(options)
     check_builds(options, is_train=True)
+
+
+def use_stand_ins(options):
+    """Put random weights in the place of fetched ones, and prompts in that of stage 1's; leave proxies out."""
+    small_vit, small_clip = {'embed_dim': 96, 'num_heads': 3}, {'vision_layers': 1, 'text_layers': 1}
+    for key, small in (('encoder', small_vit), ('daclip', small_clip)):
+        block = options['network_g'].get(key, {})
+        if block.get('weights') == 'auto':
+            block.update(weights='random', model_args=small)
+    if 'clip_opt' in options['train']:
+        loss = options['train']['clip_opt']
+        Path(loss['prompts']).parent.mkdir(parents=True)
+        write_prompts(loss['prompts'], PromptFile(QualityPrompts(frozen_clip(**loss['clip']).network), 1, True))
+        del options['train']['difficulty_opt']['proxies']
 
 
 def test_single_tasks_have_a_setting_of_their_own(experiments):

@@ -5,7 +5,8 @@ windows of 11 pixels (sigma 1.5), as Wang et al. do. The all-in-one papers look 
 not rounded, in RGB, and take scikit-image's SSIM with its defaults: uniform windows of 7 pixels, unbiased covariance.
 Their images are cropped about the centre to sides that 16 divides. Figures of the two conventions must not be mixed.
 
-Here the image is cropped after it was restored, and there before: pixels at the border have other surroundings.
+Here the image is cropped after it was restored, and there before, so that pixels at the border have other surroundings.
+A task's `crop_multiple` crops before.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dinoir_plugin.core.wording import size_text
+from dinoir_plugin.data.patches import centred, cut
 
 FloatArray = np.ndarray[Any, np.dtype[np.floating[Any]]]
 CROP_MULTIPLE = 16
@@ -47,10 +49,5 @@ def _cropped(restored: FloatArray, target: FloatArray, multiple: int) -> tuple[F
     if restored.shape != target.shape:
         sizes = ' and '.join(size_text(image.shape) for image in (restored, target))
         raise ValueError(f'expected two images of one size, got {sizes}')
-    height, width = target.shape[:2]
-    if min(height, width) < multiple:
-        got = size_text(target.shape)
-        raise ValueError(f'expected sides of at least {multiple} pixels, got {got}; set crop_multiple to 1')
-    top, left = height % multiple // 2, width % multiple // 2
-    place = (slice(top, top + height // multiple * multiple), slice(left, left + width // multiple * multiple))
-    return restored[place], target[place]
+    crop = centred(target.shape[0], target.shape[1], multiple)
+    return cut(restored, crop, 0), cut(target, crop, 0)

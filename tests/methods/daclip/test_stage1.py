@@ -77,7 +77,7 @@ def trained(tmp_path_factory):
     before = {name: value.clone() for name, value in model.net_g.state_dict().items()}
     train(model, 30)
     loader = SimpleNamespace(dataset=Images(item(number) for number in range(100, 108)))
-    model.validation(loader, 2, None, False)
+    model.validation(loader, 2, None, False)  # as the trainer calls it
     model.save(0, 2)
     return model, before, folder
 

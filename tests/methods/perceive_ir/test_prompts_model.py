@@ -61,7 +61,7 @@ def trained(tmp_path_factory):
         losses.append(model.get_current_log()['l_quality'])
     images = [item(number) for number in range(1000, 1004)]
     dataset = type('Images', (list,), {'opt': {'name': 'heldout'}})(images)
-    model.validation(SimpleNamespace(dataset=dataset), 160, None, False)
+    model.validation(SimpleNamespace(dataset=dataset), 160, None, False)  # as the trainer calls it
     model.save(0, 160)
     return model, before, losses, folder
 
