@@ -15,8 +15,8 @@ from dinoir_plugin.nn.precision import full
 class PSNRLoss(nn.Module):
     """Take ``10 log10(mean of squared differences + eps)`` of each image, and the mean of the images.
 
-    The gradient of an image is divided by its error, so tasks with small errors (JPEG, blur) count as much as those with
-    large ones (haze, strong noise).
+    The gradient of an image is divided by its error, so tasks with small errors (JPEG, blur) count as much as those
+    with large ones (haze, strong noise).
 
     Args:
         loss_weight: Factor of the whole.

@@ -32,8 +32,8 @@ class IRSDESampler(Sampler):
             and of its flow), or of second order and for few steps ``dpm2`` (of the flow) and ``dpm2-sde``.
         steps: How often the network is called, at most T of the network's diffusion; default: T.
         seed: Of the noise, with the file's name.
-        temperature: Factor of all noise that is drawn, 0 to 1. With 1, the paper's, the result is one of the images that
-            the degraded one can come from; with 0 it is near to their mean, smoother and of higher PSNR (ours).
+        temperature: Factor of all noise that is drawn, 0 to 1. With 1, the paper's, the result is one of the images
+            that the degraded one can come from; with 0 it is near to their mean, smoother and of higher PSNR (ours).
     """
 
     def __init__(
