@@ -147,7 +147,8 @@ class Validation:
         hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
         shown = shown_of(numbers) if tb_logger else ()
         # while one image is judged, the next one is restored
-        with Beside[Measured](self.model.device) as beside:
+        beside: Beside[Measured] = Beside(self.model.device)
+        with beside:
             for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
                 if self.model.stop_request.came:
                     break
