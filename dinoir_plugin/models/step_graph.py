@@ -116,8 +116,10 @@ def reason_against(model: RestorationModel) -> str:
     """Say why a model's steps on a GPU cannot be recorded; empty where they can."""
     from dinoir_plugin.models.restoration_model import RestorationModel
 
-    if model.opt['dist'] or model.opt['num_gpu'] > 1:
-        return 'several GPUs exchange gradients in it'
+    if model.opt['dist']:
+        return 'ranks exchange gradients in it'
+    if model.opt['num_gpu'] > 1:
+        return 'several GPUs share it'
     kind = type(model)
     own = kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses
     if own and not kind.capturable:
