@@ -125,7 +125,7 @@ def restoring(
     side: int, tile: int | None, half: bool = True, device: str = 'cuda', runs: int = RUNS
 ) -> dict[str, float]:
     """Time restoring an image by recorded calls and by usual ones, whole or in tiles; nothing may hinder the former."""
-    net, x, lines = guided_restormer().to(device), image(side).to(device), []
+    net, x, lines = guided_restormer().to(device), image(side).to(device), list[str]()
     graphs = Graphs('auto', lines.append)
 
     @torch.no_grad()

@@ -11,12 +11,13 @@ import torch
 
 Result = TypeVar('Result')
 
+THREADS = 4
 # tasks that wait or run: what they hold is in memory
-MOST = 3
+MOST = THREADS + 1
 
 
 class Beside(Generic[Result]):
-    """Do tasks one after the other: in a thread beside the caller where he uses a GPU, else at once.
+    """Do tasks in threads beside the caller where that one uses a GPU, else at once.
 
     On a CPU the network has all cores anyway. An error of a task comes to the caller with one of the next tasks, or
     with the results; tasks that wait are dropped then.
@@ -33,7 +34,7 @@ class Beside(Generic[Result]):
         self._waiting: list[Future[Result]] = []
         self._pool: ThreadPoolExecutor | None = None
         if device.type == 'cuda':
-            self._pool = ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(device,))
+            self._pool = ThreadPoolExecutor(THREADS, initializer=torch.cuda.set_device, initargs=(device,))
 
     def __enter__(self) -> Beside[Result]:
         return self
@@ -45,7 +46,7 @@ class Beside(Generic[Result]):
             self._pool.shutdown(cancel_futures=True)
 
     def do(self, task: Callable[[], Result]) -> None:
-        """Do a task, or wait until it may wait."""
+        """Have a task done; waits while there are too many."""
         if self._pool is None:
             self._results.append(task())
             return

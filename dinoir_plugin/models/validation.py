@@ -173,17 +173,18 @@ class Validation:
             number: Its place in the data set.
             tb_logger: TensorBoard's writer, where the image is shown there; else None.
         """
-        restored = self._restore(batch)
-        return lambda: self._measured(restored.arrived(), batch, number, tb_logger)
-
-    def _measured(self, visuals: dict[str, Tensor], batch: dict[str, Any], number: int, tb_logger: Any) -> Measured:
-        """Measure one image, show it and write it; ``visuals`` are (1, C, H, W), RGB, on the CPU."""
         task = batch.get('task', [''])[0]
         name = result_name(batch['lq_path'][0])
+        restored = self._restore(batch)
         if tb_logger:
+            visuals = restored.arrived()
             strip = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
             place = '/'.join(filter(None, (self.name, task, osp.splitext(name)[0])))
             add_strip(tb_logger, place, strip, self.current_iter)
+        return lambda: self._measured(number, task, name, restored.arrived())
+
+    def _measured(self, number: int, task: str, name: str, visuals: dict[str, Tensor]) -> Measured:
+        """Write and measure one image; ``visuals`` are (1, C, H, W), RGB, on the CPU."""
         images, floats = _pair(visuals, 'result')
         if self.save_img:
             self._write(images['img'], self._save_path(name, task))

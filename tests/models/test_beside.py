@@ -14,7 +14,7 @@ from dinoir_plugin.core.atomic_files import FileError
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.transfer import OnTheWay, to_device
 from dinoir_plugin.models import restoration_model, validation
-from dinoir_plugin.models.beside import MOST, Beside
+from dinoir_plugin.models.beside import MOST, THREADS, Beside
 from dinoir_plugin.models.validation import Validation
 from tests.models.test_restoration_model import options  # noqa: F401
 from tests.models.test_validation import PSNR, Board, log, pairs, small  # noqa: F401
@@ -31,28 +31,30 @@ def threads(monkeypatch):
     return chosen
 
 
-def test_tasks_are_done_in_their_order_by_one_thread(threads):
-    done, waiting, most = [], threading.Semaphore(0), 0
+def test_results_come_in_the_order_of_the_tasks_of_which_few_are_there(threads):
+    begun, doors = [], [threading.Event() for _ in range(9)]
 
     def task(number):
-        waiting.acquire()
-        done.append(number)
+        assert doors[number].wait(10)
         return number, threading.get_ident()
 
     with Beside(GPU) as beside:
         for number in range(9):
             if number >= MOST:
-                waiting.release()  # else it would wait for ever
+                doors[number - MOST].set()  # else it would wait for ever
             beside.do(lambda number=number: task(number))
-            most = max(most, number + 1 - len(done))
-        waiting.release(MOST)
+            begun.append(number)
+            assert len(begun) - sum(door.is_set() for door in doors) <= MOST
+        for door in reversed(doors):
+            door.set()
         results = beside.results()
-    assert done == list(range(9)) == [number for number, _ in results] and most <= MOST
-    ((ident, device),) = threads
-    assert {thread for _, thread in results} == {ident} != {threading.get_ident()} and device == GPU
+    assert [number for number, _ in results] == list(range(9))
+    assert {thread for _, thread in results} <= {thread for thread, _ in threads}
+    assert 1 < len(threads) <= THREADS and {device for _, device in threads} == {GPU}
+    assert threading.get_ident() not in {thread for thread, _ in threads}
     with Beside(torch.device('cpu')) as beside:
         beside.do(threading.get_ident)
-        assert beside.results() == [threading.get_ident()] and len(threads) == 1
+        assert beside.results() == [threading.get_ident()]
 
 
 def test_an_error_comes_to_the_caller_with_one_of_the_next_tasks(threads):
@@ -67,7 +69,7 @@ def test_an_error_comes_to_the_caller_with_one_of_the_next_tasks(threads):
             time.sleep(0.01)
             beside.do(lambda number=number: done.append(number))
     assert len(done) < 100
-    assert not [thread for thread in threading.enumerate() if thread.ident == threads[0][0]]
+    assert not {thread.ident for thread in threading.enumerate()} & {thread for thread, _ in threads}
 
 
 def test_tensors_of_the_cpu_are_there_already():
@@ -116,7 +118,7 @@ def test_images_measured_beside_a_gpu_have_the_same_figures_and_files(small, log
     # the calls of the network are repeated, too
     monkeypatch.setattr(restoration_model, 'Graphs', TracedGraphs)
     beside = validated(small, tmp_path / 'beside', monkeypatch)
-    assert len(threads) == 1 and len(here[0]) == 4 and here[:-1] == beside[:-1]
+    assert threads and len(here[0]) == 4 and here[:-1] == beside[:-1]
     assert beside[-1].graphs.repeated == [2]
 
 
