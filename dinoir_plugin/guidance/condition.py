@@ -105,7 +105,7 @@ def _part(coarse: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
     left, columns, across = _span(width, tile.left, tile.width, tile.image_width)
     exact = torch.promote_types(coarse.dtype, torch.float32)
     place = to_device(torch.tensor([above, across], dtype=exact), coarse.device)
-    return coarse[..., top : top + rows, left : left + columns], place
+    return coarse[..., top : top + rows, left : left + columns].contiguous(), place
 
 
 def _span(coarse: int, start: int, size: int, whole: int) -> tuple[int, int, tuple[float, float, float, float]]:

@@ -130,8 +130,12 @@ class _InTiles:
 
         def restore(part: Tensor, where: Tile) -> Tensor:
             place = (..., *slices(where))
-            cut = {name: to_device(value[place], self._place) for name, value in images.items()}
-            part = to_device(part, self._place)
+            # of the layout that a recorded call reads: the same kernels either way
+            part, *parts = (
+                to_device(value, self._place).contiguous()
+                for value in (part, *(value[place] for value in images.values()))
+            )
+            cut = dict(zip(images, parts))
             if self._by_tile is None:
                 restored: Tensor = self._call(any_size, self._network, part, **given, **cut)
                 return restored
