@@ -15,7 +15,9 @@ class Traced:
         self.repeated = 0
 
         def flat(*kept):
-            leaves, self.form = tree_flatten(compute(list(kept)))
+            # as a recording does, which turns gradients on
+            with torch.inference_mode(False):
+                leaves, self.form = tree_flatten(compute(list(kept)))
             return leaves
 
         self.graph = make_fx(flat)(*self.kept)

@@ -101,7 +101,7 @@ class Graphs:
                 given, named = tree_unflatten(filled, form)
                 enabled, dtype = _autocast(self.kind)
                 # weights that autocast keeps converted are dropped while the graph still reads them
-                with torch.autocast(self.kind, dtype, enabled, cache_enabled=False):
+                with torch.no_grad(), torch.autocast(self.kind, dtype, enabled, cache_enabled=False):
                     return function(*given, **named)
 
             try:
@@ -110,7 +110,8 @@ class Graphs:
             except RuntimeError as error:
                 self._refused.add(function)
                 name = getattr(function, '__qualname__', repr(function))
-                self._say_once(f'{name} cannot be a CUDA graph and is called as usual: {str(error).splitlines()[0]}')
+                why = str(error).partition('\n')[0]
+                self._say_once(f'{name} cannot be a CUDA graph and is called as usual: {why}')
                 return self._as_usual(function, inputs, others)
         self._recordings.move_to_end(key)
         return tree_map_only(Tensor, torch.clone, self._recordings[key].repeat(tensors))

@@ -34,7 +34,9 @@ class Beside(Generic[Result]):
         self._waiting: list[Future[Result]] = []
         self._pool: ThreadPoolExecutor | None = None
         if device.type == 'cuda':
-            self._pool = ThreadPoolExecutor(THREADS, initializer=torch.cuda.set_device, initargs=(device,))
+            self._pool = ThreadPoolExecutor(
+                THREADS, initializer=torch.cuda.set_device, initargs=(torch.cuda.current_device(),)
+            )
 
     def __enter__(self) -> Beside[Result]:
         return self

@@ -35,7 +35,9 @@ class Recording(Generic[Made]):
             before = torch.cuda.current_stream()
             try:
                 # other threads, which pin memory or measure images, may go on beside
-                with torch.cuda.graph(self._graph, pool, recording_stream(device), 'thread_local'):
+                with torch.cuda.graph(
+                    self._graph, pool=pool, stream=recording_stream(device), capture_error_mode='thread_local'
+                ):
                     self._made = compute(self._kept)
             finally:
                 # a recording that fails leaves its own stream as the current one

@@ -80,6 +80,7 @@ def test_layout_precision_and_what_else_is_given_tell_calls_apart(small, graphs)
             graphs.of(small, CPU)(named, x, *more)
 
     def named(x, factor=1.0):
+        assert not torch.is_grad_enabled()
         return small(x) * factor
 
     call(image(8, 8))
