@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from unittest.mock import patch
 
 import torch
 from torch.nn import functional as F
@@ -18,6 +22,11 @@ from benchmarks.forward import guided_restormer, image
 from benchmarks.measure import in_turns, paired
 from benchmarks.training import build
 from dinoir_plugin.archs.restormer_arch import Restormer
+from dinoir_plugin.inference.graphs import SEEN_BEFORE, Graphs
+from dinoir_plugin.inference.tiling import restore_image
+from dinoir_plugin.models import validation as models_validation
+from dinoir_plugin.models.beside import Beside
+from dinoir_plugin.models.step_graph import WARM_UP
 from dinoir_plugin.testing.textbook.dinoir import textbook_dinoir, textbook_dpc
 
 RUNS = 15
@@ -43,10 +52,10 @@ def training(**train: Any) -> dict[str, float]:
     step()
     torch.cuda.synchronize()
     first = time.perf_counter() - start
-    for _ in range(5):
-        step()
+    # a step that is repeated takes its memory when it is recorded, which is one of these
     torch.cuda.reset_peak_memory_stats()
-    step()
+    for _ in range(WARM_UP + 3):
+        step()
     torch.cuda.synchronize()
     peak = torch.cuda.max_memory_allocated() / 1e9
     plain, _ = _steps({'cuda_graph': 'off'})
@@ -112,20 +121,88 @@ def new_sizes() -> dict[str, float]:
     return {'first s': taken[0], 'largest of the others s': max(taken[1:])}
 
 
+def restoring(
+    side: int, tile: int | None, half: bool = True, device: str = 'cuda', runs: int = RUNS
+) -> dict[str, float]:
+    """Time restoring an image by recorded calls and by usual ones, whole or in tiles; nothing may hinder the former."""
+    net, x, lines = guided_restormer().to(device), image(side).to(device), list[str]()
+    graphs = Graphs('auto', lines.append)
+
+    @torch.no_grad()
+    def run(how: Graphs | None) -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            restore_image(net, x, tile, graphs=how)
+
+    start = time.perf_counter()
+    for _ in range(SEEN_BEFORE + 1):
+        run(graphs)
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    first = time.perf_counter() - start
+    seconds = in_turns({'ours': lambda: run(graphs), 'against': lambda: run(None)}, runs)
+    if lines:
+        raise RuntimeError(lines[0])
+    return {
+        'ms': sorted(seconds['ours'])[runs // 2] * 1e3,
+        'as usual / ours': paired(seconds['against'], seconds['ours']),
+        f'first {SEEN_BEFORE + 1} s': first,
+    }
+
+
+class _Images(list[dict[str, Any]]):
+    opt: ClassVar[dict[str, str]] = {'name': 'set'}
+
+
+def validation(
+    count: int = 24, sides: tuple[int, int] = (320, 480), num_gpu: int = 1, runs: int = 3
+) -> dict[str, float]:
+    """Time an image of a validation by PSNR and SSIM, beside the same without graphs, measured in between."""
+    model = build({'ema_decay': 0.999}, num_gpu)
+    psnr, ssim = ({'type': f'calculate_{name}', 'crop_border': 0} for name in ('psnr', 'ssim'))
+    model.opt['val'] = {'metrics': {'psnr': psnr, 'ssim': ssim}}
+    random = torch.Generator().manual_seed(0)
+    images = [torch.rand(3, *sides, generator=random) for _ in range(count)]
+    items = _Images({'lq': one, 'gt': one.flip(2), 'lq_path': f'{n}.png'} for n, one in enumerate(images))
+    calls, lines = itertools.count(1), list[str]()
+
+    def run(graphs: str, device: torch.device) -> None:
+        model.graphs = Graphs(graphs, lines.append)
+        with patch.object(models_validation, 'Beside', lambda _: Beside(device)):
+            model.nondist_validation(SimpleNamespace(dataset=items), next(calls), None, False)
+
+    with tempfile.TemporaryDirectory() as folder:
+        model.opt['path'].update(experiments_root=folder, models=folder)
+        forms = {'ours': lambda: run('auto', model.device), 'no graphs': lambda: run('off', model.device),
+                 'against': lambda: run('off', torch.device('cpu'))}  # fmt: skip
+        seconds = in_turns(forms, runs)
+    if lines:
+        raise RuntimeError(lines[0])
+    return {
+        'ms an image': sorted(seconds['ours'])[runs // 2] * 1e3 / count,
+        'no graphs / ours': paired(seconds['no graphs'], seconds['ours']),
+        'in turn, no graphs / ours': paired(seconds['against'], seconds['ours']),
+    }
+
+
 ROWS: dict[str, Callable[[], dict[str, float]]] = {
     'step, bf16': lambda: training(**HALF),
     'step, bf16, no graph': lambda: training(**HALF, cuda_graph='off'),
-    'step, bf16, compiled': lambda: training(**HALF, compile=True),
-    'step, bf16, compiled, no graph': lambda: training(**HALF, compile=True, cuda_graph='off'),
     'step, fp16': lambda: training(amp='fp16'),
     'step, fp32': training,
-    'step, fp32, compiled': lambda: training(compile=True),
     'what a bf16 step waits for': lambda: waits(**HALF),
     'forward, 8 x 128 px, bf16': lambda: forward(BATCH, SIDE, True),
     'forward, 8 x 128 px, fp32': lambda: forward(BATCH, SIDE, False),
     'forward, 1 x 512 px, bf16': lambda: forward(1, 512, True),
     'forward, 1 x 1024 px, bf16': lambda: forward(1, 1024, True),
     'images of new sizes': new_sizes,
+    'restoring, 1024 px in tiles of 512, bf16': lambda: restoring(1024, 512),
+    'restoring, 512 px as a whole, bf16': lambda: restoring(512, None),
+    'restoring, 256 px as a whole, fp32': lambda: restoring(256, None, False),
+    'validation, 320 x 480 px, fp32': validation,
+    # last, as compiling takes the time of several rows
+    'step, bf16, compiled': lambda: training(**HALF, compile=True),
+    'step, bf16, compiled, no graph': lambda: training(**HALF, compile=True, cuda_graph='off'),
+    'step, fp32, compiled': lambda: training(compile=True),
 }
 
 

@@ -9,6 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dinoir_plugin.core.transfer import to_device
+
+CPU = torch.device('cpu')
+
 
 class Tile(NamedTuple):
     """Hold where a tile lies in its image; all in pixels of the image, or all in steps of a feature.
@@ -29,26 +33,6 @@ class Tile(NamedTuple):
     image_height: int
     image_width: int
 
-    def in_steps(self, height: int, width: int) -> Tile:
-        """Give the same place in steps of a feature that is ``height`` by ``width`` for the tile.
-
-        Raises:
-            ValueError: The tile's borders are no borders of the feature.
-        """
-        vertical = (self.top * height, self.image_height * height)
-        horizontal = (self.left * width, self.image_width * width)
-        if any(place % self.height for place in vertical) or any(place % self.width for place in horizontal):
-            raise ValueError(f'expected tiles that begin and end where a feature of {width}x{height} does, got {self}')
-        top, image_height = (place // self.height for place in vertical)
-        left, image_width = (place // self.width for place in horizontal)
-        return Tile(top, left, height, width, image_height, image_width)
-
-    def part(self, inner: Tile) -> Tile:
-        """Give the place in the image of ``inner``, a tile of this tile; both in the same steps."""
-        return self._replace(
-            top=self.top + inner.top, left=self.left + inner.left, height=inner.height, width=inner.width
-        )
-
 
 def check_tile(tile: int, overlap: int) -> None:
     """Raise ValueError where tiles of this side cannot overlap by that much (both in pixels)."""
@@ -57,11 +41,23 @@ def check_tile(tile: int, overlap: int) -> None:
 
 
 def tiles(
-    height: int, width: int, tile: int, overlap: int, multiple: int = 1
+    height: int, width: int, tile: int, overlap: int, multiple: int = 1, device: torch.device = CPU
 ) -> Iterator[tuple[Tile, Tensor, Tensor]]:
-    """Share an image out to tiles, with weights of rows and columns whose products add up to 1 at each pixel."""
-    columns = axis_weights(width, tile, overlap, multiple)
-    for top, row_weights in axis_weights(height, tile, overlap, multiple):
+    """Share an image out to tiles, with weights of rows and columns whose products add up to 1 at each pixel.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        tile: Side of the tiles.
+        overlap: Of neighbours, at least.
+        multiple: Of the places where tiles start.
+        device: Where the weights are wanted.
+    """
+    rows, columns = (
+        [(start, to_device(weights, device)) for start, weights in axis_weights(side, tile, overlap, multiple)]
+        for side in (height, width)
+    )
+    for top, row_weights in rows:
         for left, column_weights in columns:
             place = Tile(top, left, len(row_weights), len(column_weights), height, width)
             yield place, row_weights, column_weights

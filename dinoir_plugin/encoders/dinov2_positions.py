@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dinoir_plugin.nn.cuda_graph import is_recording
+
 KEPT = 8  # sizes whose positions are kept
 OFFSET = 0.1  # of Meta's scale factors
 
@@ -42,7 +44,9 @@ def dinov2_positions(model: Any, patches: Tensor, offset: float = OFFSET) -> Ten
 def _kept_grid(model: Any, prefix: int, size: tuple[int, int], offset: float) -> Tensor:
     """Resize the learned grid to (1, h * w, C), once for each of the last sizes while the model does not learn."""
     positions = model.pos_embed
-    if positions.requires_grad or torch.compiler.is_compiling() or torch.compiler.is_exporting():
+    traced = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    # a CUDA graph makes its own as well: what is kept here is dropped while the graph still reads it
+    if positions.requires_grad or traced or is_recording(positions):
         return _resized_grid(model, prefix, size, offset)
     kept = model.__dict__.setdefault('_resized_grids', {})
     key = (*size, offset, positions.device, positions.dtype, positions._version)

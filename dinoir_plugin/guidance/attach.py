@@ -158,5 +158,8 @@ def _apply_guidance(module: nn.Module, inputs: tuple[Tensor, ...], output: Tenso
     return guided
 
 
+_apply_guidance.capturable = True  # type: ignore[attr-defined]  # a CUDA graph may repeat what it does
+
+
 def _is_plain_sequential(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward

@@ -15,6 +15,7 @@ from dinoir_plugin.encoders.frozen import Frozen, FrozenEncoder
 from dinoir_plugin.guidance.attach import CHILD, attach_all, conditioned, places_to_guide
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.guidance.method import Encodings, GuidanceMethod, ReadFeatures
+from dinoir_plugin.inference.graphs import Calls, directly
 from dinoir_plugin.inference.padding import pad_for, size_rule
 
 METHOD, BACKBONE = 'method', 'backbone'
@@ -106,21 +107,22 @@ class GuidedArch(nn.Module):
         place = (..., slice(lq.shape[-2] * scale), slice(lq.shape[-1] * scale))
         return given[place] if isinstance(given, Tensor) else as_outputs(given).map(lambda x: x[place])
 
-    def by_tile(self, image: Tensor) -> Callable[..., Any]:
+    def by_tile(self, image: Tensor, call: Calls = directly) -> Callable[..., Any]:
         """Look at a whole image once, to restore tiles of it.
 
         Args:
             image: (B, 3, H, W), RGB in [0, 1], as :meth:`padded` gives it.
+            call: Calls the network's parts.
 
         Returns:
             A function of where a tile lies, the tile (B, 3, h, w) and what else the backbone takes; it gives what the
             backbone gives, guided by the tile's share of what was found in the image. The borders of tiles are
             multiples of ``size_multiple``.
         """
-        condition = self.condition(image)
+        condition: Condition = call(self.condition, image)
 
         def restore(place: Tile, part: Tensor, **others: Any) -> Any:
-            return self._guided(part, condition.crop(place), **others)
+            return call(self._guided, part, condition.crop(place), **others)
 
         return restore
 

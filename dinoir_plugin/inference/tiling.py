@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from dinoir_plugin.core.outputs import as_outputs
 from dinoir_plugin.core.tiles import Tile, check_tile, slices, tiles
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.core.wording import size_text
+from dinoir_plugin.inference.graphs import Calls, Graphs, directly
 from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.inference.sampler import Feedforward, Network, Sampler
 
@@ -34,6 +37,7 @@ def restore_image(
     device: torch.device | None = None,
     others: Mapping[str, Any] | None = None,
     names: Sequence[str] = (),
+    graphs: Graphs | None = None,
 ) -> Tensor:
     """Restore with a network, as a whole or in tiles.
 
@@ -52,17 +56,19 @@ def restore_image(
         device: The network's, where the image is on another: only its tiles go there. None: the image's.
         others: What else the network takes in each call, by name.
         names: Of the images' files, without folders and endings, where they are known.
+        graphs: Calls the network on a GPU; None: it is called as usual.
 
     Returns:
         (B, 3, H, W), on the device of ``image``.
     """
     how, place = sampler or Feedforward(), device or image.device
     progress, given = _Progress(on_tile, how.calls(network)), dict(others or {})
+    call = graphs.of(network, place) if graphs else directly
     if tile is None or max(image.shape[-2:]) <= tile:
         there = image.to(place)
-        whole = _Whole(network, there, given, progress)
+        whole = _Whole(network, call, there, given, progress)
         return how.restore(Network(whole, network, names), there).to(image.device)
-    in_tiles = _InTiles(network, image, (tile, overlap), one_guide, given, place, progress)
+    in_tiles = _InTiles(network, call, image, (tile, overlap), one_guide, given, place, progress)
     return how.restore(Network(in_tiles, network, names), image)
 
 
@@ -81,12 +87,14 @@ class _Progress:
 class _Whole:
     """Call a network for whole images, which a guided one has looked at before."""
 
-    def __init__(self, network: Any, image: Tensor, given: Mapping[str, Any], progress: _Progress) -> None:
-        looked = {'encodings': network.encode(image)} if hasattr(network, 'by_tile') else {}
-        self._network, self._given, self._progress = network, {**given, **looked}, progress
+    def __init__(
+        self, network: Any, call: Calls, image: Tensor, given: Mapping[str, Any], progress: _Progress
+    ) -> None:
+        looked = {'encodings': call(network.encode, image)} if hasattr(network, 'by_tile') else {}
+        self._network, self._call, self._given, self._progress = network, call, {**given, **looked}, progress
 
     def __call__(self, lq: Tensor, **others: Any) -> Tensor:
-        result = any_size(self._network, lq, **self._given, **others)
+        result: Tensor = self._call(any_size, self._network, lq, **self._given, **others)
         self._progress(1, 1)
         return result
 
@@ -97,6 +105,7 @@ class _InTiles:
     def __init__(
         self,
         network: Any,
+        call: Calls,
         image: Tensor,
         tiling: tuple[int, int],
         one_guide: bool,
@@ -107,8 +116,8 @@ class _InTiles:
         guided = one_guide and hasattr(network, 'by_tile')
         self._multiple: int = network.size_multiple if guided else 1
         self._pad: Callable[[Tensor], Tensor] = network.padded if guided else _as_it_is
-        self._by_tile = network.by_tile(self._pad(image).to(place)) if guided else None
-        self._network, self._given, self._place, self._progress = network, given, place, progress
+        self._by_tile = network.by_tile(self._pad(image).to(place), call) if guided else None
+        self._network, self._call, self._given, self._place, self._progress = network, call, given, place, progress
         tile, overlap = tiling
         self._side = max(tile // self._multiple, 1) * self._multiple
         most = self._side // 2 // self._multiple
@@ -116,14 +125,20 @@ class _InTiles:
 
     def __call__(self, lq: Tensor, **others: Any) -> Tensor:
         images = {name: self._pad(value) for name, value in others.items() if _is_image(value, lq)}
-        given = {**self._given, **{name: value for name, value in others.items() if name not in images}}
+        rest = {name: value for name, value in others.items() if name not in images}
+        given = tree_map_only(Tensor, lambda value: to_device(value, self._place), {**self._given, **rest})
 
         def restore(part: Tensor, where: Tile) -> Tensor:
             place = (..., *slices(where))
-            cut = {name: value[place].to(self._place) for name, value in images.items()}
-            part = part.to(self._place)
+            # of the layout that a recorded call reads: the same kernels either way
+            part, *parts = (
+                to_device(value, self._place).contiguous()
+                for value in (part, *(value[place] for value in images.values()))
+            )
+            cut = dict(zip(images, parts))
             if self._by_tile is None:
-                return any_size(self._network, part, **given, **cut)
+                restored: Tensor = self._call(any_size, self._network, part, **given, **cut)
+                return restored
             return as_outputs(self._by_tile(where, part, **given, **cut)).image
 
         result = restore_tiled(restore, self._pad(lq), self._side, self._overlap, self._multiple, self._progress)
@@ -170,7 +185,7 @@ def restore_tiled(
         sides = f'{tile}, {overlap} and {size_text(image.shape[-2:])}'
         raise ValueError(f'expected tile, overlap and image to be multiples of {multiple}, got {sides}')
     result = torch.zeros_like(image)
-    places = list(tiles(image.shape[-2], image.shape[-1], tile, overlap, multiple))
+    places = list(tiles(image.shape[-2], image.shape[-1], tile, overlap, multiple, image.device))
     for number, (tile_place, rows, columns) in enumerate(places, start=1):
         place = (..., *slices(tile_place))
         output = restore(image[place], tile_place)

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -32,9 +34,12 @@ Metric = TypeVar('Metric', bound=Callable[..., Any])
 
 SET_METRIC_REGISTRY: Any = Registry('set metric')
 NOT_ARGUMENTS = ('type', 'better')
+_IN_TURN = threading.Lock()
 # what BasicSR's own do not say of themselves
 LOWER_IS_BETTER = ('calculate_niqe',)
 HIGHER_IS_BETTER = ('calculate_psnr', 'calculate_ssim', 'calculate_psnr_all_in_one', 'calculate_ssim_all_in_one')
+# functions of two arrays and nothing else, which threads may call side by side
+SIDE_BY_SIDE = (*LOWER_IS_BETTER, *HIGHER_IS_BETTER)
 NEEDS = {
     'calculate_niqe': 'NIQE needs an image with texture, of at least two blocks of 96x96 pixels',
     'calculate_ssim': 'SSIM needs at least 11x11 pixels inside of crop_border',
@@ -87,6 +92,9 @@ def comparing(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str
 class Measures:
     """Take all metrics of a validation.
 
+    Several threads may measure images. But for the well-known metrics of arrays, these take turns: networks are built
+    when they are first asked for.
+
     Args:
         metrics: Name to options, as under ``val.metrics``.
         device: The model's.
@@ -125,13 +133,14 @@ class Measures:
             if 'img2' not in images and needs_target(kind):
                 continue
             try:
-                if name in self._sets:
-                    kept[name] = self._sets[name].keep(**images)
-                else:
-                    pair = floats if getattr(kind, 'takes_floats', False) else images
-                    values[name] = float(kind(**pair, **self._arguments[name]))
-                    if math.isnan(values[name]):
-                        raise ValueError('the result is not a number')
+                with nullcontext() if kind.__name__ in SIDE_BY_SIDE else _IN_TURN:
+                    if name in self._sets:
+                        kept[name] = self._sets[name].keep(**images)
+                    else:
+                        pair = floats if getattr(kind, 'takes_floats', False) else images
+                        values[name] = float(kind(**pair, **self._arguments[name]))
+                if math.isnan(values.get(name, 0.0)):
+                    raise ValueError('the result is not a number')
             # whatever a metric raises, the user wants to know at which image
             except Exception as error:
                 size = size_text(images['img'].shape)

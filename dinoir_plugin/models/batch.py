@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.encoders.frozen import FrozenEncoder
 from dinoir_plugin.guidance.method import ReadFeatures
 
@@ -131,8 +132,7 @@ class Batch:
         tasks = data.get('task', ())
         places = None
         if numbers and len(tasks) == len(moved['lq']) and all(name in numbers for name in tasks):
-            places = torch.tensor([numbers[name] for name in tasks], pin_memory=device.type == 'cuda')
-            places = places.to(device, non_blocking=True)
+            places = to_device(torch.tensor([numbers[name] for name in tasks]), device)
         return cls(moved['lq'], moved.get('gt'), tasks, data.get('lq_path', ()), others, places)
 
     def part(self, places: Sequence[int]) -> Batch:

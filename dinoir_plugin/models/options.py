@@ -119,6 +119,10 @@ class ValOptions:
     metrics: Mapping[str, Any] | None = option('Metrics by the name of their column: registered type and arguments.')
     input: bool = option('Whether the degraded images are measured as well, once, to compare with.', True)
     sampler: Block | None = option("How the network restores an image; default: the network's own way, in one pass.")
+    cuda_graph: Annotated[Literal['auto', 'off'], BareOff(), Words('auto or off')] = option(
+        'Whether images and tiles of sizes that come again are restored on a GPU by recorded kernels, launched as a '
+        'whole.', 'auto'
+    )  # fmt: skip
     max_images: Count = option('How many images of each set are restored at most, spread evenly; left out: all.')
 
 

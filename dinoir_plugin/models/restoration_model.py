@@ -18,6 +18,7 @@ from dinoir_plugin.core.errors import OptionsError, under
 from dinoir_plugin.core.outputs import Outputs, as_outputs
 from dinoir_plugin.guidance.guided_arch import GuidedArch, backbone_of
 from dinoir_plugin.imaging.paths import image_name
+from dinoir_plugin.inference.graphs import Graphs
 from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, restore_image
 from dinoir_plugin.models.acceleration import compiled, prepare
@@ -80,7 +81,9 @@ class RestorationModel(Checkpoints, SRModel):
         super().__init__(opt)
         net = self.get_bare_model(self.net_g)
         self.check_network(net)
-        self.sampler = sampler_for(net, (opt.get('val') or {}).get('sampler'), 'val.sampler')
+        val = opt.get('val') or {}
+        self.sampler = sampler_for(net, val.get('sampler'), 'val.sampler')
+        self.graphs = Graphs(val.get('cuda_graph', 'auto'), get_root_logger().info)
         get_root_logger().info(in_one_line(surroundings(self.device)))
 
     @classmethod
@@ -135,7 +138,7 @@ class RestorationModel(Checkpoints, SRModel):
         names = [image_name(path) for path in batch.files] if batch is not None and batch.lq is lq else ()
         overlap = options.get('tile_overlap', DEFAULT_OVERLAP)
         restored = restore_image(
-            net, lq, options.get('tile'), overlap, sampler=self.sampler, others=others, names=names
+            net, lq, options.get('tile'), overlap, sampler=self.sampler, others=others, names=names, graphs=self.graphs
         )
         net.train(training)
         return restored
@@ -307,6 +310,8 @@ class RestorationModel(Checkpoints, SRModel):
         """Report metrics of each task and their average, in the log and TensorBoard; see :class:`Validation`."""
         with random_state.kept():
             Validation(self, dataloader, current_iter, save_img).run(tb_logger)
+        # their memory is for the next training step
+        self.graphs.forget()
 
     def dist_validation(self, dataloader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Do the same with the images shared out to the ranks; BasicSR's own leaves all of them to the first rank."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dinoir_plugin.core import ranks
 from dinoir_plugin.core.console import INTERRUPTED
+from dinoir_plugin.core.transfer import OnTheWay
 
 # What sysexits.h calls a temporary failure: the same command with --auto_resume goes on.
 REQUEUE = 75
@@ -145,20 +146,11 @@ class StepReport:
     ) -> None:
         self.iteration = iteration
         self._names, self._tasks, self._files = list(names), tasks, files
-        self._arrived: torch.cuda.Event | None = None
-        if numbers.is_cuda:
-            self._numbers = torch.empty(numbers.shape, pin_memory=True)
-            self._numbers.copy_(numbers, non_blocking=True)
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
-        else:
-            self._numbers = numbers
+        self._numbers = OnTheWay({'numbers': numbers})
 
     def read(self) -> tuple[bool, bool, str]:
         """Tell whether a number of any rank is not finite, whether a rank was told to stop, and the step in words."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        bad, stops, *values = self._numbers.tolist()
+        bad, stops, *values = self._numbers.arrived()['numbers'].tolist()
         if not bad:
             return False, bool(stops), ''
         if all(math.isfinite(value) for value in values):

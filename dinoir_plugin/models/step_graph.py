@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from basicsr.utils import get_root_logger
+from torch import Tensor
 
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
+from dinoir_plugin.nn.cuda_graph import Recording, recording_stream
 
 if TYPE_CHECKING:
     from dinoir_plugin.models.restoration_model import RestorationModel
@@ -49,9 +51,7 @@ class StepGraph:
 
     def forget(self) -> None:
         """Drop the recorded step."""
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._batch: Batch | None = None
-        self._made: Made | None = None
+        self._recording: Recording[Made] | None = None
         self._sizes: object = None
         self._seen = 0
 
@@ -67,7 +67,7 @@ class StepGraph:
         if self._seen <= WARM_UP:
             return self._beside(batch)
         try:
-            if self._graph is None:
+            if self._recording is None:
                 self._record(batch)
         # whatever cannot be recorded raises this
         except RuntimeError as error:
@@ -75,11 +75,11 @@ class StepGraph:
             self._records = False
             get_root_logger().warning(f'The training step cannot be a CUDA graph and is made as usual: {error}')
             return self._compute(batch, told_to_stop)
-        return self._replayed(batch)
+        return self._repeated(batch)
 
     def _beside(self, batch: Batch) -> Made:
         """Make a step as usual on a stream of its own, as a recorded one will be."""
-        stream = torch.cuda.Stream()
+        stream = recording_stream(batch.lq.device)
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             made = self._compute(batch, False)
@@ -87,42 +87,39 @@ class StepGraph:
         return made
 
     def _record(self, batch: Batch) -> None:
-        kept = {name: value.clone() for name, value in batch.tensors().items()}
-        self._batch = batch.with_tensors(kept)
+        tensors = batch.tensors()
         optimizer = self._model.optimizer_g
         rates = [group['lr'] for group in optimizer.param_groups]
         optimizer.zero_grad(set_to_none=True)
-        graph = torch.cuda.CUDAGraph()
+
+        def compute(kept: list[Tensor]) -> Made:
+            return self._compute(batch.with_tensors(dict(zip(tensors, kept))), False)
+
         try:
             for group, rate in zip(optimizer.param_groups, self._rates):
                 group['lr'], group['capturable'] = rate, True
-            # the loader's thread, which pins memory, may go on beside
-            with torch.cuda.graph(graph, capture_error_mode='thread_local'):
-                self._made = self._compute(self._batch, False)
+            self._recording = Recording(compute, list(tensors.values()))
         finally:
             for group, value in zip(optimizer.param_groups, rates):
                 group['lr'], group['capturable'] = value, False
-        self._graph = graph
         sizes = 'x'.join(str(side) for side in batch.lq.shape)
         get_root_logger().info(f'The training step of batches of {sizes} is a CUDA graph from here on.')
 
-    def _replayed(self, batch: Batch) -> Made:
-        assert self._graph is not None and self._batch is not None and self._made is not None
-        kept = self._batch.tensors()
-        for name, value in batch.tensors().items():
-            kept[name].copy_(value, non_blocking=True)
+    def _repeated(self, batch: Batch) -> Made:
+        assert self._recording is not None
         for group, rate in zip(self._model.optimizer_g.param_groups, self._rates):
             rate.fill_(group['lr'])
-        self._graph.replay()
-        return self._made
+        return self._recording.repeat(list(batch.tensors().values()))
 
 
 def reason_against(model: RestorationModel) -> str:
     """Say why a model's steps on a GPU cannot be recorded; empty where they can."""
     from dinoir_plugin.models.restoration_model import RestorationModel
 
-    if model.opt['dist'] or model.opt['num_gpu'] > 1:
-        return 'several GPUs exchange gradients in it'
+    if model.opt['dist']:
+        return 'ranks exchange gradients in it'
+    if model.opt['num_gpu'] > 1:
+        return 'several GPUs share it'
     kind = type(model)
     own = kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses
     if own and not kind.capturable:

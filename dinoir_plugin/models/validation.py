@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from os import path as osp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,12 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from dinoir_plugin.core import ranks
+from dinoir_plugin.core.atomic_files import FileError
+from dinoir_plugin.core.transfer import OnTheWay
 from dinoir_plugin.data.workers import start_worker
 from dinoir_plugin.metrics.measures import Measures, comparing
 from dinoir_plugin.models import results
+from dinoir_plugin.models.beside import Beside
 from dinoir_plugin.models.figures_log import add_scalars, add_strip, lines_by_task, lines_of, shown_of
 from dinoir_plugin.models.provenance import about
 from dinoir_plugin.models.result_table import write_results
@@ -142,12 +146,14 @@ class Validation:
         )
         hidden = ranks.rank() > 0 or not self.options.get('pbar', False)
         shown = shown_of(numbers) if tb_logger else ()
-        measured = []
-        for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
-            if self.model.stop_request.came:
-                break
-            measured.append(self.judged(batch, number, tb_logger if number in shown else None))
-        return measured
+        # while one image is judged, the next one is restored
+        beside: Beside[Measured] = Beside(self.model.device)
+        with beside:
+            for batch, number in zip(tqdm(loader, desc=f'Test {self.name}', unit='image', disable=hidden), numbers):
+                if self.model.stop_request.came:
+                    break
+                beside.do(self.judging(batch, number, tb_logger if number in shown else None))
+            return beside.results()
 
     def _chosen(self, count: int) -> list[int]:
         """Choose the images by ``val.max_images``, and say so where some are left out."""
@@ -159,8 +165,8 @@ class Validation:
         )
         return [number * count // most for number in range(most)]
 
-    def judged(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Measured:
-        """Restore and measure one image; a model that restores none judges it otherwise.
+    def judging(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Callable[[], Measured]:
+        """Restore one image, and give what measures it; on a GPU that is called by another thread.
 
         Args:
             batch: Of the loader, with this image alone.
@@ -169,14 +175,19 @@ class Validation:
         """
         task = batch.get('task', [''])[0]
         name = result_name(batch['lq_path'][0])
-        visuals = self._restore(batch)
+        restored = self._restore(batch)
         if tb_logger:
+            visuals = restored.arrived()
             strip = [visuals[key][0] for key in ('lq', 'result', 'gt') if key in visuals]
             place = '/'.join(filter(None, (self.name, task, osp.splitext(name)[0])))
             add_strip(tb_logger, place, strip, self.current_iter)
+        return lambda: self._measured(number, task, name, restored.arrived())
+
+    def _measured(self, number: int, task: str, name: str, visuals: dict[str, Tensor]) -> Measured:
+        """Write and measure one image; ``visuals`` are (1, C, H, W), RGB, on the CPU."""
         images, floats = _pair(visuals, 'result')
         if self.save_img:
-            imwrite(images['img'], self._save_path(name, task))
+            self._write(images['img'], self._save_path(name, task))
         values, kept = self.measures.of_image(name, images, floats)
         return Measured(number, task, name, values, kept, self._of_input(name, visuals))
 
@@ -186,16 +197,22 @@ class Validation:
             return {}
         return self.input_measures.of_image(f'the input of {name}', *_pair(visuals, 'lq'))[0]
 
-    def _restore(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Give ``lq``, ``result`` and, where known, ``gt``, each (1, C, H, W), RGB, on the CPU."""
+    def _restore(self, batch: dict[str, Any]) -> OnTheWay:
+        """Give ``lq``, ``result`` and, where known, ``gt``, each (1, C, H, W), RGB, on their way to the CPU."""
         model = self.model
         model.feed_data(batch)
         model.test()
-        visuals: dict[str, Tensor] = model.get_current_visuals()
-        if 'gt' in visuals:
+        found = {'lq': model.lq, 'result': model.output, **({'gt': model.gt} if hasattr(model, 'gt') else {})}
+        if 'gt' in found:
             del model.gt
         del model.lq, model.output
-        return visuals
+        return OnTheWay(found)
+
+    def _write(self, image: np.ndarray, path: str) -> None:
+        try:
+            imwrite(image, path)
+        except OSError as error:
+            raise FileError(f'{path}: the restored image cannot be written ({error})') from error
 
     def _save_path(self, filename: str, task: str) -> str:
         opt = self.model.opt

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from dinoir_plugin.imaging.image_file import (
     to_pillow,
 )
 from dinoir_plugin.imaging.paths import image_name
+from dinoir_plugin.inference.graphs import Graphs
 from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import DEFAULT_OVERLAP, OnTile, no_report, restore_image
 from dinoir_plugin.nn.local_statistics import use_local_statistics
@@ -57,6 +60,8 @@ class Settings:
             (:mod:`~dinoir_plugin.nn.local_statistics`); None: over all pixels.
         sampler: Options of the sampler that count instead of those of the training, such as ``{'steps': 10}``.
         strength: How much of what the network changes is kept, from 0 (the image as it was) to 1.
+        cuda_graph: ``auto``: images and tiles of sizes that come again are restored on a GPU by recorded kernels,
+            launched as a whole; ``off``: they are not.
     """
 
     tile: int | str = 'auto'
@@ -66,6 +71,7 @@ class Settings:
     local_statistics: int | None = None
     sampler: Mapping[str, Any] | None = None
     strength: float = 1
+    cuda_graph: str = 'auto'
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -81,6 +87,8 @@ class Settings:
             raise OptionsError('local_statistics', f'expected a side from 16 pixels, got {self.local_statistics}')
         if not 0 <= self.strength <= 1:
             raise OptionsError('strength', f'expected a number from 0 to 1, got {self.strength}')
+        if self.cuda_graph not in ('auto', 'off'):
+            raise OptionsError('cuda_graph', f"expected 'auto' or 'off', got {self.cuda_graph!r}")
 
 
 class Restorer:
@@ -110,6 +118,7 @@ class Restorer:
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
+        self._graphs = Graphs(self.settings.cuda_graph, functools.partial(warnings.warn, stacklevel=2))
         self.description = description
         own = (description.sampler if description else None) or getattr(network, 'restored_by', None)
         self.sampler = sampler_for(network, {**(own or {'type': 'Feedforward'}), **(self.settings.sampler or {})})
@@ -258,7 +267,8 @@ class Restorer:
         with self._cast():
             # large images stay in main memory, and only their tiles go to the device
             result = restore_image(self.network, image, plan.tile, self.settings.overlap, plan.one_guide, on_tile,
-                                   self.sampler, self.device, names=(name,) * len(image))  # fmt: skip
+                                   self.sampler, self.device, names=(name,) * len(image),
+                                   graphs=self._graphs)  # fmt: skip
         if not result.isfinite().all():
             raise ImageFileError('the network gives values that are no numbers'
                                + (': try --precision fp32' if self.settings.precision != 'fp32' else ''))

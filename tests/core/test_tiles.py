@@ -6,14 +6,9 @@ import torch
 from dinoir_plugin.core.tiles import Tile, axis_weights, check_tile, slices, tiles
 
 
-def test_steps_of_a_feature_and_parts_of_a_tile():
+def test_slices_of_a_tile():
     tile = Tile(top=16, left=32, height=64, width=48, image_height=128, image_width=96)
-    assert tile.in_steps(8, 6) == Tile(2, 4, 8, 6, 16, 12)
-    assert tile.part(Tile(8, 4, 16, 20, 64, 48)) == Tile(24, 36, 16, 20, 128, 96)
     assert slices(tile) == (slice(16, 80), slice(32, 80))
-    for height, width in ((3, 6), (8, 5)):
-        with pytest.raises(ValueError, match=f'a feature of {width}x{height}'):
-            tile.in_steps(height, width)
 
 
 @pytest.mark.parametrize(('tile', 'overlap'), [(1, 0), (64, 32), (64, 0), (65, 32)])

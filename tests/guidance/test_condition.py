@@ -41,9 +41,19 @@ def test_a_part_of_a_tile_is_a_tile_of_the_image(condition):
     torch.testing.assert_close(full_size(alone, 7, 9), whole[..., 3:10, 5:14])
 
 
-def test_tiles_that_cut_a_step_are_refused(condition):
-    with pytest.raises(ValueError, match='begin and end where a feature'):
-        condition.crop(Tile(16, 30, 24, 40, 64, 96)).upsampling('guide', 6, 10)
+@pytest.mark.parametrize('image', [(64, 96), (32, 32), (640, 480)])
+def test_tiles_of_one_size_have_parts_of_one_size(image):
+    """So that what is computed for one of them serves the others."""
+    torch.manual_seed(0)
+    condition = Condition({'guide': torch.randn(1, 3, image[0] // 14, image[1] // 14, dtype=torch.float64)})
+    whole = full_size(condition, *image)
+    sizes = set()
+    for top in range(0, image[0] - 24, 8):
+        for left in (0, (image[1] - 32) // 3, image[1] - 32):
+            tile = condition.crop(Tile(top, left, 24, 32, *image))
+            sizes.add(tile.maps['guide'].shape)
+            torch.testing.assert_close(full_size(tile, 24, 32), whole[..., top : top + 24, left : left + 32])
+    assert len(sizes) == 1
 
 
 def test_half_precision_maps_are_upsampled_by_exact_weights(condition):

@@ -6,6 +6,9 @@ from PIL import Image
 from dinoir_plugin import Restorer
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.imaging.decoding import ImageFileError
+from dinoir_plugin.restore import restorer as restorer_module
+from dinoir_plugin.restore.restorer import Settings
+from tests.traced import TracedGraphs
 
 
 @pytest.fixture(scope='module')
@@ -140,6 +143,20 @@ def test_half_precision_is_close_to_full(checkpoint, photo):
         for name in ('fp32', 'bf16')
     )
     assert 0 < np.abs(full - half).max() < 0.2
+
+
+def test_tiles_are_recorded_once_for_all_images(monkeypatch):
+    monkeypatch.setattr(restorer_module, 'Graphs', TracedGraphs)
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(3, 3, 3, padding=1)
+    network.size_multiple = 1
+    recorded, plain = (Restorer(network, settings=Settings(tile=128, cuda_graph=how)) for how in ('auto', 'off'))
+    for _ in range(2):
+        image = torch.rand(3, 130, 200)
+        torch.testing.assert_close(recorded.restore(image), plain.restore(image))
+    assert recorded._graphs.repeated == [10] and not plain._graphs.recorded
+    with pytest.raises(OptionsError, match="cuda_graph: expected 'auto' or 'off', got True"):
+        Settings(cuda_graph=True)
 
 
 @pytest.mark.gpu

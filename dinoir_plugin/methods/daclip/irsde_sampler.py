@@ -62,7 +62,8 @@ class IRSDESampler(Sampler):
         sde = diffusion_of(network.module, 'type')
 
         def predict(x: Tensor, t: int) -> Tensor:
-            return as_outputs(network(lq, state=x, time=float(t))).image.float()
+            # of all times the same calls, to be repeated as one CUDA graph
+            return as_outputs(network(lq, state=x, time=x.new_full((1,), t))).image.float()
 
         draw = _noise(self.seed, self.temperature, network.names or ('',) * len(lq), lq)
         return sample(sde, self.solver, self.calls(network.module), predict, lq, draw)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,8 +68,8 @@ class WordValidation(Validation):
         self._directions = F.normalize(features, dim=-1)
 
     @torch.no_grad()
-    def judged(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Measured:
-        """Encode and judge one image.
+    def judging(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Callable[[], Measured]:
+        """Encode and judge one image, and give what says the result.
 
         Raises:
             ValueError: It has no task.
@@ -87,7 +87,8 @@ class WordValidation(Validation):
                 content, self._net.encode_image(self._seen(given.gt), control=False)
             )
         values = {ACCURACY: float(self.words[int(nearest)] == task)}
-        return Measured(number, task, result_name(given.files[0]), values, kept)
+        measured = Measured(number, task, result_name(given.files[0]), values, kept)
+        return lambda: measured
 
     def _seen(self, image: Tensor) -> Tensor:
         return clip_image(image, self._net.visual.image_size)

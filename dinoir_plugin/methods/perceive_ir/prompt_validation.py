@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,8 +50,8 @@ class PromptValidation(Validation):
         self._side = (model.opt['datasets'].get('train') or {}).get('gt_size') or SIDE
 
     @torch.no_grad()
-    def judged(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Measured:
-        """Judge one image in its three qualities.
+    def judging(self, batch: dict[str, Any], number: int, tb_logger: Any) -> Callable[[], Measured]:
+        """Judge one image in its three qualities, and give what says the result.
 
         Raises:
             ValueError: It lacks one of them.
@@ -64,7 +65,8 @@ class PromptValidation(Validation):
         tiers = [self._net.judge(five_crops(image, self._side)) for image in (given.lq, medium, given.gt)]
         logits = torch.stack(tiers).mean(dim=1)
         task = given.tasks[0] if given.tasks else ''
-        return Measured(number, task, result_name(given.files[0]), image_figures(logits), {})
+        measured = Measured(number, task, result_name(given.files[0]), image_figures(logits), {})
+        return lambda: measured
 
     def _figures(self, images: list[Measured]) -> Figures:
         """Give the figures of each task; the model learns what they say of the prompts."""

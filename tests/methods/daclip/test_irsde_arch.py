@@ -10,6 +10,7 @@ from dinoir_plugin.core import network_file
 from dinoir_plugin.core.construct import build_registered
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.fitting import fit
+from dinoir_plugin.inference.graphs import SEEN_BEFORE
 from dinoir_plugin.inference.sampler import sampler_for
 from dinoir_plugin.inference.tiling import restore_image
 from dinoir_plugin.methods.daclip.irsde_arch import IRSDEArch
@@ -18,6 +19,7 @@ from dinoir_plugin.methods.daclip.solvers import SOLVERS
 from dinoir_plugin.restore.info import describe
 from dinoir_plugin.restore.memory import measure
 from tests.methods.daclip.tiny import NAFNET, NETWORK, SINGLE, UNET, arguments
+from tests.traced import TracedGraphs
 
 
 @pytest.fixture(scope='module')
@@ -58,6 +60,14 @@ def test_an_image_is_encoded_once_whole_and_in_tiles(network, monkeypatch):
         result = restored(network, image, tile=tile, overlap=8, on_tile=lambda *done: progress.append(done))
         assert result.shape == image.shape and seen == [image.shape]
         assert progress == [(number, 3 * tiles) for number in range(1, 3 * tiles + 1)]
+
+
+def test_steps_are_calls_of_one_kind(single):
+    """So that one recording repeats all of them: the time is a number on the device."""
+    image, graphs = torch.rand(1, 3, 16, 24), TracedGraphs()
+    given = restored(single, image, tile=16, overlap=8, graphs=graphs)
+    assert_close(given, restored(single, image, tile=16, overlap=8))
+    assert graphs.repeated == [2 * 3 - SEEN_BEFORE] and not graphs.lines
 
 
 def test_tiles_go_along_with_the_whole_image(single):
