@@ -26,7 +26,7 @@ from dinoir_plugin.restore.restorer import Restorer
 
 RESTORING = Stage('stage 2, a U-Net for noise and JPEG', 'daclip/train_unet_quickstart')
 STAGE_1 = 'daclip_stage1_quickstart'
-FEW = {'solver': 'posterior', 'steps': 10, 'temperature': 0}
+FEW = {'solver': 'dpm2', 'steps': 10, 'temperature': 0}
 ALL = {**FEW, 'steps': 100}
 ALLOWED = 0.1  # dB that few steps may be worse
 
