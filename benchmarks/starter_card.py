@@ -31,8 +31,7 @@ JPEG (quality 10 to 90), Gaussian and motion blur and a part of the rain are mad
 clean. None of the test images, nor another image of their scenes, was among them.
 
 **For how long**: {iterations} iterations of 8 patches of 64 px or as many pixels, in {minutes:.0f} minutes on two
-cores of {cpu} that were busy with other work; no GPU. Left alone, an iteration takes about an eighth of a second
-there.{beginning}
+cores of {cpu} that were busy with other work; no GPU.{beginning}
 
 **Not good for**: low light, which it has not seen; haze and rain outdoors, for which it has seen few scenes; blur by
 shaken hands or moving things; faces and text that can no longer be made out, which it does not invent; medical or
