@@ -165,7 +165,7 @@ def _check_task(
         return []
     if dataset is None:
         # what keeps the data set from being made stands in the data set's row, unless it is about this task
-        own = [str(error) for error in view.errors if error.path.startswith(f'{view.path}.')]
+        own = [str(error) for error in view.errors if f'{error.path}.'.startswith(f'{view.path}.')]
         report.add(Finding(view.path, f'{len(task)} images', ERROR if own else NOT_CHECKED, own))
         return []
     found = survey(task, _least(dataset), None if decoded is None else size_in(decoded), bar)

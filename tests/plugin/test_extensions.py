@@ -54,7 +54,7 @@ def test_own_parts_are_checked_trained_and_restored_with(project, tmp_path):
 def test_without_the_variable_the_message_says_how(project, monkeypatch):
     monkeypatch.delenv('DINOIR_PLUGIN_IMPORT')
     for what in (
-        "datasets.train.tasks.dark.degradation[0].type: nothing is registered as 'Darker'. valid: 'gaussian_blur'",
+        "datasets.train.tasks.dark.degradation[0].type: nothing is registered as 'Darker'. valid: 'evaluation_noise'",
         "network_g.type: nothing is registered as 'TwoConvolutions'. valid: 'AirNet'",
     ):
         # close to the name of another loss, which is what its message says

@@ -63,7 +63,7 @@ GIVEN = {
     'model_type': st.just('RestorationModel'),
     'num_gpu': rarely([64], 'auto', 0, 0.0),
     'name': NAMES,
-    'network_g': rarely(NETWORKS[-1:], *NETWORKS[:-1]),
+    'network_g': rarely(NETWORKS[-2:], *NETWORKS[:-2]),  # the last two do not build or change the size
     'dist_params': st.none(),
     'path': rarely([{'pretrain_network_g': 'nowhere.pth'}], {}, {'pretrain_network_g': None, 'param_key_g': None}),
     'train.total_iter': as_somebody_writes_it(2),
@@ -80,6 +80,7 @@ GIVEN = {
     'logger.wandb': rarely([{'project': 'x'}], None),
     'logger.save_checkpoint_freq': as_somebody_writes_it(1),
     'datasets.train.gt_size': rarely([40], 8, 16.0),
+    'datasets.train.batch_size_per_gpu': rarely([None, 2.5], 2, 1.0, '2e0'),
     'datasets.train.stages': st.sampled_from([None, [{'iters': 1, 'gt_size': 12.0}, {'iters': 1}]]),
     'datasets.train.prefetch_mode': rarely(['cuda'], None, 'cpu'),
     'datasets.train.num_worker_per_gpu': rarely([0.5], 0, 0.0),

@@ -158,6 +158,7 @@ TASKS = 'datasets.train.tasks'
         ('datasets.valid', {}, 'datasets.valid: expected train, val or val_<anything>'),
         # images
         (f'{TASKS}.average', {'dataroot_gt': '{folder}/clean'}, f'{TASKS}.average: figures of all tasks together'),
+        (f'{TASKS}.a/b', {'dataroot_gt': '{folder}/clean'}, f'{TASKS}.a/b: a task gives a folder its name'),
         (f'{TASKS}.denoise.dataroot_gt', '/nowhere', f'{TASKS}.denoise.dataroot_gt: '),
         (f'{TASKS}.denoise.dataroot_gt', '{folder}/empty', f'{TASKS}.denoise.dataroot_gt: '),
         (f'{TASKS}.derain.dataroot_lq', '{folder}/shorter', '96x60'),
