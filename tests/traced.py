@@ -1,4 +1,4 @@
-"""What stands for CUDA graphs where there is no GPU."""
+"""Stand in for CUDA graphs where there is no GPU."""
 
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx

@@ -1,4 +1,4 @@
-"""What is done beside the caller comes in its order, in small numbers, and its errors come at once."""
+"""Hold what is done beside the caller to its order and small numbers, and its errors to come at once."""
 
 import json
 import threading
