@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dinoir_plugin.core.tiles import Tile
 from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.nn.cuda_graph import is_recording
+from dinoir_plugin.nn.precision import no_autocast
 
 
 class Condition(NamedTuple):
@@ -76,6 +77,13 @@ class Upsampling(NamedTuple):
     map: Tensor
     rows: Tensor
     columns: Tensor
+
+    def spread(self, coarse: Tensor) -> Tensor:
+        """Upsample (B, C, h, w), on the map's grid, to (B, C, H, W), channels_last, in float32 at least."""
+        with no_autocast(coarse):
+            pixels = coarse.to(self.rows.dtype).permute(0, 2, 3, 1)
+            of_rows = (self.rows @ pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+            return (self.columns @ of_rows).permute(0, 3, 1, 2)
 
 
 def _matrix(coarse: int, fine: int, like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from dinoir_plugin.inference.padding import pad_to_multiple
 from dinoir_plugin.methods.perceive_ir.blocks import EnhancedStage, plain_stage
 from dinoir_plugin.methods.perceive_ir.degradation_code import CODE_DIM, CFEType, code_extractor
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import PGMType, prompt_guidance
+from dinoir_plugin.methods.perceive_ir.semantic_condition import has_semantics, semantic_condition, semantics_at
 from dinoir_plugin.nn.restormer_shape import downsample, upsample
 
 LEVELS = 4
@@ -183,10 +184,12 @@ class PerceiveIR(_Trunk):
 
         Args:
             image: Degraded, (B, 3, H, W), RGB in [0, 1]; any size.
-            semantics: F1 to F4, (B, semantic_dim) each, from shallow to deep; F4 goes to the lowest level, F1 to the
-                last one of the decoder. Left out: zeros, so that the code alone guides.
+            semantics: F1 to F4, (B, semantic_dim) each, from shallow to deep, or maps of such vectors over the whole
+                image, (B, semantic_dim, h, w) each; F4 goes to the lowest level, F1 to the last one of the decoder.
+                Left out: zeros, so that the code alone guides.
             code: Z, (B, code_dim), where the caller has it already, of the whole image that this is a tile of.
-            condition: Has ``semantics`` as tokens, (B, 4, semantic_dim), and ``code`` as vector, in place of those two.
+            condition: Holds ``semantics`` and ``code`` in place of those two, as
+                :func:`~dinoir_plugin.methods.perceive_ir.semantic_condition.semantic_condition` makes it.
 
         Returns:
             The same shape as ``image``, not clipped.
@@ -196,16 +199,13 @@ class PerceiveIR(_Trunk):
         """
         height, width = image.shape[-2:]
         padded = self.padded(image)
-        if condition is not None:
-            semantics = None if condition.tokens is None else condition.tokens.unbind(dim=1)
-            code = condition.vector
-        if semantics is None:
-            semantics = [padded.new_zeros(len(padded), self.semantic_dim)] * LEVELS
-        self._check(semantics, code)
-        own = self.cfe(padded) if code is None else code
+        known = self._known(semantics, code) if condition is None else condition
+        if not has_semantics(known):
+            known = known._replace(tokens=padded.new_zeros(len(padded), LEVELS, self.semantic_dim))
+        own = self.cfe(padded) if known.vector is None else known.vector
 
         def through(stage: nn.Module, level: int, x: Tensor) -> Tensor:
-            out: Tensor = stage(x, self.pgm[level](x, semantics[level], own))
+            out: Tensor = stage(x, self.pgm[level](x, semantics_at(known, level, x), own))
             return out
 
         return self.restored(padded, through)[..., :height, :width]
@@ -215,13 +215,16 @@ class PerceiveIR(_Trunk):
         code: Tensor = self.cfe(self.padded(image))
         return code
 
-    def _check(self, semantics: Sequence[Tensor], code: Tensor | None) -> None:
-        shapes = [tuple(vector.shape[1:]) for vector in semantics]
-        if shapes != [(self.semantic_dim,)] * LEVELS:
-            expected = f'expected {LEVELS} semantic vectors (B, {self.semantic_dim})'
-            raise ValueError(f'{expected}, got {[("B", *shape) for shape in shapes]}')
+    def _known(self, semantics: Sequence[Tensor] | None, code: Tensor | None) -> Condition:
         if code is not None and code.shape[1:] != (self.code_dim,):
             raise ValueError(f'expected a degradation code (B, {self.code_dim}), got {tuple(code.shape)}')
+        if semantics is None:
+            return Condition(vector=code)
+        shapes = [tuple(vector.shape[1:]) for vector in semantics]
+        if [shape[:1] for shape in shapes] != [(self.semantic_dim,)] * LEVELS or len(set(shapes)) > 1:
+            expected = f'expected {LEVELS} semantic vectors (B, {self.semantic_dim}), or maps of them'
+            raise ValueError(f'{expected}, got {[("B", *shape) for shape in shapes]}')
+        return semantic_condition(torch.stack(tuple(semantics), dim=1), code)
 
 
 def _widths(dim: int, blocks: Sequence[int], heads: Sequence[int]) -> list[int]:

@@ -20,7 +20,7 @@ from dinoir_plugin.methods.perceive_ir.degradation_code import CODE_DIM, code_ex
 from dinoir_plugin.methods.perceive_ir.method import ENCODER, PerceiveIRMethod
 from dinoir_plugin.methods.perceive_ir.network_arch import PerceiveIR
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import prompt_guidance
-from dinoir_plugin.methods.perceive_ir.semantics import Fit, semantic_encoder
+from dinoir_plugin.methods.perceive_ir.semantics import Fit, Semantics, semantic_encoder
 
 KEY = 'key'  # of an item: a second patch of the same degraded image
 CODE, CODE_POSITIVE = 'code', 'code_positive'
@@ -47,6 +47,9 @@ class PerceiveIRArch(GuidedArch):
             what guides at ``guide_at``.
         fit: How an image is made a square of 224 pixels for the encoder: ``squash`` (whole, as released) or ``crop``
             (its centre).
+        semantics: What the encoder tells: ``class`` (a class token of each depth, as released) or ``spatial`` (ours:
+            all patch tokens in their places, so that each part of an image is guided by what is there; needs
+            ``squash``).
 
     Raises:
         OptionsError: With the path inside ``network_g``, e.g. ``encoder.layers``.
@@ -65,6 +68,7 @@ class PerceiveIRArch(GuidedArch):
             Holds(prompt_guidance, given=('channels', 'semantic_dim', 'degradation_dim')),
         ] = None,
         fit: Fit = 'squash',
+        semantics: Semantics = 'class',
     ) -> None:
         network = build_registered(ARCH_REGISTRY, backbone, 'backbone')
         frozen, layers = construct(semantic_encoder, ENCODER, encoder)
@@ -72,11 +76,12 @@ class PerceiveIRArch(GuidedArch):
             raise OptionsError('pgm', 'expected guide_at beside it, got none', 'Give one of them, or take pgm out')
         if isinstance(network, PerceiveIR):
             _check_own(network, frozen, cfe)
-            method = PerceiveIRMethod(frozen, network.code_dim, None, layers, fit, pgm)
+            method = PerceiveIRMethod(frozen, network.code_dim, None, layers, fit, pgm, semantics)
         else:
             options = dict(cfe or {})
             made = construct(code_extractor, 'cfe', options)
-            method = PerceiveIRMethod(frozen, options.get('output_dim', CODE_DIM), made, layers, fit, pgm)
+            width = options.get('output_dim', CODE_DIM)
+            method = PerceiveIRMethod(frozen, width, made, layers, fit, pgm, semantics)
         super().__init__(network, method, guide_at)
         self.takes_items = tuple(dict.fromkeys((*self.takes_items, KEY)))
 

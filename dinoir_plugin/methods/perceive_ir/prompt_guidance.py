@@ -1,15 +1,17 @@
-"""The prompt guidance module of Perceive-IR (PGM, E6): a semantic vector and the degradation code change a feature."""
+"""The prompt guidance module of Perceive-IR (PGM, E6): semantics and the degradation code change a feature."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dinoir_plugin.guidance.condition import Condition
+from dinoir_plugin.guidance.condition import Condition, Upsampling
 from dinoir_plugin.guidance.injector import Injector
+from dinoir_plugin.methods.perceive_ir.semantic_condition import semantics_at
 
 PGMType = Literal['release', 'figure']
 
@@ -52,19 +54,29 @@ class ModulatesFeature(nn.Module):
     def modulation(self, semantics: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Give what the channels are multiplied with and what is added, (B, C) each; arguments as :meth:`forward`."""
 
-    def forward(self, x: Tensor, semantics: Tensor, code: Tensor) -> Tensor:
+    def forward(self, x: Tensor, semantics: Tensor | Upsampling, code: Tensor) -> Tensor:
         """Modulate.
 
         Args:
-            x: (B, C, H, W).
-            semantics: F, (B, D).
+            x: (B, C, H, W), channels_last is the layout that needs no copy.
+            semantics: F, (B, D); or a map of such vectors, (B, D, h, w), and how to upsample it to the grid of ``x``:
+                then factor and shift of each cell are upsampled (bilinear).
             code: Z, (B, degradation_dim).
 
         Returns:
-            Y, the same shape and layout as ``x``.
+            Y, the same shape as ``x``, in its layout; channels_last where ``semantics`` is a map.
         """
-        factor, shift = (vector.to(x.dtype)[..., None, None] for vector in self.modulation(semantics, code))
+        if isinstance(semantics, Upsampling):
+            factor, shift = (change.to(x.dtype) for change in self._spread(semantics, code))
+        else:
+            factor, shift = (vector.to(x.dtype)[..., None, None] for vector in self.modulation(semantics, code))
         return torch.addcmul(shift, x, factor)
+
+    def _spread(self, semantics: Upsampling, code: Tensor) -> Iterator[Tensor]:
+        batch, _, rows, columns = semantics.map.shape
+        cells = semantics.map.permute(0, 2, 3, 1).flatten(0, 2)
+        for change in self.modulation(cells, code.repeat_interleave(rows * columns, dim=0)):
+            yield semantics.spread(change.unflatten(0, (batch, rows, columns)).permute(0, 3, 1, 2))
 
     def _normed(self, semantics: Tensor, weight: Tensor) -> Tensor:
         semantics = semantics.to(weight.dtype)
@@ -135,7 +147,7 @@ class PromptInjector(Injector):
 
     Args:
         module: Modulates the feature.
-        depth: Which of the condition's semantic vectors it is given, from 0, the shallowest.
+        depth: Of the semantics that it is given, from 0, the shallowest.
     """
 
     def __init__(self, module: ModulatesFeature, depth: int) -> None:
@@ -144,14 +156,14 @@ class PromptInjector(Injector):
         self.depth = depth
 
     def forward(self, feature: Tensor, condition: Condition) -> Tensor:
-        """Guide a feature, (B, C, H, W); ``condition`` has the semantic vectors as tokens and the code as vector.
+        """Guide a feature, (B, C, H, W), by a condition that holds semantics and a code.
 
         Raises:
             ValueError: It lacks one of them.
         """
-        if condition.tokens is None or condition.vector is None:
-            raise ValueError('expected a condition with tokens (B, 4, D) and a vector (B, D), got one without')
-        guided: Tensor = self.module(feature, condition.tokens[:, self.depth], condition.vector)
+        if condition.vector is None:
+            raise ValueError('expected a condition with a code as vector (B, D), got one without')
+        guided: Tensor = self.module(feature, semantics_at(condition, self.depth, feature), condition.vector)
         return guided
 
 

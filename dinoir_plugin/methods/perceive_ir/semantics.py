@@ -17,6 +17,7 @@ SIDE = 224
 LAYERS = (0, 3, 7, 11)  # blocks 1, 4, 8 and 12 of DINOv2-B
 
 Fit = Literal['squash', 'crop']
+Semantics = Literal['class', 'spatial']
 
 
 def semantic_encoder(
@@ -60,6 +61,23 @@ def semantic_vectors(
     """
     tokens = encoder.class_tokens(resized(image, fit), layers, offset=False)
     return torch.stack([tokens[layer] for layer in layers], dim=1)
+
+
+def semantic_maps(encoder: FrozenEncoder, image: Tensor, layers: Sequence[int] = LAYERS) -> Tensor:
+    """Give the patch tokens behind blocks of different depths, before the final norm, of the whole image squashed.
+
+    Neither the paper nor the release has them.
+
+    Args:
+        encoder: A transformer.
+        image: Degraded, (B, 3, H, W), RGB in [0, 1], any size.
+        layers: Blocks, from zero, from shallow to deep.
+
+    Returns:
+        (B, number of layers, width, rows, columns), of the encoder's grid over the image.
+    """
+    maps = encoder(resized(image), layers)
+    return torch.stack([maps[layer] for layer in layers], dim=1)
 
 
 def resized(image: Tensor, fit: Fit = 'squash', side: int = SIDE) -> Tensor:

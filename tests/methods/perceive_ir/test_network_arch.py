@@ -136,6 +136,17 @@ def test_a_condition_holds_vectors_and_code():
     assert not torch.allclose(other, whole, rtol=0, atol=1e-7)
     # without vectors the code alone guides
     torch.testing.assert_close(net(image), net(image, torch.zeros(4, 2, 24)))
+    torch.testing.assert_close(net(image, condition=Condition(vector=code)), net(image))
+
+
+def test_maps_that_are_the_same_everywhere_guide_as_vectors():
+    torch.manual_seed(0)
+    net = PerceiveIR(**TINY)
+    image, semantics = torch.rand(2, 3, 17, 31), torch.randn(4, 2, 24)
+    flat = semantics[..., None, None].expand(-1, -1, -1, 3, 5)
+    torch.testing.assert_close(net(image, flat.unbind()), net(image, semantics.unbind()), rtol=1e-4, atol=1e-4)
+    other = net(image, [*flat[:3], flat[3].contiguous().index_fill(3, torch.tensor([4]), 1.0)])
+    assert not torch.allclose(other, net(image, flat.unbind()), rtol=0, atol=1e-4)
 
 
 def test_what_does_not_fit_is_named():
@@ -144,7 +155,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(OptionsError, match=r"heads: expected divisors of the levels' widths \[8, 16, 32, 64\]"):
         RestormerMedium(dim=8, heads=[3, 1, 1, 1])
     net = PerceiveIR(**TINY)
-    with pytest.raises(ValueError, match=r'expected 4 semantic vectors \(B, 24\), got'):
+    with pytest.raises(ValueError, match=r'expected 4 semantic vectors \(B, 24\), or maps of them, got'):
         net(torch.rand(1, 3, 16, 16), torch.rand(3, 1, 24))
     with pytest.raises(ValueError, match=r'expected a degradation code \(B, 128\), got \(1, 64\)'):
         net(torch.rand(1, 3, 16, 16), code=torch.rand(1, 64))

@@ -25,9 +25,10 @@ def build(backbone=OWN, **others):
     return PerceiveIRArch(copy.deepcopy(backbone), copy.deepcopy(ENCODER), **others)
 
 
-@pytest.fixture(params=['own', 'nafnet'])
+@pytest.fixture(params=['own', 'nafnet', 'own, spatial', 'nafnet, spatial'])
 def net(request):
-    return build() if request.param == 'own' else build(NAFNET, guide_at=PLACES)
+    others = {'semantics': 'spatial'} if 'spatial' in request.param else {}
+    return build(**others) if 'own' in request.param else build(NAFNET, guide_at=PLACES, **others)
 
 
 def test_the_deepest_vector_goes_to_the_deepest_place():
@@ -76,6 +77,27 @@ def test_tiles_are_guided_by_the_whole_image():
     assert not torch.allclose(net.extract_code(image[..., :32]), condition.vector, rtol=0, atol=1e-7)
 
 
+def test_tiles_of_an_image_whose_places_are_guided_join_as_the_whole():
+    net = build(semantics='spatial').double().eval()
+    seen = {}
+
+    def keep(place):
+        return lambda module, inputs, output: seen.setdefault(place, output)
+
+    image = torch.rand(1, 3, 32, 64).double()
+    module = net.backbone.pgm[0]
+    # the feature is made the same everywhere, so that only the guidance tells one place from another
+    module.register_forward_pre_hook(lambda module, inputs: (torch.ones_like(inputs[0]), *inputs[1:]))
+    with torch.no_grad():
+        for place, left, width in (('whole', 0, 64), ('left', 0, 32), ('right', 32, 32)):
+            handle = module.register_forward_hook(keep(place))
+            net.by_tile(image)(Tile(0, left, 32, width, 32, 64), image[..., left : left + width])
+            handle.remove()
+    joined = torch.cat([seen['left'], seen['right']], dim=-1)
+    torch.testing.assert_close(joined, seen['whole'], rtol=1e-6, atol=1e-6)
+    assert seen['whole'].std(dim=-1).mean() > 1e-3
+
+
 def test_a_step_contrasts_codes_and_a_checkpoint_restores(tmp_path):
     torch.manual_seed(0)
     network = {'type': 'PerceiveIRArch', 'backbone': dict(OWN), 'encoder': copy.deepcopy(ENCODER)}
@@ -110,6 +132,7 @@ def test_a_step_contrasts_codes_and_a_checkpoint_restores(tmp_path):
         ({**OWN, 'semantic_dim': 16}, {}, r'backbone\.semantic_dim: expected 24, the width of vit_small'),
         (OWN, {'cfe': {}}, 'cfe: expected none, as the backbone PerceiveIR makes the code'),
         (OWN, {'pgm': {}}, 'pgm: expected guide_at beside it'),
+        (OWN, {'fit': 'crop', 'semantics': 'spatial'}, 'fit: expected squash with semantics: spatial'),
         (NAFNET, {}, 'guide_at: expected names of modules, got none'),
         (NAFNET, {'guide_at': PLACES, 'pgm': {'pgm_type': 'relase'}}, r'pgm\.pgm_type: '),
         (NAFNET, {'guide_at': PLACES, 'cfe': {'cfe_typ': 'figure'}}, r'cfe\.cfe_typ: unknown option'),

@@ -1,9 +1,11 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from dinoir_plugin.guidance.condition import Condition
 from dinoir_plugin.methods.perceive_ir import PromptGuidanceModule
 from dinoir_plugin.methods.perceive_ir.prompt_guidance import PromptInjector, prompt_guidance
+from dinoir_plugin.methods.perceive_ir.semantic_condition import semantic_condition
 from tests.methods.perceive_ir.largest_error import error, loaded
 
 
@@ -38,5 +40,24 @@ def test_an_injector_takes_its_depth_and_the_code():
     x, tokens, code = torch.rand(2, 8, 4, 4), torch.rand(2, 4, 20), torch.rand(2, 12)
     guided = PromptInjector(module, 2)(x, Condition(tokens=tokens, vector=code))
     assert torch.equal(guided, module(x, tokens[:, 2], code))
-    with pytest.raises(ValueError, match=r'tokens \(B, 4, D\) and a vector'):
+    with pytest.raises(ValueError, match=r'a code as vector \(B, D\), got one without'):
         PromptInjector(module, 2)(x, Condition(tokens=tokens))
+    with pytest.raises(ValueError, match=r'semantics as tokens \(B, depths, D\) or as maps, got neither'):
+        PromptInjector(module, 2)(x, Condition(vector=code))
+
+
+@pytest.mark.parametrize('pgm_type', ['release', 'figure'])
+def test_a_map_guides_each_place_by_what_is_there(pgm_type):
+    torch.manual_seed(0)
+    module = prompt_guidance(8, 20, 12, pgm_type)
+    x = torch.rand(2, 8, 6, 9).contiguous(memory_format=torch.channels_last)
+    maps, code = torch.rand(2, 4, 20, 2, 3), torch.rand(2, 12)
+    y = PromptInjector(module, 2)(x, semantic_condition(maps, code))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    changes = [
+        torch.stack([torch.stack([module.modulation(maps[:, 2, :, i, j], code)[k] for j in range(3)], dim=-1)
+                     for i in range(2)], dim=-2)
+        for k in range(2)
+    ]  # fmt: skip
+    factor, shift = (F.interpolate(change, (6, 9), mode='bilinear') for change in changes)
+    torch.testing.assert_close(y, factor * x + shift)

@@ -5,7 +5,7 @@ import torch
 
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.encoders.frozen import frozen_encoder
-from dinoir_plugin.methods.perceive_ir.semantics import resized, semantic_vectors
+from dinoir_plugin.methods.perceive_ir.semantics import resized, semantic_maps, semantic_vectors
 from tests.methods.perceive_ir.largest_error import error
 
 NAME = 'vit_base_patch14_dinov2'
@@ -68,6 +68,13 @@ def test_class_tokens_are_those_of_the_features(random_encoder):
         handle.remove()
     half = random_encoder.class_tokens(image.bfloat16(), (2,))[2]
     assert half.dtype == torch.float32
+
+
+def test_maps_are_the_patch_tokens_of_the_whole_image(random_encoder):
+    image = torch.rand(1, 3, 60, 90)
+    maps = semantic_maps(random_encoder, image, (2, 5))
+    assert maps.shape == (1, 2, 24, 16, 16)
+    torch.testing.assert_close(maps[:, 1], random_encoder(resized(image), (5,))[5])
 
 
 def test_an_image_is_squashed_or_its_centre_cut_out():
