@@ -1,7 +1,7 @@
 """The small model that comes with the package: its images, its training, its figures and its card.
 
     python scripts/starter.py pack ../shared/data      the training images into datasets/starter/
-    python scripts/starter.py train                    in pieces of 8 minutes, by options/starter/train_starter.yml
+    python scripts/starter.py train                    in pieces of 8 minutes, by the files in options/starter/
     python scripts/starter.py finish ../shared/data    the model into the package, benchmarks/starter.md, its card
 
 Each goes on from what is there; the first two are ``python -m dinoir_plugin.experiments.starter``.

@@ -1,7 +1,7 @@
 """Make the images that the package's small model learns from, and train it in pieces.
 
     python -m dinoir_plugin.experiments.starter pack FOLDER     the training parts of FOLDER into datasets/starter/
-    python -m dinoir_plugin.experiments.starter train           the next pieces, by options/starter/train_starter.yml
+    python -m dinoir_plugin.experiments.starter train           the next pieces, by the files in options/starter/
     python -m dinoir_plugin.experiments.starter example FILE    a photograph with noise, before and after, as a JPEG
 
 A piece is a run of BasicSR's own trainer that is asked to stop after some minutes and saves its iteration; the next one
@@ -14,10 +14,12 @@ import argparse
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -37,13 +39,34 @@ from dinoir_plugin.restore.comparison import comparison
 from dinoir_plugin.restore.restorer import Restorer
 
 IMAGES = Path('datasets/starter')
-EXPERIMENT = Path('experiments/starter')
-OPTIONS = 'starter/train_starter'
 SIDE = 160  # least side of a piece: a patch costs the decoding of its whole file
 QUALITY = 93  # of JPEGs without reduced colour
 EXAMPLE_NOISE = 25
 MOST_BYTES = 50_000_000
 PIECE_MINUTES = 8.0
+
+
+class Part(NamedTuple):
+    """Hold one of the trainings, each of which begins with the weights of the one before.
+
+    Attributes:
+        name: Of the run, and so of its folder.
+        options: Name of its options file.
+        ranks: Processes that share a batch. Two of one thread each take two thirds of the time of one of two threads.
+    """
+
+    name: str
+    options: str
+    ranks: int
+
+    @property
+    def folder(self) -> Path:
+        """Give the folder of its checkpoints."""
+        return Path('experiments', self.name)
+
+
+PARTS = (Part('starter', 'starter/train_starter', 1), Part('starter_tuned', 'starter/tune_starter', 2))
+
 FOLDERS = {
     'bsd400': 'photos',
     'rain100l/train/clean': 'rain/clean',
@@ -61,7 +84,7 @@ def main() -> int:
     packing.add_argument('data', type=Path, help='the folder with ' + ', '.join(FOLDERS))
     training = steps.add_parser('train', help='train on from where the last piece ended')
     training.add_argument('--minutes', type=float, default=PIECE_MINUTES, help='of a piece')
-    training.add_argument('--iters', type=int, help="instead of the file's total_iter and the schedule's length")
+    training.add_argument('--iters', type=int, help="of each part, instead of its file's total_iter and schedule")
     training.add_argument('--force', nargs='+', default=[], metavar='KEY=VALUE', help="as the trainer's --force_yml")
     showing = steps.add_parser('example', help='restore a photograph of scikit-image with noise')
     showing.add_argument('out', type=Path, help='where before and after are written, side by side')
@@ -125,11 +148,11 @@ def write_jpeg(path: Path, image: Array) -> None:
 
 
 def train(minutes: float, iters: int | None, forced: Sequence[str] = ()) -> int:
-    """Train piece by piece to the end; asked to stop, stop after the iteration, as the trainer does.
+    """Train piece by piece to the end of all parts; asked to stop, stop after the iteration, as the trainer does.
 
     Args:
         minutes: Length of a piece.
-        iters: Instead of the options file's total_iter, and of the length of the learning rate's schedule.
+        iters: Of each part, instead of its options file's total_iter, and of the schedule of the learning rate.
         forced: Further options, as the trainer takes them behind ``--force_yml``.
 
     Returns:
@@ -137,74 +160,97 @@ def train(minutes: float, iters: int | None, forced: Sequence[str] = ()) -> int:
     """
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda received, frame: asked.append(received))
-    path = options_file(OPTIONS)
-    total = iters or read_yaml(path)['train']['total_iter']
+    status = GOOD
+    for part in PARTS:
+        total = iters or read_yaml(options_file(part.options))['train']['total_iter']
+        if status == GOOD:
+            status = trained(part, total, minutes, forced, asked)
+    return status
+
+
+def trained(part: Part, total: int, minutes: float, forced: Sequence[str], asked: list[int]) -> int:
+    """Train one part to its end, or until a signal is in ``asked``; return the exit status."""
     while not asked:
-        if finished() >= total:
-            say(f'{EXPERIMENT}: {finished()} iterations, done')
+        if finished(part) >= total:
+            say(f'{part.folder}: {finished(part)} iterations, done')
             return GOOD
-        reached = newest()
+        reached = newest(part)
         if reached:
-            check_joint(path, reached, forced)
-        status = piece(trainer(path, total, forced), minutes, asked)
+            check_joint(part, reached, forced)
+        status = piece(trainer(part, total, forced), minutes, asked)
         if status not in (0, REQUEUE):
-            note(f'FAILED: the trainer ended with status {status}; its output is in {EXPERIMENT}.log')
+            note(f'FAILED: the trainer ended with status {status}; its output is in {part.folder}.log')
             return BAD
         if status == REQUEUE:
-            say(f'{EXPERIMENT}: {newest()} of {total} iterations')
+            say(f'{part.folder}: {newest(part)} of {total} iterations')
     return REQUEUE
 
 
-def piece(program: subprocess.Popen[bytes], minutes: float, asked: list[int]) -> int:
+def piece(programs: list[subprocess.Popen[bytes]], minutes: float, asked: list[int]) -> int:
     """Let the trainer run for some minutes, or until a signal was received; return its exit status."""
-    with program:
-        left = minutes * 60
-        while left > 0 and not asked and program.poll() is None:
-            try:
-                program.wait(min(left, 1))
-            except subprocess.TimeoutExpired:
-                left -= 1
+    left = minutes * 60
+    while left > 0 and not asked and all(program.poll() is None for program in programs):
+        try:
+            programs[0].wait(min(left, 1))
+        except subprocess.TimeoutExpired:
+            left -= 1
+    for program in programs:
         if program.poll() is None:
             program.send_signal(signal.SIGTERM)
-        return program.wait()
+    return max((program.wait() for program in programs), key=abs)
 
 
-def check_joint(path: Path, reached: int, forced: Sequence[str]) -> None:
+def check_joint(part: Part, reached: int, forced: Sequence[str]) -> None:
     """Let a run that goes on from an iteration end there: it has to write the weights that were saved.
 
     Raises:
         RunError: It writes others.
     """
-    with trainer(path, reached, forced) as program:
-        status = program.wait()
-    saved, resumed = (EXPERIMENT / 'models' / f'net_g_{name}.pth' for name in (reached, 'latest'))
+    status = max((program.wait() for program in trainer(part, reached, forced)), key=abs)
+    saved, resumed = (part.folder / 'models' / f'net_g_{name}.pth' for name in (reached, 'latest'))
     if status or digest(saved) != digest(resumed):
-        raise RunError(f'{saved} has not the weights that a run goes on from (status {status}, {EXPERIMENT}.log)')
-    say(f'{EXPERIMENT}: goes on from the weights saved at iteration {reached}')
+        raise RunError(f'{saved} has not the weights that a run goes on from (status {status}, {part.folder}.log)')
+    say(f'{part.folder}: goes on from the weights saved at iteration {reached}')
 
 
-def trainer(path: Path, total: int, forced: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start the trainer, which goes on from the newest checkpoint; its output is added to a file."""
+def trainer(part: Part, total: int, forced: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+    """Start the trainer's ranks, which go on from the newest checkpoint; their output is added to a file."""
     schedule = f'train:scheduler:periods=[{total}]'
-    words = ['-m', 'basicsr.train', '-opt', str(path), '--auto_resume']
+    words = ['-m', 'basicsr.train', '-opt', str(options_file(part.options)), '--auto_resume']
+    if part.ranks > 1:
+        words += ['--launcher', 'pytorch']
     words += ['--force_yml', f'train:total_iter={total}', schedule, *forced]
-    EXPERIMENT.parent.mkdir(exist_ok=True)
+    part.folder.parent.mkdir(exist_ok=True)
     # threads that wait without sleeping take ten times as long where other programs need the cores
-    environment = {**os.environ, 'OMP_WAIT_POLICY': 'PASSIVE'}
-    with EXPERIMENT.with_suffix('.log').open('ab') as log:
-        return subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, env=environment)
+    ours = {**os.environ, 'OMP_WAIT_POLICY': 'PASSIVE'}
+    with part.folder.with_suffix('.log').open('ab') as log:
+        return [
+            subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, env={**ours, **more})
+            for more in environments(part.ranks)
+        ]
 
 
-def finished() -> int:
+def environments(ranks: int) -> list[dict[str, str]]:
+    """Give what each rank has to know of the others, as torchrun gives it; one rank alone knows nothing."""
+    if ranks == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    shared = {'WORLD_SIZE': str(ranks), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'OMP_NUM_THREADS': '1'}
+    return [{**shared, 'RANK': str(rank), 'LOCAL_RANK': str(rank)} for rank in range(ranks)]
+
+
+def finished(part: Part) -> int:
     """Give the iterations of the network that a run ended with; 0 where none has."""
-    file = EXPERIMENT / 'models' / 'net_g_latest.pth'
+    file = part.folder / 'models' / 'net_g_latest.pth'
     about = network_file.read(file).description if file.is_file() else None
     return about.iteration or 0 if about else 0
 
 
-def newest() -> int:
+def newest(part: Part) -> int:
     """Give the iteration of the newest training state; 0 before the first."""
-    states = (EXPERIMENT / 'training_states').glob('*.state')
+    states = (part.folder / 'training_states').glob('*.state')
     return max((int(state.stem) for state in states if state.stem.isdigit()), default=0)
 
 

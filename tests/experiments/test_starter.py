@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -37,19 +38,37 @@ def test_packed_images_keep_how_they_pair_up(tmp_path, monkeypatch, photo):
 
 def test_a_joint_with_other_weights_stops_the_training(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    models = starter.EXPERIMENT / 'models'
+    part = starter.Part('starter', 'starter/train_starter', 2)
+    models = part.folder / 'models'
     models.mkdir(parents=True)
-    ended = contextlib.nullcontext(SimpleNamespace(wait=lambda: 0))
-    monkeypatch.setattr(starter, 'trainer', lambda *words: ended)
+    monkeypatch.setattr(starter, 'trainer', lambda *words: [SimpleNamespace(wait=lambda: 0)] * 2)
     write(models / 'net_g_5.pth', [1.0, 1.0])
     write(models / 'net_g_latest.pth', [1.0, 1.0])
-    starter.check_joint(tmp_path, 5, ())
+    starter.check_joint(part, 5, ())
     write(models / 'net_g_latest.pth', [1.0, 1.0 + 1e-6])
     with pytest.raises(RunError, match='has not the weights that a run goes on from'):
-        starter.check_joint(tmp_path, 5, ())
+        starter.check_joint(part, 5, ())
 
 
 def write(path, values):
     state = {'w': torch.tensor(values)}
     content = network_file.NetworkFile({'params': state, 'params_ema': state}, network_file.Description({}))
     network_file.write(path, content)
+
+
+def test_a_piece_asks_every_rank_to_stop():
+    program = 'import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nprint(1)\nsignal.pause()'
+    ranks = [subprocess.Popen([sys.executable, '-uc', program], stdout=subprocess.PIPE) for _ in range(2)]
+    for rank in ranks:
+        rank.stdout.readline()
+    assert starter.piece(ranks, 0, []) == 75
+    assert [rank.returncode for rank in ranks] == [75, 75]
+    for rank in ranks:
+        rank.stdout.close()
+
+
+def test_ranks_are_told_of_each_other():
+    assert starter.environments(1) == [{}]
+    both = starter.environments(2)
+    assert [words['RANK'] for words in both] == ['0', '1']
+    assert len({words['MASTER_PORT'] for words in both}) == 1 and both[0]['WORLD_SIZE'] == '2'
