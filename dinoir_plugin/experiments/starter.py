@@ -52,7 +52,7 @@ class Part(NamedTuple):
     Attributes:
         name: Of the run, and so of its folder.
         options: Name of its options file.
-        ranks: Processes that share a batch. Two of one thread each take two thirds of the time of one of two threads.
+        ranks: Processes that share a batch, of one thread each where there are several, which is the faster way.
     """
 
     name: str

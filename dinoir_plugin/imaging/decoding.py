@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,6 @@ FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 SWAPS_SIDES = (5, 6, 7, 8)
 PNG_MARK = b'\x89PNG\r\n\x1a\n'
 BMP_MARK = b'BM'
-# What Pillow and tifffile raise on broken files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, struct.error,
-          zlib.error)  # fmt: skip
 
 # float32 on purpose: np.divide would otherwise go by way of float64.
 _FULL_SCALE = {np.dtype(np.uint8): np.float32(255), np.dtype(np.uint16): np.float32(65535)}

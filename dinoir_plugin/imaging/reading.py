@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
 
-from dinoir_plugin.imaging.decoding import BMP_MARK, BROKEN, PNG_MARK, Array, ImageFileError
+from dinoir_plugin.imaging.decoding import BMP_MARK, PNG_MARK, Array, ImageFileError
 from dinoir_plugin.imaging.formats import FORMATS, PLUGINS, READABLE, register_plugins
 from dinoir_plugin.imaging.pillow_reader import PillowReader, PngReader
 from dinoir_plugin.imaging.plain_readers import BmpReader, PnmReader, bmp_profile, is_plain_bmp, is_pnm
@@ -20,6 +23,9 @@ from dinoir_plugin.imaging.reader import Header, ImageReader, Stream
 from dinoir_plugin.imaging.tiff_reader import open_tiff
 
 TIFF_MARKS = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
+# what Pillow and tifffile raise on broken files
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, struct.error,
+           zlib.error, tifffile.TiffFileError)  # fmt: skip
 _START = 64
 # brands of HEIC and the like; AVIF has others
 _PLUGIN_MARKS = {
@@ -53,7 +59,7 @@ def open_image(file: str | Path | bytes, name: str = '', number: int = 0) -> Ite
         raise ImageFileError(f'{name}: expected an image ({_known()}), but it is none') from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(f'{name}: {error}') from error
-    except BROKEN as error:
+    except _BROKEN as error:
         raise ImageFileError(f'{name}: expected an image, but it cannot be read ({error}). Is the file whole?'
                              ) from error
 
