@@ -119,7 +119,9 @@ def test_difficulty_is_weighed_as_by_the_authors(case, dpl):
         assert loss == expected == 0
     else:
         assert error(loss.detach(), expected) < 1e-5
-        assert error(restored.grad, grad) < 1e-4
+        # what clipping lets through at 0 and 1 themselves differs between versions of torch
+        inside = (restored > 0) & (restored < 1)
+        assert error(restored.grad[inside], grad[inside]) < 1e-4
     if case == 'none':
         for number, feature in enumerate(own):
             assert error(feature.detach(), tensors[f'output/feature{number}_restored']) < 1e-5
