@@ -160,12 +160,12 @@ def train(minutes: float, iters: int | None, forced: Sequence[str] = ()) -> int:
     """
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda received, frame: asked.append(received))
-    status = GOOD
     for part in PARTS:
         total = iters or read_yaml(options_file(part.options))['train']['total_iter']
-        if status == GOOD:
-            status = trained(part, total, minutes, forced, asked)
-    return status
+        status = trained(part, total, minutes, forced, asked)
+        if status != GOOD:
+            return status
+    return GOOD
 
 
 def trained(part: Part, total: int, minutes: float, forced: Sequence[str], asked: list[int]) -> int:
@@ -186,18 +186,23 @@ def trained(part: Part, total: int, minutes: float, forced: Sequence[str], asked
     return REQUEUE
 
 
-def piece(programs: list[subprocess.Popen[bytes]], minutes: float, asked: list[int]) -> int:
+def piece(ranks: list[subprocess.Popen[bytes]], minutes: float, asked: list[int]) -> int:
     """Let the trainer run for some minutes, or until a signal was received; return its exit status."""
     left = minutes * 60
-    while left > 0 and not asked and all(program.poll() is None for program in programs):
+    while left > 0 and not asked and all(rank.poll() is None for rank in ranks):
         try:
-            programs[0].wait(min(left, 1))
+            ranks[0].wait(min(left, 1))
         except subprocess.TimeoutExpired:
             left -= 1
-    for program in programs:
-        if program.poll() is None:
-            program.send_signal(signal.SIGTERM)
-    return max((program.wait() for program in programs), key=abs)
+    for rank in ranks:
+        if rank.poll() is None:
+            rank.send_signal(signal.SIGTERM)
+    return ended(ranks)
+
+
+def ended(ranks: list[subprocess.Popen[bytes]]) -> int:
+    """Wait for all ranks; return 0, or the exit status of one that did not end with it."""
+    return max((rank.wait() for rank in ranks), key=abs)
 
 
 def check_joint(part: Part, reached: int, forced: Sequence[str]) -> None:
@@ -206,7 +211,7 @@ def check_joint(part: Part, reached: int, forced: Sequence[str]) -> None:
     Raises:
         RunError: It writes others.
     """
-    status = max((program.wait() for program in trainer(part, reached, forced)), key=abs)
+    status = ended(trainer(part, reached, forced))
     saved, resumed = (part.folder / 'models' / f'net_g_{name}.pth' for name in (reached, 'latest'))
     if status or digest(saved) != digest(resumed):
         raise RunError(f'{saved} has not the weights that a run goes on from (status {status}, {part.folder}.log)')

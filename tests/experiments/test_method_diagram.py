@@ -21,4 +21,5 @@ def test_the_diagram_is_that_of_the_documentation(name, tmp_path):
     one, other = (np.asarray(Image.open(path).convert('L'), float) for path in (new, DOCS / f'{name}.png'))
     assert one.shape == other.shape == (500, 1000)
     # letters are drawn otherwise by other versions of matplotlib
-    assert np.abs(one - other).mean() < 6, f'draw it anew: python scripts/diagram.py docs/{name}.png --method {name}'
+    most = 4 if pytest.importorskip('matplotlib').__version_info__[:2] >= (3, 11) else 6
+    assert np.abs(one - other).mean() < most, f'draw it anew: python scripts/diagram.py docs/{name}.png --method {name}'

@@ -199,7 +199,7 @@ class PerceiveIR(_Trunk):
         """
         height, width = image.shape[-2:]
         padded = self.padded(image)
-        known = self._known(semantics, code) if condition is None else condition
+        known = self._known(semantics, code, condition)
         if not has_semantics(known):
             known = known._replace(tokens=padded.new_zeros(len(padded), LEVELS, self.semantic_dim))
         own = self.cfe(padded) if known.vector is None else known.vector
@@ -215,16 +215,26 @@ class PerceiveIR(_Trunk):
         code: Tensor = self.cfe(self.padded(image))
         return code
 
-    def _known(self, semantics: Sequence[Tensor] | None, code: Tensor | None) -> Condition:
-        if code is not None and code.shape[1:] != (self.code_dim,):
-            raise ValueError(f'expected a degradation code (B, {self.code_dim}), got {tuple(code.shape)}')
+    def _known(
+        self, semantics: Sequence[Tensor] | None, code: Tensor | None, condition: Condition | None
+    ) -> Condition:
+        """Give as a condition what :meth:`forward` was given, once its shapes are right."""
+        if condition is not None:
+            self._check(None if condition.tokens is None else condition.tokens.unbind(dim=1), condition.vector)
+            return condition
+        self._check(semantics, code)
         if semantics is None:
             return Condition(vector=code)
-        shapes = [tuple(vector.shape[1:]) for vector in semantics]
-        if [shape[:1] for shape in shapes] != [(self.semantic_dim,)] * LEVELS or len(set(shapes)) > 1:
-            expected = f'expected {LEVELS} semantic vectors (B, {self.semantic_dim}), or maps of them'
-            raise ValueError(f'{expected}, got {[("B", *shape) for shape in shapes]}')
         return semantic_condition(torch.stack(tuple(semantics), dim=1), code)
+
+    def _check(self, semantics: Sequence[Tensor] | None, code: Tensor | None) -> None:
+        if semantics is not None:
+            shapes = [tuple(vector.shape[1:]) for vector in semantics]
+            if [shape[:1] for shape in shapes] != [(self.semantic_dim,)] * LEVELS or len(set(shapes)) > 1:
+                expected = f'expected {LEVELS} semantic vectors (B, {self.semantic_dim}), or maps of them'
+                raise ValueError(f'{expected}, got {[("B", *shape) for shape in shapes]}')
+        if code is not None and code.shape[1:] != (self.code_dim,):
+            raise ValueError(f'expected a degradation code (B, {self.code_dim}), got {tuple(code.shape)}')
 
 
 def _widths(dim: int, blocks: Sequence[int], heads: Sequence[int]) -> list[int]:

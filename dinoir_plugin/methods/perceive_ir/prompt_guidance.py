@@ -1,4 +1,4 @@
-"""The prompt guidance module of Perceive-IR (PGM, E6): semantics and the degradation code change a feature."""
+"""Change a feature by semantics and the degradation code: the prompt guidance module of Perceive-IR (PGM, E6)."""
 
 from __future__ import annotations
 

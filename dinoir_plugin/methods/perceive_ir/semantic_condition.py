@@ -1,4 +1,4 @@
-"""How a condition holds the semantics of an image: as vectors of the whole image, or as maps of its parts."""
+"""Hold the semantics of an image in a condition, as vectors of the whole image or as maps of its parts."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dinoir_plugin.losses.vgg_features import VGGFeatures
 from dinoir_plugin.methods.perceive_ir import clip_aware_loss, code_contrast_loss, difficulty_adaptive_loss
 from dinoir_plugin.methods.perceive_ir.clip_aware import quality_logits, seen_by_clip
 from dinoir_plugin.methods.perceive_ir.difficulty import LAYERS, difficulty, psnr, seen_by_vgg
+from tests.exporting import TOO_OLD
 from tests.methods.perceive_ir.largest_error import error
 
 # of DPL: what is restored, and the proxies with whether weights count
@@ -119,9 +120,9 @@ def test_difficulty_is_weighed_as_by_the_authors(case, dpl):
         assert loss == expected == 0
     else:
         assert error(loss.detach(), expected) < 1e-5
-        # what clipping lets through at 0 and 1 themselves differs between versions of torch
-        inside = (restored > 0) & (restored < 1)
-        assert error(restored.grad[inside], grad[inside]) < 1e-4
+        # torch 2.11 lets another gradient through where a value lies on a limit of clipping
+        same = (restored > 0) & (restored < 1) if TOO_OLD else torch.ones_like(grad, dtype=torch.bool)
+        assert error(restored.grad[same], grad[same]) < 1e-4
     if case == 'none':
         for number, feature in enumerate(own):
             assert error(feature.detach(), tensors[f'output/feature{number}_restored']) < 1e-5

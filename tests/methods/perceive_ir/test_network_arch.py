@@ -159,6 +159,10 @@ def test_what_does_not_fit_is_named():
         net(torch.rand(1, 3, 16, 16), torch.rand(3, 1, 24))
     with pytest.raises(ValueError, match=r'expected a degradation code \(B, 128\), got \(1, 64\)'):
         net(torch.rand(1, 3, 16, 16), code=torch.rand(1, 64))
+    with pytest.raises(ValueError, match=r'expected 4 semantic vectors \(B, 24\), or maps of them, got'):
+        net(torch.rand(1, 3, 16, 16), condition=Condition(tokens=torch.rand(1, 4, 16)))
+    with pytest.raises(ValueError, match=r'expected a degradation code \(B, 128\), got \(1, 64\)'):
+        net(torch.rand(1, 3, 16, 16), condition=Condition(vector=torch.rand(1, 64)))
 
 
 @pytest.mark.parametrize('extra_mdta', [True, False])
