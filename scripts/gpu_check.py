@@ -30,8 +30,9 @@ sys.path.insert(0, str(ROOT))
 PART_LIMIT = 120  # seconds
 # those that look at a device or a type; the rest of the suite runs on the CPU
 TESTS = ['tests/models/test_step_graph.py', 'tests/models/test_training_step.py', 'tests/models/test_acceleration.py',
-         'tests/nn', 'tests/methods/dinoir/test_dr_fusion.py', 'tests/preflight/test_step_time.py',
-         'tests/inference', 'tests/models/test_beside.py', 'tests/restore/test_restorer.py']  # fmt: skip
+         'tests/nn', 'tests/methods/test_recorded_steps.py', 'tests/methods/dinoir/test_dr_fusion.py',
+         'tests/preflight/test_step_time.py', 'tests/inference', 'tests/models/test_beside.py',
+         'tests/restore/test_restorer.py']  # fmt: skip
 PYTEST = [sys.executable, '-m', 'pytest', '-q', '--maxfail=20']
 # the start-up line of an installed plugin
 HOOK = 'from dinoir_plugin.plugin import autoload\nautoload.arm()\n'

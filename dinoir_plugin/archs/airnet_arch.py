@@ -7,8 +7,8 @@ names are those of the authors' release, so their weights load with ``strict=Tru
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -43,6 +43,9 @@ class MoCo(nn.Module):
         super().__init__()
         self.encoder_q = encoder
         self.encoder_k = copy.deepcopy(encoder).requires_grad_(False)
+        parts: Iterable[Any] = encoder.modules()
+        for part in parts:
+            part.half_weights = False  # those of encoder_k are their average, which half precision would round
         self.register_buffer('queue', F.normalize(torch.randn(dim, length), dim=0))
         self.register_buffer('queue_ptr', torch.zeros(1, dtype=torch.long))
 
@@ -115,6 +118,7 @@ class AirNet(nn.Module):
 
     Attributes:
         takes_items: Keys of an item of the training set that :meth:`forward` takes.
+        capturable: A CUDA graph may repeat a training step, whose queue stays on the device.
 
     Raises:
         OptionsError: An argument that cannot be built.
@@ -122,6 +126,7 @@ class AirNet(nn.Module):
 
     size_multiple = 1
     takes_items: ClassVar[tuple[str, ...]] = ('key',)
+    capturable = True
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dinoir_plugin.archs.restormer_arch import Restormer
 from dinoir_plugin.core.errors import OptionsError, nearest
 from dinoir_plugin.core.outputs import Outputs
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.inference.padding import pad_to_multiple
 from dinoir_plugin.nn.idr_blocks import ROUTE_OF_TYPE, KeyBlock, resized
 from dinoir_plugin.nn.precision import full
@@ -176,7 +177,7 @@ class IDR(Restormer):
             return out
         aux: dict[str, Any] = {'restored': tuple(restored), 'likely': tuple(likely)}
         if types is not None:
-            aux['types'] = torch.tensor(types, device=out.device)
+            aux['types'] = to_device(torch.tensor(types), out.device)
         return Outputs(out, aux=aux)
 
     def _types(self, tasks: Sequence[str], count: int) -> list[int]:

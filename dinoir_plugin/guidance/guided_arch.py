@@ -42,6 +42,7 @@ class GuidedArch(nn.Module):
         size_minimum: The shortest side that it takes.
         pad_mode: How they are padded.
         takes_items: Keys of an item of the training set that :meth:`forward` takes by name: those of the backbone.
+        capturable: Whether a CUDA graph may repeat a training step: these are tensors, and the host keeps nothing.
 
     Raises:
         OptionsError: ``guide_at`` does not fit the backbone, or nothing would use the condition.
@@ -58,6 +59,7 @@ class GuidedArch(nn.Module):
         self.method = method
         self.takes_condition = self.takes_condition or getattr(backbone, 'takes_condition', False)
         self.takes_items: tuple[str, ...] = tuple(getattr(backbone, 'takes_items', ()))
+        self.capturable: bool = getattr(backbone, 'capturable', not self.takes_items)
         rule = size_rule(backbone)
         self.size_multiple, self.size_minimum, self.pad_mode = rule
         self.guided: list[str] = []

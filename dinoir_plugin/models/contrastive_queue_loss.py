@@ -24,6 +24,7 @@ class ContrastiveQueueLoss(StepLoss):
     """
 
     needs = frozenset({'key'})
+    capturable = True
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

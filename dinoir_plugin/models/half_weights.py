@@ -18,9 +18,9 @@ CONVERTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.
 class HalfWeights:
     """Lend a network copies of its weights in half precision.
 
-    Autocast converts weights where they are used. This converts those of linear layers and convolutions, and of modules
-    that say ``half_weights = True``, group by group: one operation a group forward and one for the gradients, which
-    come out in the weights' own type. Autocast finds nothing left to do.
+    Autocast converts weights where they are used. This converts those of linear layers and convolutions, group by
+    group: one operation a group forward and one for the gradients, which come out in the weights' own type. Autocast
+    finds nothing left to do. A module says ``half_weights = True`` to be converted as well, or ``False`` not to be.
 
     Args:
         network: Without its wrapper for several devices.
@@ -40,7 +40,7 @@ class HalfWeights:
             [
                 (module, name)
                 for module in part.modules()
-                if (isinstance(module, CONVERTED) or getattr(module, 'half_weights', False))
+                if getattr(module, 'half_weights', isinstance(module, CONVERTED))
                 and not (module in seen or seen.add(module))  # type: ignore[func-returns-value]
                 for name, value in module.named_parameters(recurse=False)
                 if value.is_floating_point()

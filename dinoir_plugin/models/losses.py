@@ -28,8 +28,8 @@ class StepLoss(nn.Module):
 
     Attributes:
         needs: Keys of an item beside ``lq`` and ``gt`` that the training set has to provide.
-        capturable: Whether it looks at tensors alone and keeps nothing between steps, so that a CUDA graph may repeat
-            it.
+        capturable: Whether it looks at tensors alone and the host keeps nothing between steps, so that a CUDA graph
+            may repeat it.
     """
 
     needs: frozenset[str] = frozenset()

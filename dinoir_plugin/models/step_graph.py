@@ -29,8 +29,8 @@ class StepGraph:
     tensor, a step that is left out is left out on the device. A new size of the batch, and a phase, record anew.
 
     Args:
-        model: Whose steps are made; not recorded: several GPUs, a model with steps of its own, losses that do not say
-            that they look at tensors alone.
+        model: Whose steps are made; not recorded: several GPUs, a model with steps of its own, losses and networks
+            with items of their own that do not say that they look at tensors alone.
         train: The block ``train``; ``cuda_graph`` is read.
         compute: Makes a step as usual, from a batch and whether this rank was told to stop.
     """
@@ -124,8 +124,9 @@ def reason_against(model: RestorationModel) -> str:
     own = kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses
     if own and not kind.capturable:
         return f'{kind.__name__} computes it in its own way'
-    if getattr(model.get_bare_model(model.net_g), 'takes_items', ()):
-        return 'the network takes more than images'
+    net = model.get_bare_model(model.net_g)
+    if not getattr(net, 'capturable', not getattr(net, 'takes_items', ())):
+        return 'the network may look at more than tensors'
     for name, loss in model.criteria.items():
         if isinstance(loss, StepLoss) and not loss.capturable:
             return f"the loss '{name}' may look at more than tensors"

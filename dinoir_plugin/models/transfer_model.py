@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option
 from dinoir_plugin.core.outputs import Outputs
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.guidance.guided_arch import backbone_of
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.options import RunOptions
@@ -67,10 +68,11 @@ class TransferModel(RestorationModel):
         images, features = [], []
         for task, places in members.items():
             if places:
-                said = self._teachers[task](batch.lq[places], return_feat=True)
+                chosen = to_device(torch.tensor(places), self.device)
+                said = self._teachers[task](batch.lq.index_select(0, chosen), return_feat=True)
                 images.append(said.image)
                 features.append(said.aux['features'])
-        order = torch.tensor([place for places in members.values() for place in places], device=self.device)
+        order = to_device(torch.tensor([place for places in members.values() for place in places]), self.device)
         counts = tuple(len(places) for places in members.values())
         levels: tuple[Tensor, ...] = tuple(torch.cat(level) for level in zip(*features))
         return Lesson(order, counts, levels, torch.cat(images))

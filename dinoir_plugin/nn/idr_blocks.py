@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.nn.mprnet_blocks import SAM
 from dinoir_plugin.nn.pixelwise import depthwise, pointwise
 from dinoir_plugin.nn.restormer_blocks import LayerNorm
@@ -231,9 +232,9 @@ class Principle(nn.Module):
         members = [[place for place, route in enumerate(routes) if route == number] for number in range(len(ROUTES))]
         parts = []
         for name, places in zip(ROUTES, members):
-            chosen = torch.tensor(places, dtype=torch.long, device=feature.device)
+            chosen = to_device(torch.tensor(places, dtype=torch.long), feature.device)
             parts.append(getattr(self, name)(feature.index_select(0, chosen), fused.index_select(0, chosen)))
-        order = torch.tensor([place for places in members for place in places], device=feature.device)
+        order = to_device(torch.tensor([place for places in members for place in places]), feature.device)
         return torch.cat(parts).index_select(0, order.argsort())
 
 

@@ -13,6 +13,7 @@ from dinoir_plugin import Restorer
 from dinoir_plugin.guidance.attach import resolve_names
 from dinoir_plugin.guidance.places import guidable
 from dinoir_plugin.restore.export import export
+from dinoir_plugin.testing.dispatch import Dispatched
 from tests.exporting import LATELY, TOO_OLD
 
 # tiny options and where to guide
@@ -67,6 +68,8 @@ RESTORERS = {
     'SwinIR': ({'upscale': 1, 'img_size': 32, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
                 'mlp_ratio': 1, 'upsampler': ''}, ['conv_after_body']),
 }  # fmt: skip
+# those that make tensors of the host's numbers in a training step
+WAIT = {'IDR': 'of the tasks', 'SwinIR': 'a mask, for sizes other than img_size'}
 ADVICE = Path(__file__).parents[2] / 'docs' / 'guide_at.md'
 # users and other tests register networks, too
 OWN = ('basicsr.', 'dinoir_plugin.')
@@ -102,16 +105,33 @@ def test_the_places_that_the_documentation_advises_can_be_guided():
         assert set(resolve_names(network, yaml.safe_load(guide_at), 'guide_at')) <= set(guidable(network)), name
 
 
-@pytest.mark.parametrize('name', RESTORERS)
-def test_is_guided_trained_saved_reloaded_and_exported(name, make_project, tmp_path):
-    options = make_project().options
+def trained(name, project, folder, **train):
+    """Build the model of a guided run."""
+    options = project.options
     backbone, guide_at = RESTORERS[name]
     options['network_g'].update(backbone={'type': name, **backbone}, guide_at=guide_at)
+    options['train'].update(train)
     options.update(is_train=True, dist=False, rank=0, world_size=1, num_gpu=0)
-    options['path'].update(models=str(tmp_path), training_states=str(tmp_path), experiments_root=str(tmp_path))
-    model = build_model(options)
+    options['path'].update(models=str(folder), training_states=str(folder), experiments_root=str(folder))
+    return build_model(options)
+
+
+@pytest.mark.parametrize('name', RESTORERS)
+def test_trains_in_half_precision_and_waits_for_nothing(name, make_project, tmp_path):
+    model = trained(name, make_project(), tmp_path, amp='bf16', optim_g={'type': 'AdamW', 'lr': 1e-4, 'fused': True})
+    for iteration in (1, 2):
+        model.feed_data({**dict(zip(('lq', 'gt', 'key'), torch.rand(3, 2, 3, 40, 32))), 'task': ['denoise', 'derain']})
+        with Dispatched() as dispatched:
+            model.optimize_parameters(iteration)
+    model.step.settle()  # raises for numbers that are not finite
+    assert name in WAIT or not dispatched.waits
+
+
+@pytest.mark.parametrize('name', RESTORERS)
+def test_is_guided_trained_saved_reloaded_and_exported(name, make_project, tmp_path):
+    model = trained(name, make_project(), tmp_path)
     net = model.net_g
-    own = ARCH_REGISTRY.get(name)(**backbone).state_dict()
+    own = ARCH_REGISTRY.get(name)(**RESTORERS[name][0]).state_dict()
     assert set(own) == {key.removeprefix('backbone.') for key in net.state_dict()
                         if key.startswith('backbone.') and '.guidance.' not in key}  # fmt: skip
     batch = {'lq': torch.rand(2, 3, 40, 32), 'gt': torch.rand(2, 3, 40, 32)}

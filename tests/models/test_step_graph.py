@@ -45,7 +45,8 @@ def test_what_cannot_be_recorded_is_named(options):  # noqa: F811
 @pytest.mark.gpu
 @on_gpu
 @pytest.mark.parametrize('amp', ['off', 'bf16'])
-def test_recorded_steps_are_those_made_one_by_one(options, batch, amp):  # noqa: F811
+def test_recorded_steps_are_those_made_one_by_one(options, batch, amp, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
     options['num_gpu'] = 1
     # rises on while steps are recorded ones
     options['train']['dpc_opt']['ramp'] = WARM_UP + 3

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dinoir_plugin.encoders.clip import MEAN, STD
+from dinoir_plugin.nn.colours import normalised
 
 
 def clip_image(image: Tensor, side: int) -> Tensor:
@@ -30,14 +31,7 @@ def clip_image(image: Tensor, side: int) -> Tensor:
         if size != image.shape[-2:]:
             image = F.interpolate(image, size=size, mode='bicubic', antialias=True, align_corners=False).clamp(0, 1)
     top, left = round((rows - side) / 2), round((columns - side) / 2)
-    image = image[..., top : top + side, left : left + side]
-    return _normalised(image)
-
-
-def _normalised(image: Tensor) -> Tensor:
-    # by numbers and not by tensors of them: a training step on a GPU would wait for their copy
-    channels = zip(image.unbind(dim=1), MEAN, STD)
-    return torch.stack([(channel - mean) / std for channel, mean, std in channels], dim=1)
+    return normalised(image[..., top : top + side, left : left + side], MEAN, STD)
 
 
 def clip_views(image: Tensor, side: int, views: int) -> list[Tensor]:
@@ -53,7 +47,7 @@ def clip_views(image: Tensor, side: int, views: int) -> list[Tensor]:
         do; of several each is resized by itself.
     """
     if torch.compiler.is_exporting():
-        return [_normalised(_view_in_a_graph(image, side, number, views)) for number in range(views)]
+        return [normalised(_view_in_a_graph(image, side, number, views), MEAN, STD) for number in range(views)]
     if views == 1:
         return [clip_image(image, side)]
     height, width = image.shape[-2:]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.encoders.clip_tokenizer import tokenize
 from dinoir_plugin.methods.daclip.controller import DACLIP
 from dinoir_plugin.methods.daclip.words import WORDS, word_tokens
@@ -61,4 +62,5 @@ def tokens_of(texts: Sequence[str], length: int, option: str) -> Tensor:
 def kinds_of(texts: Sequence[str], device: torch.device) -> Tensor:
     """Give numbers, (texts,), that are equal where texts are, on all ranks."""
     digests = (hashlib.blake2b(text.encode(errors='surrogateescape'), digest_size=8).digest() for text in texts)
-    return torch.tensor([int.from_bytes(digest, 'little', signed=True) for digest in digests], device=device)
+    numbers = [int.from_bytes(digest, 'little', signed=True) for digest in digests]
+    return to_device(torch.tensor(numbers), device)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from dinoir_plugin.encoders.clip import MEAN, STD
 from dinoir_plugin.methods.perceive_ir.semantics import SIDE, resized
+from dinoir_plugin.nn.colours import normalised
 from dinoir_plugin.nn.precision import full, no_autocast
 
 EXCELLENT = 2  # of terrible, mediocre, excellent
@@ -46,6 +47,4 @@ def clip_aware_loss(image_features: Tensor, quality_features: Tensor, logit_scal
 
 def seen_by_clip(image: Tensor, side: int = SIDE) -> Tensor:
     """Give restored images, (B, 3, H, W), RGB, as CLIP is to see them: (B, 3, side, side), clipped and normalised."""
-    square = resized(full(image).clamp(0, 1), 'squash', side)
-    mean, std = (square.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return (square - mean) / std
+    return normalised(resized(full(image).clamp(0, 1), 'squash', side), MEAN, STD)

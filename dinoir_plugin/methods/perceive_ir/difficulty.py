@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dinoir_plugin.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD
+from dinoir_plugin.nn.colours import normalised
 from dinoir_plugin.nn.precision import full, no_autocast
 
 # VGG-16's relu1_2, relu2_2, relu3_1 and relu3_3. The second is tapped before its ReLU in the release, which the ReLU
@@ -95,9 +96,7 @@ def psnr(image: Tensor, gt: Tensor) -> Tensor:
 
 def seen_by_vgg(image: Tensor) -> Tensor:
     """Give images, (B, 3, H, W), RGB, as VGG is to see them: clipped and normalised by ImageNet's statistics."""
-    image = full(image).clamp(0, 1)
-    mean, std = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (image - mean) / std
+    return normalised(full(image).clamp(0, 1), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _shares(

@@ -15,6 +15,7 @@ from dinoir_plugin.core.construct import construct
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import read
 from dinoir_plugin.core.outputs import Outputs
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.losses.vgg_features import VGGFeatures
 from dinoir_plugin.methods.perceive_ir.clip_aware import clip_aware_loss
 from dinoir_plugin.methods.perceive_ir.code_contrast import TAU, by_severity, code_contrast_loss
@@ -56,6 +57,7 @@ class CodeContrastLoss(StepLoss):
     """
 
     needs = frozenset({KEY, 'task'})
+    capturable = True
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class CLIPAwareLoss(StepLoss):
         OptionsError: A CLIP or prompts that cannot be had, prompts of another CLIP, or prompts that are not accepted.
     """
 
+    capturable = True
     quality: Tensor
 
     def __init__(
@@ -188,6 +191,8 @@ class DifficultyAdaptiveLoss(StepLoss):
         self.standing: Mapping[str, float] = {}
         self.features = VGGFeatures('vgg16', LAYERS, weights)
         options: Sequence[ProxyOptions] = read(Sequence[ProxyOptions], list(proxies), 'proxies')
+        # which samples a proxy serves is known to the host alone
+        self.capturable = not proxies
         self.proxies = nn.ModuleList(Proxy(entry, f'proxies[{place}]') for place, entry in enumerate(options)).eval()
 
     def check_model(self, model: type) -> None:
@@ -225,7 +230,8 @@ class DifficultyAdaptiveLoss(StepLoss):
             return psnr(image, batch.target)
         mean = sum(self.standing.values()) / len(self.standing)
         tasks = batch.tasks if self.reference == 'task_probe' else ()
-        return image.new_tensor([self.standing.get(task, mean) for task in tasks or [''] * len(image)])
+        known = [self.standing.get(task, mean) for task in tasks or [''] * len(image)]
+        return to_device(torch.tensor(known, dtype=image.dtype), image.device)
 
     def _seen(self, image: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(image.device.type, enabled=False):

@@ -15,6 +15,7 @@ from dinoir_plugin.core.constraints import Filled
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.options import option
 from dinoir_plugin.core.outputs import as_outputs
+from dinoir_plugin.core.transfer import to_device
 from dinoir_plugin.data.meta_info import Listed, read_meta_info
 from dinoir_plugin.imaging.paths import written_path
 from dinoir_plugin.models.batch import Batch
@@ -76,11 +77,12 @@ class Proxy(nn.Module):
         count = len(batch.lq)
         pairs = zip(batch.tasks or [''] * count, batch.files or [''] * count)
         served = [self.serves(task, file) for task, file in pairs]
-        mask = torch.tensor(served, device=batch.lq.device)
-        image = batch.lq.clone()
-        if any(served):
-            image[mask] = as_outputs(self.network(batch.lq[mask])).image.to(image.dtype)
-        return image, mask
+        mask = to_device(torch.tensor(served), batch.lq.device)
+        if not any(served):
+            return batch.lq, mask
+        places = to_device(torch.tensor([place for place, serves in enumerate(served) if serves]), batch.lq.device)
+        restored = as_outputs(self.network(batch.lq.index_select(0, places))).image
+        return batch.lq.index_copy(0, places, restored.to(batch.lq.dtype)), mask
 
 
 def _lists(folder: str, path: str) -> Mapping[str, frozenset[str]]:

@@ -94,7 +94,7 @@ def test_a_step_asks_the_device_for_nothing_and_may_be_recorded(tmp_path, amp):
     with Dispatched() as dispatched:
         outputs = model.predict(model.prepared(model.batch))
         losses = model.losses(outputs, model.batch)
-    assert not dispatched.host_reads and reason_against(model) == ''
+    assert not dispatched.waits and reason_against(model) == ''
     assert losses['l_sde'].dtype == outputs.image.dtype == torch.float32
 
 
