@@ -105,6 +105,7 @@ setup(
         'scikit-image',
         'tifffile',
         'tqdm',
+        'setuptools; python_version >= "3.12"',  # BasicSR imports distutils, which it brings
     ],
     extras_require={
         'tensorboard': TENSORBOARD,

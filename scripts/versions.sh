@@ -24,7 +24,6 @@ shift $((OPTIND - 1))
 if [ ${#pythons[@]} = 0 ]; then pythons=(python3); fi
 if [ ${#constraints[@]} = 0 ]; then constraints=("$PWD"/constraints/*.txt); fi
 
-commit=$(git rev-parse --short HEAD)
 table=benchmarks/versions.md
 if [ ! -e "$table" ]; then
     printf '%s\n' '# The tests over versions' '' 'By `scripts/versions.sh`.' '' \
@@ -44,6 +43,7 @@ for python in "${pythons[@]}"; do
     for constraint in "${constraints[@]}"; do
         rm -rf "$work/tree"
         git clone --quiet . "$work/tree"
+        commit=$(git -C "$work/tree" rev-parse --short HEAD)
         log=$PWD/versions_$(basename "$python")_$(basename "$constraint" .txt).log
         echo "$python, $(basename "$constraint"): installing and testing, see $log"
         (

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Sequence
 
 # Before BasicSR's own code runs: what it cannot be imported without.
-BEFORE_IMPORT = ('torchvision_import',)
+BEFORE_IMPORT = ('distutils_import', 'torchvision_import')
 # After all of BasicSR is imported.
 AFTER_IMPORT = (
     'output_root', 'dist_launch', 'ddp_device', 'prefetch_errors', 'prefetch_stream', 'resume_device', 'runpy_warning'

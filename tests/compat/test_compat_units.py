@@ -19,6 +19,26 @@ def test_mend_is_in_place_and_does_nothing_twice(name):
     assert importlib.import_module(f'dinoir_plugin.compat.{name}').mend() is False
 
 
+# As in Python 3.12, where nothing but setuptools has distutils.
+WITHOUT_DISTUTILS = """
+import runpy, sys
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'distutils' and 'setuptools' not in sys.modules:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Gone())
+mend = runpy.run_path(sys.argv[1])['mend']
+print(mend(), mend())
+from distutils.version import LooseVersion
+"""
+
+
+def test_distutils_comes_back_with_setuptools():
+    file = Path(compat.__file__).parent / 'distutils_import.py'
+    done = subprocess.run([sys.executable, '-c', WITHOUT_DISTUTILS, file], capture_output=True, text=True)
+    assert done.stdout.split() == ['True', 'False'], done.stderr
+
+
 # Resuming
 
 
