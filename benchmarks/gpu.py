@@ -16,18 +16,20 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.forward import guided_restormer, image
 from benchmarks.measure import in_turns, paired
 from benchmarks.training import build
 from dinoir_plugin.archs.restormer_arch import Restormer
-from dinoir_plugin.inference.graphs import SEEN_BEFORE, Graphs
+from dinoir_plugin.inference.graphs import SEEN_BEFORE, Calls, Graphs, directly
 from dinoir_plugin.inference.tiling import restore_image
 from dinoir_plugin.models import validation as models_validation
 from dinoir_plugin.models.beside import Beside
 from dinoir_plugin.models.step_graph import WARM_UP
 from dinoir_plugin.testing.textbook.dinoir import textbook_dinoir, textbook_dpc
+from dinoir_plugin.testing.textbook.restormer import textbook_restormer
 
 RUNS = 15
 BATCH, SIDE = 8, 128
@@ -86,24 +88,46 @@ def waits(**train: Any) -> dict[str, float]:
     return {'waits': 0}
 
 
-def forward(batch: int, side: int, half: bool) -> dict[str, float]:
-    """Time Restormer, the same with guidance on features that are there already, and all of DINO-IR."""
-    guided, plain, x = guided_restormer().cuda(), Restormer().eval().cuda(), image(side, batch).cuda()
+def forward(batch: int, side: int, half: bool, device: str = 'cuda', runs: int = RUNS) -> dict[str, float]:
+    """Time Restormer, the same with guidance on features that are there already, and all of DINO-IR.
+
+    By recorded calls, as images are restored, and by usual ones, among which is Restormer as its equations are written.
+    """
+    guided, plain = guided_restormer().to(device), Restormer().eval().to(device)
+    x, lines = image(side, batch).to(device), list[str]()
+    graphs: dict[nn.Module, Graphs] = {net: Graphs('auto', lines.append) for net in (guided, plain)}
+    with torch.no_grad():
+        known = guided.encode(x)
 
     @torch.no_grad()
     def run(call: Callable[[], Any]) -> None:
-        with torch.autocast('cuda', torch.bfloat16, enabled=half):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             call()
 
-    with torch.no_grad():
-        known = guided.encode(x)
-    forms = {'plain': lambda: run(lambda: plain(x)), 'guided': lambda: run(lambda: guided(x, encodings=known)),
-             'whole': lambda: run(lambda: guided(x))}  # fmt: skip
-    seconds = in_turns(forms, RUNS)
+    def forms(calls_of: Callable[[nn.Module], Calls]) -> dict[str, Callable[[], None]]:
+        return {
+            'plain': lambda: run(lambda: calls_of(plain)(plain, x)),
+            'guided': lambda: run(lambda: calls_of(guided)(guided, x, encodings=known)),
+            'whole': lambda: run(lambda: calls_of(guided)(guided, x)),
+        }
+
+    recorded = forms(lambda net: graphs[net].of(net, x.device))
+    for _ in range(SEEN_BEFORE):
+        for form in recorded.values():
+            form()
+    seconds = in_turns(recorded, runs)
+    written = {'textbook': lambda: run(lambda: textbook_restormer(plain, x))}
+    usual = in_turns({**forms(lambda net: directly), **written}, runs)
+    if lines:
+        raise RuntimeError(lines[0])
     return {
-        'ms': sorted(seconds['plain'])[RUNS // 2] * 1e3,
+        'ms': sorted(seconds['plain'])[runs // 2] * 1e3,
         'guided / plain': paired(seconds['guided'], seconds['plain']),
         'whole / plain': paired(seconds['whole'], seconds['plain']),
+        'textbook / as usual': paired(usual['textbook'], usual['plain']),
+        'as usual ms': sorted(usual['plain'])[runs // 2] * 1e3,
+        'as usual, guided / plain': paired(usual['guided'], usual['plain']),
+        'as usual, whole / plain': paired(usual['whole'], usual['plain']),
     }
 
 

@@ -1,10 +1,11 @@
 """Check DINO-IR on one GPU: tests, short trainings, kill and resume, restoring, and the table of times.
 
-    python scripts/gpu_check.py [FOLDER] [--out gpu_check.json] [--minutes 8]
+    python scripts/gpu_check.py [FOLDER] [--out gpu_check.json] [--minutes 8] [--only WORD ...]
 
 FOLDER holds images of any sizes, to be restored; without it that part is left out. Nothing is installed and nothing
 is needed but the tree. Each part is a process of its own: one that fails is reported, and the others go on. What does
-not fit into the time is left out and said to be. The table comes last; JSON has everything.
+not fit into the time is left out and said to be; --only runs the parts whose names have one of the words. The table
+comes last; JSON has everything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     'fp32': {}, 'bf16': {'amp': 'bf16'}, 'fp16': {'amp': 'fp16'}, 'compiled': {'compile': True},
     'no graph': {'cuda_graph': 'off'},
 }  # fmt: skip
+TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=1']
 
 
 class Check:
@@ -50,12 +52,15 @@ class Check:
         out: JSON file, written after each part.
         about: The machine.
         hook: Folder with the start-up file of the parts' Python, which knows the plugin from the tree alone.
+        only: Words of which a part's name has to have one; none: all parts run.
     """
 
-    def __init__(self, minutes: float, out: Path, about: dict[str, Any], hook: Path) -> None:
+    def __init__(
+        self, minutes: float, out: Path, about: dict[str, Any], hook: Path, only: Sequence[str] = ()
+    ) -> None:
         self.end = time.monotonic() + 60 * minutes
         self.found: dict[str, Any] = {}
-        self._out, self._about = out, about
+        self._out, self._about, self._only = out, about, only
         (hook / 'sitecustomize.py').write_text(HOOK)
         self._env = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{hook}', 'PYTHONWARNINGS': 'ignore'}
 
@@ -64,8 +69,14 @@ class Check:
         return subprocess.Popen(command, cwd=cwd, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 text=True, start_new_session=True)  # fmt: skip
 
+    def wants(self, name: str) -> bool:
+        """Tell whether a part was asked for."""
+        return not self._only or any(word in name for word in self._only)
+
     def part(self, name: str, command: list[str], cwd: Path = ROOT) -> str:
-        """Run a part and give what it wrote; its first or last line, a failure or its absence goes into ``found``."""
+        """Run a part and give what it wrote; its last line, a failure or its absence goes into ``found``."""
+        if not self.wants(name):
+            return ''
         limit = min(self.end - time.monotonic(), PART_LIMIT)
         if limit < 10:
             return self._note(name, {'left out': 'no time'})
@@ -135,7 +146,7 @@ def write_project(folder: Path, images: Path, **train: Any) -> None:
 
 
 def trainings(check: Check, place: Path) -> None:
-    """Train a tiny network in each way by BasicSR's trainer; kill one run and go on with it."""
+    """Train a tiny network in each way by BasicSR's trainer."""
     from dinoir_plugin.testing.project import TRAINER, make_images
 
     images = make_images(place / 'images')
@@ -144,8 +155,19 @@ def trainings(check: Check, place: Path) -> None:
         folder = place / name.replace(' ', '_')
         write_project(folder, images, **train)
         check.part(f'training, {name}', command, folder)
+    write_project(place / 'nccl', images)
+    ranks = [sys.executable, *TORCHRUN, *TRAINER, '-opt', 'options.yml', '--launcher', 'pytorch']
+    check.part('training, one rank over NCCL', ranks, place / 'nccl')
     said = check.part('estimate', [sys.executable, '-m', 'dinoir_plugin', 'check', 'options.yml'], place / 'fp32')
-    check.found['estimate']['time'] = next((line for line in said.splitlines() if line.startswith('time ')), 'no row')
+    if said:
+        row = next((line for line in said.splitlines() if line.startswith('time ')), 'no row')
+        check.found['estimate']['time'] = row
+    if check.wants('going on after a kill'):
+        kill_and_go_on(check, place, images, command)
+
+
+def kill_and_go_on(check: Check, place: Path, images: Path, command: list[str]) -> None:
+    """Kill a run behind its first checkpoint, go on with it, and hold it against the one that was not killed."""
     folder = place / 'killed'
     write_project(folder, images)
     process = check.start(command, folder)
@@ -187,6 +209,7 @@ def main() -> int:
     parser.add_argument('folder', nargs='?')
     parser.add_argument('--out', default='gpu_check.json')
     parser.add_argument('--minutes', type=float, default=8)
+    parser.add_argument('--only', nargs='+', default=(), metavar='WORD')
     args = parser.parse_args()
     import torch
 
@@ -199,7 +222,7 @@ def main() -> int:
         return 1
     about = {**machine(), 'gpu': torch.cuda.get_device_name(), 'cuda': str(torch.version.cuda)}
     with tempfile.TemporaryDirectory() as place:
-        check = Check(args.minutes, Path(args.out).resolve(), about, Path(place))
+        check = Check(args.minutes, Path(args.out).resolve(), about, Path(place), args.only)
         check.part('tests that need a GPU', [*PYTEST, '-m', 'gpu', *TESTS])
         slow = [row for row in ROWS if 'compiled' in row]
         measure(check, [row for row in ROWS if row not in slow])
@@ -213,7 +236,7 @@ def main() -> int:
         measure(check, slow)
         check.write()
     numbers = {row: {key: value for key, value in check.found[row].items() if key not in ('s', 'last line')}
-               for row in ROWS}  # fmt: skip
+               for row in ROWS if row in check.found}  # fmt: skip
     rows = [[row, ', '.join(f'{key} {value}' for key, value in found.items())] for row, found in numbers.items()]
     sys.stdout.write(f'\n{", ".join(f"{key} {value}" for key, value in about.items())}\n\n')
     sys.stdout.write(table(['work', 'found'], rows) + '\n')

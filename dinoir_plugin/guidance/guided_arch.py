@@ -72,6 +72,11 @@ class GuidedArch(nn.Module):
         """Give the method's frozen encoders by their option's key in ``network_g``."""
         return self.method.encoders()
 
+    @property
+    def of_one_size(self) -> bool:
+        """Tell whether the encoders see all images in one size, so that large ones cost no more."""
+        return all(encoder.of_one_size for encoder in self.encoders().values())
+
     def encode(self, image: Tensor, read: ReadFeatures | None = None) -> Encodings:
         """Run the method's frozen part, for :meth:`forward`.
 

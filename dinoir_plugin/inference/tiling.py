@@ -18,6 +18,8 @@ from dinoir_plugin.inference.padding import any_size
 from dinoir_plugin.inference.sampler import Feedforward, Network, Sampler
 
 DEFAULT_OVERLAP = 64
+# pixels of an image that a guided network looks at as a whole: a vision transformer's time grows with their square
+MOST_ENCODED = 2048 * 2048
 # called with how many tiles are done, and how many there are
 OnTile = Callable[[int, int], object]
 
@@ -31,7 +33,7 @@ def restore_image(
     image: Tensor,
     tile: int | None = None,
     overlap: int = DEFAULT_OVERLAP,
-    one_guide: bool = True,
+    one_guide: bool | None = None,
     on_tile: OnTile = no_report,
     sampler: Sampler | None = None,
     device: torch.device | None = None,
@@ -42,15 +44,17 @@ def restore_image(
     """Restore with a network, as a whole or in tiles.
 
     A guided network (one with ``by_tile``) sees the whole image once, however often the sampler calls it, and each tile
-    is guided by its share of that. In tiles each call of the sampler goes through all of them.
+    is guided by its share of that; of a large image each tile is seen by itself. In tiles each call of the sampler goes
+    through all of them.
 
     Args:
         network: From (B, 3, H, W) to the same shape, or to a multiple of it where the image goes as a whole.
         image: (B, 3, H, W).
         tile: Side of the tiles in pixels, rounded down to what the network divides; None: the image as a whole.
         overlap: See :func:`restore_tiled`.
-        one_guide: False lets a guided network encode each tile by itself: other results, but the memory and the time
-            of an encoder that looks at all of a large image are saved.
+        one_guide: Whether tiles are guided by their shares of what a guided network sees in the whole image, or each
+            by itself: other results, but the memory and the time of an encoder that looks at all of a large image are
+            saved. None: see :func:`shares_guide`.
         on_tile: Called after each tile of each call with how many are done, and how many there are in all.
         sampler: How the network restores; None: in one pass.
         device: The network's, where the image is on another: only its tiles go there. None: the image's.
@@ -68,8 +72,18 @@ def restore_image(
         there = image.to(place)
         whole = _Whole(network, call, there, given, progress)
         return how.restore(Network(whole, network, names), there).to(image.device)
-    in_tiles = _InTiles(network, call, image, (tile, overlap), one_guide, given, place, progress)
+    guided = shares_guide(network, *image.shape[-2:]) if one_guide is None else one_guide
+    in_tiles = _InTiles(network, call, image, (tile, overlap), guided, given, place, progress)
     return how.restore(Network(in_tiles, network, names), image)
+
+
+def shares_guide(network: nn.Module, height: int, width: int) -> bool:
+    """Tell whether the tiles of an image of that size should be guided by what is seen in all of it.
+
+    They should where that takes no longer than restoring them: up to MOST_ENCODED pixels, or with an encoder that sees
+    all images in one size (``of_one_size`` of the network).
+    """
+    return height * width <= MOST_ENCODED or getattr(network, 'of_one_size', False)
 
 
 class _Progress:

@@ -18,12 +18,10 @@ from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.wording import size_text, told_apart
 from dinoir_plugin.guidance.guided_arch import GuidedArch
 from dinoir_plugin.inference.sampler import Sampler
-from dinoir_plugin.inference.tiling import restore_image
+from dinoir_plugin.inference.tiling import MOST_ENCODED, restore_image
 
 GIB = 1 << 30
 TILES = (2048, 1536, 1024, 768, 512, 384, 256, 192, 128)
-# of an image whose features are taken as a whole: a vision transformer's time grows with the square of it
-MOST_ENCODED = 2048 * 2048
 # of the free memory, what an image may take; of what is counted, what allocators and libraries come to beside it
 SHARE = 0.8
 MARGIN = 1.25
@@ -115,7 +113,7 @@ def measure(net: nn.Module, side: int, device: torch.device, sampler: Sampler | 
         OptionsError: It does not turn images into images of the same size.
     """
     image = torch.full((1, 3, side, side), 0.5, device=device)
-    of_one_size = isinstance(net, GuidedArch) and all(encoder.of_one_size for encoder in net.encoders().values())
+    of_one_size = isinstance(net, GuidedArch) and net.of_one_size
     results = []
     try:
         short = sampler.trial() if sampler else None

@@ -3,10 +3,12 @@ from itertools import pairwise
 import pytest
 import torch
 from skimage import data
+from torch import nn
 from torch.nn import functional as F
 
 from dinoir_plugin.core.tiles import axis_weights
-from dinoir_plugin.inference.tiling import restore_tiled
+from dinoir_plugin.inference import tiling
+from dinoir_plugin.inference.tiling import restore_image, restore_tiled
 
 
 @pytest.fixture(scope='module')
@@ -60,3 +62,32 @@ def test_sizes_that_do_not_fit_are_refused(tile, overlap):
 def test_a_network_that_changes_the_size_is_refused():
     with pytest.raises(ValueError, match='keep their size'):
         restore_tiled(lambda x, _: F.interpolate(x, scale_factor=2), torch.zeros(1, 3, 8, 8))
+
+
+class LessItsMean(nn.Module):
+    """Guided by the mean of what it sees."""
+
+    size_multiple = 1
+
+    def padded(self, image):
+        return image
+
+    def by_tile(self, image, call):
+        return lambda place, part: part - image.mean()
+
+    def forward(self, image):
+        return image - image.mean()
+
+
+def test_of_large_images_tiles_are_seen_by_themselves_unless_the_encoder_sees_one_size(photo, monkeypatch):
+    network, whole = LessItsMean(), photo - photo.mean()
+    pixels = photo.shape[-2] * photo.shape[-1]
+    monkeypatch.setattr(tiling, 'MOST_ENCODED', pixels)
+    torch.testing.assert_close(restore_image(network, photo, 64, 16), whole)
+    monkeypatch.setattr(tiling, 'MOST_ENCODED', pixels - 1)
+    by_itself = restore_image(network, photo, 64, 16, one_guide=False)
+    assert (by_itself - whole).abs().max() > 0.01
+    assert torch.equal(restore_image(network, photo, 64, 16), by_itself)
+    torch.testing.assert_close(restore_image(network, photo, 64, 16, one_guide=True), whole)
+    network.of_one_size = True
+    torch.testing.assert_close(restore_image(network, photo, 64, 16), whole)
