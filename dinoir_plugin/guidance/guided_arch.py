@@ -59,7 +59,7 @@ class GuidedArch(nn.Module):
         self.method = method
         self.takes_condition = self.takes_condition or getattr(backbone, 'takes_condition', False)
         self.takes_items: tuple[str, ...] = tuple(getattr(backbone, 'takes_items', ()))
-        self.capturable: bool = getattr(backbone, 'capturable', not self.takes_items)
+        self.capturable = is_capturable(backbone)
         rule = size_rule(backbone)
         self.size_multiple, self.size_minimum, self.pad_mode = rule
         self.guided: list[str] = []
@@ -170,6 +170,11 @@ class GuidedArch(nn.Module):
 def backbone_of(network: nn.Module) -> nn.Module:
     """Give the network whose submodules options name: a guided network's backbone, or the network itself."""
     return network.backbone if isinstance(network, GuidedArch) else network
+
+
+def is_capturable(network: nn.Module) -> bool:
+    """Tell whether a CUDA graph may repeat a network's training step: as it says, otherwise where it takes no items."""
+    return bool(getattr(network, 'capturable', not getattr(network, 'takes_items', ())))
 
 
 def encoders_of(network: nn.Module) -> Mapping[str, Frozen[Any]]:

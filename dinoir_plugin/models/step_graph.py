@@ -9,6 +9,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
+from dinoir_plugin.guidance.guided_arch import is_capturable
 from dinoir_plugin.models.batch import Batch
 from dinoir_plugin.models.losses import StepLoss
 from dinoir_plugin.nn.cuda_graph import Recording, recording_stream
@@ -124,8 +125,7 @@ def reason_against(model: RestorationModel) -> str:
     own = kind.predict is not RestorationModel.predict or kind.losses is not RestorationModel.losses
     if own and not kind.capturable:
         return f'{kind.__name__} computes it in its own way'
-    net = model.get_bare_model(model.net_g)
-    if not getattr(net, 'capturable', not getattr(net, 'takes_items', ())):
+    if not is_capturable(model.get_bare_model(model.net_g)):
         return 'the network may look at more than tensors'
     for name, loss in model.criteria.items():
         if isinstance(loss, StepLoss) and not loss.capturable:

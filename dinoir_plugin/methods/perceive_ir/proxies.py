@@ -78,11 +78,12 @@ class Proxy(nn.Module):
         pairs = zip(batch.tasks or [''] * count, batch.files or [''] * count)
         served = [self.serves(task, file) for task, file in pairs]
         mask = to_device(torch.tensor(served), batch.lq.device)
-        if not any(served):
+        places = [place for place, serves in enumerate(served) if serves]
+        if not places:
             return batch.lq, mask
-        places = to_device(torch.tensor([place for place, serves in enumerate(served) if serves]), batch.lq.device)
-        restored = as_outputs(self.network(batch.lq.index_select(0, places))).image
-        return batch.lq.index_copy(0, places, restored.to(batch.lq.dtype)), mask
+        chosen = to_device(torch.tensor(places), batch.lq.device)
+        restored = as_outputs(self.network(batch.lq.index_select(0, chosen))).image
+        return batch.lq.index_copy(0, chosen, restored.to(batch.lq.dtype)), mask
 
 
 def _lists(folder: str, path: str) -> Mapping[str, frozenset[str]]:
