@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from dinoir_plugin.nn.layer_norm import layer_norm
 
 EPS = 1e-5
 
@@ -21,4 +22,4 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to the same."""
-        return F.layer_norm(x, x.shape[-1:], self.g.flatten(), None, EPS)
+        return layer_norm(x, self.g.flatten(), None, EPS)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.nn.layer_norm import ChannelLayerNorm
 from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.nn.pixelwise import (
     STRIP_ELEMENTS,
@@ -80,8 +81,8 @@ class NAFBlock(NAFBranches):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
-        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm1 = ChannelLayerNorm(dim, eps=NORM_EPS)
+        self.norm2 = ChannelLayerNorm(dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Change (B, C, H, W), channels_last in and out."""

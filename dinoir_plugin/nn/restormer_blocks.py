@@ -12,12 +12,12 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dinoir_plugin.core.tiles import Tile, slices
 from dinoir_plugin.nn.attention_by_head import Products, attention, mixing_matrix, products
 from dinoir_plugin.nn.channel_attention import channel_attention
 from dinoir_plugin.nn.gating import gate, gated_projection
+from dinoir_plugin.nn.layer_norm import layer_norm
 from dinoir_plugin.nn.local_statistics import UsesStatistics
 from dinoir_plugin.nn.pixelwise import convolved_strips, depthwise, pointwise, project_into, works_in_strips
 from dinoir_plugin.nn.precision import full, no_autocast
@@ -44,7 +44,7 @@ class _NormBody(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.with_bias:
             with no_autocast(x):
-                return F.layer_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.bias.to(x.dtype), 1e-5)
+                return layer_norm(x, self.weight.to(x.dtype), self.bias.to(x.dtype), 1e-5)
         variance = full(x).var(dim=-1, keepdim=True, unbiased=False)
         return x * torch.rsqrt(variance + 1e-5).to(x.dtype) * self.weight.to(x.dtype)
 

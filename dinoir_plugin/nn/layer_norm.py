@@ -1,0 +1,115 @@
+"""Layer norm over the channels of each pixel, by kernels of our own on a GPU."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+# with more channels torch's kernel, which takes a block for each pixel, has enough to do
+MOST_CHANNELS = 1024
+TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """Normalise the last dimension: ``(x - mean) / sqrt(variance + eps) * weight + bias``, with the biased variance.
+
+    Mean and variance are taken in float32 at least. On a GPU the result has the type of ``x``, by the kernels of
+    ``norm_kernel.py`` where they work there; a compiler gets the formula, which it joins with what stands beside it.
+
+    Args:
+        x: (..., C).
+        weight: (C,).
+        bias: (C,), or None for nothing.
+        eps: Added to the variance.
+
+    Returns:
+        The same shape.
+    """
+    if not torch.compiler.is_compiling() and x.is_cuda and x.dtype in TYPES and x.shape[-1] <= MOST_CHANNELS:
+        if works(x.device, x.dtype, x.shape[-1]):
+            return KernelNorm.apply(x.contiguous(), weight, bias, eps)
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """Normalise (..., C) over the channels, with the parameters of torch's LayerNorm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to the same."""
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class KernelNorm(torch.autograd.Function):
+    """Layer norm by the kernels; for gradients only ``x`` is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+        """Normalise (..., C), contiguous."""
+        from dinoir_plugin.nn import norm_kernel
+
+        ctx.save_for_backward(x, weight)
+        ctx.eps, ctx.bias_type = eps, None if bias is None else bias.dtype
+        with torch.cuda.device_of(x):
+            return norm_kernel.forward(x, weight, bias, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients of what :meth:`forward` was given."""
+        from dinoir_plugin.nn import norm_kernel
+
+        x, weight = ctx.saved_tensors
+        with torch.cuda.device_of(x):
+            of_x, of_weight, of_bias = norm_kernel.backward(x, weight, grad.contiguous(), ctx.eps)
+        return of_x, of_weight.to(weight.dtype), None if ctx.bias_type is None else of_bias.to(ctx.bias_type), None
+
+
+@functools.cache
+def works(device: torch.device, dtype: torch.dtype, channels: int) -> bool:
+    """Tell whether the kernels can be used: whether triton is there, and gives what torch gives in a trial."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    try:
+        # NaN is no good either
+        problem = '' if trial(device, dtype, channels) <= 1 else 'other results than torch gives'
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of a compiler, a linker or a driver
+        problem = f'{type(error).__name__}: {str(error)[:200]}'
+    if problem:
+        said = (
+            f'Layer norms are computed by torch, which takes longer: kernels of our own do not work here ({problem}).'
+        )
+        warnings.warn(said, stacklevel=2)
+    return not problem
+
+
+@torch.enable_grad()
+def trial(device: torch.device, dtype: torch.dtype, channels: int) -> float:
+    """Give the largest difference to torch of values and gradients, as a share of what rounding explains."""
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        generator = torch.Generator().manual_seed(0)
+        draws = (torch.randn(shape, generator=generator) for shape in [(300, channels), (channels,), (channels,)])
+        x, weight, bias = (draw.to(device, dtype) for draw in draws)
+        found = []
+        forms: list[tuple[torch.dtype, Any]] = [(dtype, KernelNorm.apply), (torch.float64, _by_torch)]
+        for kind, norm in forms:
+            inputs = [value.to(kind).requires_grad_() for value in (x, weight, bias)]
+            out = norm(*inputs, 1e-5)
+            found.append([out, *torch.autograd.grad(out, inputs, grad_outputs=x.to(kind))])
+        # a rounding of the type, and the sums of many pixels
+        allowed = 2 * torch.finfo(dtype).eps + 1e-5
+        parts = [((one - other).abs().max() / other.abs().max()).item() for one, other in zip(*found)]
+        return max(parts) / allowed
+
+
+def _by_torch(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
