@@ -68,7 +68,8 @@ def test_reproduces_the_authors_choice_among_the_25(golden, tmp_path):
         number, _, name = key.partition('/')
         nested.setdefault(number, {})[name] = value
     torch.save(nested, tmp_path / 'ircnn_color.pth')
-    net = Restorer.from_checkpoint(tmp_path / 'ircnn_color.pth', network={'type': 'IRCNN25', 'nc': 3}).network.double()
+    network = {'type': 'IRCNN25', 'nc': 3}
+    net = Restorer.from_checkpoint(tmp_path / 'ircnn_color.pth', network=network, device='cpu').network.double()
     image = tensors['input/0'].double()
     sigmas = tensors['sigma'].tolist()
     single = [net(image, sigma=sigma) for sigma in sigmas]

@@ -65,6 +65,7 @@ def airnet(folder):
 
 def model_of(folder, make, **train):
     """Build the model of a run whose optimizer can leave a step out on the device."""
+    torch.manual_seed(0)  # of prompts that are made here
     network, losses = make(folder)
     # no Adam: it takes steps of full length along gradients that are nothing but rounding
     fused = {'type': 'SGD', 'lr': 0.1, 'momentum': 0.9, 'fused': True}
