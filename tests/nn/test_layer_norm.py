@@ -26,7 +26,7 @@ def test_kernels_give_what_torch_gives():
 
 
 @needs_triton
-@pytest.mark.parametrize('capability', [75, 80, 90])
+@pytest.mark.parametrize('capability', [75, 90])
 @pytest.mark.parametrize('kind', ['fp32', 'bf16', 'fp16'])
 def test_kernels_compile_for_gpus_that_are_not_here(capability, kind):
     import triton
@@ -36,7 +36,7 @@ def test_kernels_compile_for_gpus_that_are_not_here(capability, kind):
     from dinoir_plugin.nn import norm_kernel
 
     for kernel in (norm_kernel.forward_kernel, norm_kernel.backward_kernel):
-        for channels in (48, 100, 384):
+        for channels in (48, 100):
             columns = triton.next_power_of_2(channels)
             known = {'eps': 1e-5, 'channels': channels, 'columns': columns, 'rows': 2048 // columns}
             if channels == 100 and 'bias' in kernel.arg_names:

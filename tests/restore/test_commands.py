@@ -104,8 +104,10 @@ def test_killed_at_any_moment_it_leaves_whole_files_and_goes_on(checkpoint, tmp_
         (['--self-ensemble'], {'self_ensemble': True}),
         (['--local-statistics', '64'], {'local_statistics': 64}),
         (['--precision', 'bf16'], {'precision': 'bf16'}),
-        (['--device', 'cpu', '--tile', '128', '--local-statistics', '32'],
-         {'device': 'cpu', 'tile': 128, 'local_statistics': 32}),  # fmt: skip
+        (
+            ['--device', 'cpu', '--tile', '128', '--local-statistics', '32'],
+            {'device': 'cpu', 'tile': 128, 'local_statistics': 32},
+        ),
     ],
 )
 def test_options_reach_the_result(checkpoint, tmp_path, photo, words, settings):
