@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -82,35 +83,40 @@ class StepGraph:
         """Make a step as usual on a stream of its own, as a recorded one will be."""
         stream = recording_stream(batch.lq.device)
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), self._rates_on_device():
             made = self._compute(batch, False)
         torch.cuda.current_stream().wait_stream(stream)
         return made
 
     def _record(self, batch: Batch) -> None:
         tensors = batch.tensors()
-        optimizer = self._model.optimizer_g
-        rates = [group['lr'] for group in optimizer.param_groups]
-        optimizer.zero_grad(set_to_none=True)
+        self._model.optimizer_g.zero_grad(set_to_none=True)
 
         def compute(kept: list[Tensor]) -> Made:
             return self._compute(batch.with_tensors(dict(zip(tensors, kept))), False)
 
-        try:
-            for group, rate in zip(optimizer.param_groups, self._rates):
-                group['lr'], group['capturable'] = rate, True
+        with self._rates_on_device():
             self._recording = Recording(compute, list(tensors.values()))
-        finally:
-            for group, value in zip(optimizer.param_groups, rates):
-                group['lr'], group['capturable'] = value, False
         sizes = 'x'.join(str(side) for side in batch.lq.shape)
         get_root_logger().info(f'The training step of batches of {sizes} is a CUDA graph from here on.')
 
     def _repeated(self, batch: Batch) -> Made:
         assert self._recording is not None
-        for group, rate in zip(self._model.optimizer_g.param_groups, self._rates):
-            rate.fill_(group['lr'])
-        return self._recording.repeat(list(batch.tensors().values()))
+        with self._rates_on_device():
+            return self._recording.repeat(list(batch.tensors().values()))
+
+    @contextmanager
+    def _rates_on_device(self) -> Iterator[None]:
+        """Let the optimizer read its learning rates from tensors, which a graph may; each step rounds them alike."""
+        groups = self._model.optimizer_g.param_groups
+        rates = [group['lr'] for group in groups]
+        for group, rate, value in zip(groups, self._rates, rates):
+            group['lr'], group['capturable'] = rate.fill_(value), True
+        try:
+            yield
+        finally:
+            for group, value in zip(groups, rates):
+                group['lr'], group['capturable'] = value, False
 
 
 def reason_against(model: RestorationModel) -> str:

@@ -2,6 +2,7 @@
    never busy. Built and preloaded by scripts/pretend_gpu.py. No memory is ever on it: see device.py. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef int Status;
@@ -13,7 +14,12 @@ static Status new_handle(Handle *handle) {
     return 0;
 }
 
-Status cudaGetDeviceCount(int *count) { *count = 1; return 0; }
+/* a process that hides all GPUs has none; 100 says so */
+Status cudaGetDeviceCount(int *count) {
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    *count = visible == NULL || *visible != 0;
+    return *count ? 0 : 100;
+}
 Status cudaGetDevice(int *device) { *device = 0; return 0; }
 Status cudaSetDevice(int device) { return 0; }
 Status cudaGetLastError(void) { return 0; }

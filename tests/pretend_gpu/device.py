@@ -280,6 +280,8 @@ def install() -> None:
     torch.tensor = lambda *given, device=None, **named: (
         make(*given, **named) if device is None else make(*given, **named).to(device)
     )
+    # optimizers take what is loaded to where their parameters are
+    torch.UntypedStorage.cuda = lambda self, *_, **__: self
     depth, run = torch._C._len_torch_dispatch_stack, threading.Thread.run
     torch._C._len_torch_dispatch_stack = lambda: max(0, depth() - 1)
 
