@@ -75,3 +75,23 @@ def test_a_step_waits_for_nothing(options, batch):  # noqa: F811
             model.optimize_parameters(iteration)
         finally:
             torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.mark.gpu
+@on_gpu
+def test_a_run_that_goes_on_makes_the_same_steps(options, batch, monkeypatch):  # noqa: F811
+    # it records anew, and makes steps one by one before where the other one repeats
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
+    options['num_gpu'] = 1
+    models = [built(options) for _ in range(2)]
+    models[1].net_g.load_state_dict(models[0].net_g.state_dict())
+    models[1].model_ema(0)
+    for iteration in range(1, 2 * WARM_UP + 2):
+        for model in models:
+            model.update_learning_rate(iteration)
+            model.feed_data(batch)
+            model.optimize_parameters(iteration)
+        if iteration == WARM_UP + 1:
+            models[1].step._graph.forget()
+    for one, other in zip(weights(models[0]), weights(models[1])):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
