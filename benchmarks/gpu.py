@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.forward import guided_restormer, image
-from benchmarks.gpu_kernels import convolutions, norms
+from benchmarks.gpu_kernels import layers
 from benchmarks.measure import in_turns, paired
 from benchmarks.training import build
 from dinoir_plugin.archs.restormer_arch import Restormer
@@ -219,10 +219,7 @@ ROWS: dict[str, Callable[[], dict[str, float]]] = {
     'forward, 8 x 128 px, fp32': lambda: forward(BATCH, SIDE, False),
     'forward, 1 x 512 px, bf16': lambda: forward(1, 512, True),
     'forward, 1 x 1024 px, bf16': lambda: forward(1, 1024, True),
-    'norm of 8 x 128 px, 48 channels, beside torch': lambda: norms(48, BATCH * SIDE * SIDE),
-    'norm of 8 x 64 px, 96 channels, beside torch': lambda: norms(96, BATCH * 64 * 64),
-    'depthwise convolution, 144 channels, beside NCHW': lambda: convolutions(144, (BATCH, SIDE, SIDE)),
-    'depthwise convolution, 254 channels, beside NCHW': lambda: convolutions(254, (BATCH, SIDE, SIDE)),
+    'single layers, 8 x 128 px, bf16': layers,
     'images of new sizes': new_sizes,
     'restoring, 1024 px in tiles of 512, bf16': lambda: restoring(1024, 512),
     'restoring, 512 px as a whole, bf16': lambda: restoring(512, None),
