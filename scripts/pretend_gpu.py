@@ -21,7 +21,7 @@ SOURCE = ROOT / 'tests' / 'pretend_gpu' / 'cudart.c'
 # read by each Python that starts below
 START = """import os
 if os.environ.get('CUDA_VISIBLE_DEVICES') != '':
-    from tests.pretend_gpu.device import install
+    from tests.pretend_gpu.install import install
     install()
 """
 
