@@ -125,7 +125,10 @@ def test_the_lower_rooms_never_import_basicsr():
         "for room in ('core', 'imaging', 'nn', 'encoders', 'inference', 'guidance'):\n"
         "    package = importlib.import_module(f'dinoir_plugin.{room}')\n"
         "    for info in pkgutil.iter_modules(package.__path__, f'{package.__name__}.'):\n"
-        '        importlib.import_module(info.name)\n'
+        '        try:\n'
+        '            importlib.import_module(info.name)\n'
+        '        except ModuleNotFoundError as error:  # kernels, where torch is not for CUDA\n'
+        "            assert error.name == 'triton'\n"
         "sys.exit('basicsr' in sys.modules)"
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
