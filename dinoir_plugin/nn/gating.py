@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from dinoir_plugin.nn.kernels import largest_difference, suit, work
+
 
 def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor) -> Tensor:
     """Compute ``residual + linear(gelu(gate) * value)`` with gate and value the two halves of the hidden feature.
@@ -36,8 +38,38 @@ def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None, residu
 
 def gate(hidden: Tensor) -> Tensor:
     """Compute ``gelu(gate) * value``, from (..., 2 * C) to (..., C), where no gradient is recorded: in place."""
+    if has_kernels(hidden):
+        from dinoir_plugin.nn import gate_kernel
+
+        with torch.cuda.device_of(hidden):
+            return gate_kernel.forward(hidden)
     gates, values = hidden.chunk(2, dim=-1)
     return F.gelu(gates).mul_(values)
+
+
+def has_kernels(hidden: Tensor) -> bool:
+    """Tell whether the gate of a feature is computed by kernels of our own."""
+    return (
+        suit(hidden)
+        and hidden.is_contiguous()
+        and work('gates', trial, hidden.device, hidden.dtype, hidden.shape[-1] // 2)
+    )
+
+
+def trial(device: torch.device, dtype: torch.dtype, channels: int) -> float:
+    """Run the kernels; see :data:`~dinoir_plugin.nn.kernels.Trial`."""
+    from dinoir_plugin.nn import gate_kernel
+
+    generator = torch.Generator().manual_seed(0)
+    hidden, grad = (2 * torch.randn(70, size, generator=generator) for size in (2 * channels, channels))
+    with torch.inference_mode(False), torch.enable_grad(), torch.cuda.device(device):
+        hidden, grad = hidden.to(device, dtype), grad.to(device, dtype)
+        found = [gate_kernel.forward(hidden), *gate_kernel.backward(hidden, grad)]
+        exact = hidden.double().requires_grad_()
+        gates, values = exact.chunk(2, dim=-1)
+        expected = F.gelu(gates) * values
+        (of_hidden,) = torch.autograd.grad(expected, exact, grad.double())
+        return largest_difference(found, [expected, expected, of_hidden], dtype)
 
 
 class _GatedProjection(torch.autograd.Function):
@@ -52,6 +84,13 @@ class _GatedProjection(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hidden, weight = ctx.saved_tensors
+        residual = grad.view(*hidden.shape[:-1], -1)
+        if has_kernels(hidden):
+            from dinoir_plugin.nn import gate_kernel
+
+            with torch.cuda.device_of(hidden):
+                gated, grad_hidden = gate_kernel.backward(hidden, grad @ weight)
+            return grad_hidden, grad.T @ gated, residual
         gates, values = hidden.chunk(2, dim=-1)
         activated = F.gelu(gates)
         grad_weight = grad.T @ (activated * values).flatten(0, -2)
@@ -60,4 +99,4 @@ class _GatedProjection(torch.autograd.Function):
         grad_gates, grad_values = grad_hidden.chunk(2, dim=-1)
         torch.mul(activated, grad_gated, out=grad_values)
         torch.ops.aten.gelu_backward.grad_input(grad_gated.mul_(values), gates, grad_input=grad_gates)
-        return grad_hidden, grad_weight, grad.view(*hidden.shape[:-1], -1)
+        return grad_hidden, grad_weight, residual

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from typing import Any
 
 import torch
@@ -11,9 +9,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from dinoir_plugin.nn.kernels import largest_difference, suit, work
+
 # with more channels torch's kernel, which takes a block for each pixel, has enough to do
 MOST_CHANNELS = 1024
-TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
@@ -31,10 +30,10 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Te
     Returns:
         The same shape.
     """
-    if not torch.compiler.is_compiling() and x.is_cuda and x.dtype in TYPES and x.shape[-1] <= MOST_CHANNELS:
-        if works(x.device, x.dtype, x.shape[-1]):
-            return KernelNorm.apply(x.contiguous(), weight, bias, eps)
-    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+    channels = x.shape[-1]
+    if suit(x) and channels <= MOST_CHANNELS and work('layer norms', trial, x.device, x.dtype, channels):
+        return KernelNorm.apply(x.contiguous(), weight, bias, eps)
+    return F.layer_norm(x, (channels,), weight, bias, eps)
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -70,31 +69,9 @@ class KernelNorm(torch.autograd.Function):
         return of_x, of_weight.to(weight.dtype), None if ctx.bias_type is None else of_bias.to(ctx.bias_type), None
 
 
-@functools.cache
-def works(device: torch.device, dtype: torch.dtype, channels: int) -> bool:
-    """Tell whether the kernels can be used: whether triton is there, and gives what torch gives in a trial."""
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    try:
-        # NaN is no good either
-        problem = '' if trial(device, dtype, channels) <= 1 else 'other results than torch gives'
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - of a compiler, a linker or a driver
-        problem = f'{type(error).__name__}: {str(error)[:200]}'
-    if problem:
-        said = (
-            f'Layer norms are computed by torch, which takes longer: kernels of our own do not work here ({problem}).'
-        )
-        warnings.warn(said, stacklevel=2)
-    return not problem
-
-
 @torch.enable_grad()
 def trial(device: torch.device, dtype: torch.dtype, channels: int) -> float:
-    """Give the largest difference to torch of values and gradients, as a share of what rounding explains."""
+    """Run the kernels; see :data:`~dinoir_plugin.nn.kernels.Trial`."""
     with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
         generator = torch.Generator().manual_seed(0)
         draws = (torch.randn(shape, generator=generator) for shape in [(300, channels), (channels,), (channels,)])
@@ -105,10 +82,8 @@ def trial(device: torch.device, dtype: torch.dtype, channels: int) -> float:
             inputs = [value.to(kind).requires_grad_() for value in (x, weight, bias)]
             out = norm(*inputs, 1e-5)
             found.append([out, *torch.autograd.grad(out, inputs, grad_outputs=x.to(kind))])
-        # a rounding of the type, and the sums of many pixels
-        allowed = 2 * torch.finfo(dtype).eps + 1e-5
-        parts = [((one - other).abs().max() / other.abs().max()).item() for one, other in zip(*found)]
-        return max(parts) / allowed
+        ours, expected = found
+        return largest_difference(ours, expected, dtype)
 
 
 def _by_torch(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

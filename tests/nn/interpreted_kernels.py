@@ -1,17 +1,21 @@
-"""Print how far the kernels for layer norm are from torch, run by triton's interpreter (TRITON_INTERPRET=1)."""
+"""Print how far kernels are from torch by Triton's interpreter (TRITON_INTERPRET=1), 1 for what rounding explains."""
 
 import contextlib
 import sys
 
 import torch
 
-from dinoir_plugin.nn.layer_norm import TYPES, KernelNorm, trial
+from dinoir_plugin.nn import gating, layer_norm
+from dinoir_plugin.nn.kernels import TYPES
+from dinoir_plugin.nn.layer_norm import KernelNorm
 
-# triton's interpreter runs on the CPU, where there is no device to change to
-torch.cuda.device_of = lambda x: contextlib.nullcontext()
+# the interpreter computes on the CPU, where there is no device to change to
+torch.cuda.device = torch.cuda.device_of = lambda _: contextlib.nullcontext()
+CPU = torch.device('cpu')
 for dtype in TYPES:
-    for channels in (6, 48, 96, 100, 384, 1000):
-        sys.stdout.write(f'{trial(torch.device("cpu"), dtype, channels)}\n')
+    for channels in (6, 127, 384):
+        for module in (layer_norm, gating):
+            sys.stdout.write(f'{module.trial(CPU, dtype, channels)}\n')
 # more pixels than all programs of the backward pass take at once, weights of another type, no bias
 x, weight, grad = torch.randn(3, 2, 101, 350, 8, generator=torch.Generator().manual_seed(0)).double().unbind()
 weight = weight[0, 0, 0]
