@@ -16,14 +16,23 @@ from torch import Tensor
 TILE = 1024
 
 
+@triton.jit
+def _places(channels: tl.constexpr, tile: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: ANN202
+    """Find where a program's numbers lie in (N, channels), and where their gates do in (N, 2 * channels)."""
+    first = tl.program_id(0).to(tl.int64) * tile
+    row = first // channels
+    # small numbers, which are divided fast
+    beyond = (first - row * channels).to(tl.int32) + tl.arange(0, tile)
+    return first + tl.arange(0, tile), 2 * channels * row + beyond // channels * channels + beyond
+
+
 @triton.jit(do_not_specialize=['count'])
 def forward_kernel(
     hidden: tl.tensor, out: tl.tensor, count: tl.tensor, channels: tl.constexpr, tile: tl.constexpr
 ) -> None:
     """Write ``gelu(gate) * value`` of (N, 2 * channels), gates before values, to (N, channels)."""
-    place = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    place, start = _places(channels, tile)
     there = place < count
-    start = place // channels * channels + place
     gate = tl.load(hidden + start, mask=there, other=0).to(tl.float32)
     value = tl.load(hidden + start + channels, mask=there, other=0).to(tl.float32)
     # the share of a normal distribution that is below the gate
@@ -42,9 +51,8 @@ def backward_kernel(
     tile: tl.constexpr,
 ) -> None:
     """Write the same once more, and the gradients of gates and values."""
-    place = tl.program_id(0).to(tl.int64) * tile + tl.arange(0, tile)
+    place, start = _places(channels, tile)
     there = place < count
-    start = place // channels * channels + place
     gate = tl.load(hidden + start, mask=there, other=0).to(tl.float32)
     value = tl.load(hidden + start + channels, mask=there, other=0).to(tl.float32)
     above = tl.load(grad + place, mask=there, other=0).to(tl.float32)
