@@ -26,7 +26,7 @@ from dinoir_plugin.testing.trials import (
     ids=['one', 'two-ranks'],
 )
 def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project, tmp_path, workers, more, start):
-    project = prepare(make_project(), save_every=1000, iterations=60)
+    project = prepare(make_project(), save_every=1000, iterations=30)
     # the signal goes to all processes, workers included; a long epoch, because each begins with new workers
     project.data.update(num_worker_per_gpu=workers, dataset_enlarge_ratio=20)
     # on a line of the log only every third iteration: the sums of the line between have to come along
@@ -41,7 +41,7 @@ def test_sigterm_saves_the_next_iteration_and_exits_to_be_requeued(make_project,
     if not start:
         assert process.returncode == REQUEUE
     (state,) = project.states.iterdir()
-    assert 9 <= int(state.stem) < 60
+    assert 9 <= int(state.stem) < 30
     again = project.run(*more, '--auto_resume', **start).log
     assert f'iter: {state.stem}.' in again
     assert first_difference(reference, load_verified(project.models / 'net_g_latest.pth')) is None
