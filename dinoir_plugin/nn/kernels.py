@@ -1,4 +1,4 @@
-"""Where kernels of our own, written in Triton, stand in for torch's: on GPUs on which a trial of them goes well."""
+"""Decide where kernels of our own, written in Triton, stand in for torch's: on GPUs on which a trial goes well."""
 
 from __future__ import annotations
 

@@ -18,6 +18,15 @@ FORWARD_TILE, BACKWARD_TILE = 4096, 2048
 MOST_PROGRAMS = 1024
 
 
+@triton.jit
+def _normed(place, there, known, eps: tl.constexpr, channels: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+    """Read pixels and normalise each; give the scale as well, one over the deviation."""
+    value = tl.load(place, mask=there, other=0).to(tl.float32)
+    centred = tl.where(known, value - (tl.sum(value, axis=1) / channels)[:, None], 0.0)
+    scale = tl.rsqrt(tl.sum(centred * centred, axis=1) / channels + eps)[:, None]
+    return centred * scale, scale
+
+
 @triton.jit(do_not_specialize=['pixels'])
 def forward_kernel(
     x: tl.tensor,
@@ -36,11 +45,9 @@ def forward_kernel(
     known = column < channels
     there = (row < pixels) & known
     place = row * channels + column
-    value = tl.load(x + place, mask=there, other=0).to(tl.float32)
-    centred = tl.where(known, value - (tl.sum(value, axis=1) / channels)[:, None], 0.0)
-    scale = tl.rsqrt(tl.sum(centred * centred, axis=1) / channels + eps)[:, None]
+    normed, _ = _normed(x + place, there, known, eps, channels)
     factor = tl.load(weight + column, mask=known, other=0).to(tl.float32)
-    result = centred * scale * factor
+    result = normed * factor
     if bias is not None:
         result += tl.load(bias + column, mask=known, other=0).to(tl.float32)
     tl.store(out + place, result.to(out.dtype.element_ty), mask=there)
@@ -70,11 +77,8 @@ def backward_kernel(
         row = tl.cast(block, tl.int64) * rows + tl.arange(0, rows)[:, None]
         there = (row < pixels) & known
         place = row * channels + column
-        value = tl.load(x + place, mask=there, other=0).to(tl.float32)
+        normed, scale = _normed(x + place, there, known, eps, channels)
         above = tl.load(grad + place, mask=there, other=0).to(tl.float32)
-        centred = tl.where(known, value - (tl.sum(value, axis=1) / channels)[:, None], 0.0)
-        scale = tl.rsqrt(tl.sum(centred * centred, axis=1) / channels + eps)[:, None]
-        normed = centred * scale
         of_weight += above * normed
         of_bias += above
         above *= factor

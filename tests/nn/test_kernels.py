@@ -1,4 +1,4 @@
-"""What kernels of our own compute, and that they compile, is seen without a GPU."""
+"""See without a GPU that kernels of our own compute what torch does, and that they compile."""
 
 import os
 import subprocess

@@ -131,7 +131,7 @@ def computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if State.tape is not None:
         State.tape.append(Operation(function, inputs, named, result))
     known = {id(value.numbers): value for value in there}
-    return tree_map_only(Tensor, lambda value: known.get(id(value)) if id(value) in known else OnGPU(value), result)
+    return tree_map_only(Tensor, lambda value: known[id(value)] if id(value) in known else OnGPU(value), result)
 
 
 def check(name: str, args: Any, kwargs: dict[str, Any], goes_there: bool) -> None:
