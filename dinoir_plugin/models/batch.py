@@ -138,10 +138,11 @@ class Batch:
     def part(self, places: Sequence[int]) -> Batch:
         """Give some of the samples, by their places in the batch."""
         count = len(self.lq)
+        wanted = to_device(torch.tensor(places), self.lq.device)
 
         def chosen(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return value[list(places)] if value.ndim and len(value) == count else value
+                return value.index_select(0, wanted) if value.ndim and len(value) == count else value
             return [value[place] for place in places] if isinstance(value, (list, tuple)) else value
 
         others = {key: chosen(value) for key, value in self.others.items()}

@@ -60,16 +60,15 @@ def trial(device: torch.device, dtype: torch.dtype, channels: int) -> float:
     """Run the kernels; see :data:`~dinoir_plugin.nn.kernels.Trial`."""
     from dinoir_plugin.nn import gate_kernel
 
-    generator = torch.Generator().manual_seed(0)
-    hidden, grad = (2 * torch.randn(70, size, generator=generator) for size in (2 * channels, channels))
-    with torch.inference_mode(False), torch.enable_grad(), torch.cuda.device(device):
-        hidden, grad = hidden.to(device, dtype), grad.to(device, dtype)
-        found = [gate_kernel.forward(hidden), *gate_kernel.backward(hidden, grad)]
-        exact = hidden.double().requires_grad_()
-        gates, values = exact.chunk(2, dim=-1)
-        expected = F.gelu(gates) * values
-        (of_hidden,) = torch.autograd.grad(expected, exact, grad.double())
-        return largest_difference(found, [expected, expected, of_hidden], dtype)
+    def kernels(hidden: Tensor, grad: Tensor) -> list[Tensor]:
+        return [gate_kernel.forward(hidden), *gate_kernel.backward(hidden, grad)]
+
+    def by_torch(hidden: Tensor, grad: Tensor) -> list[Tensor]:
+        gates, values = hidden.chunk(2, dim=-1)
+        gated = F.gelu(gates) * values
+        return [gated, gated, *torch.autograd.grad(gated, hidden, grad)]
+
+    return largest_difference(kernels, by_torch, [(70, 2 * channels), (70, channels)], device, dtype)
 
 
 class _GatedProjection(torch.autograd.Function):

@@ -12,6 +12,8 @@ from torch import Tensor
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 # of the device, the type and the channels: the largest difference to torch as a share of what rounding explains
 Trial = Callable[[torch.device, torch.dtype, int], float]
+# from inputs to results: what kernels compute, or torch in their place
+Form = Callable[..., Sequence[Tensor]]
 
 
 def suit(x: Tensor) -> bool:
@@ -47,7 +49,30 @@ def work(what: str, trial: Trial, device: torch.device, dtype: torch.dtype, chan
     return not problem
 
 
-def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor], dtype: torch.dtype) -> float:
-    """Compare results, each by its largest value, with a rounding of the type and the sums of many pixels as 1."""
-    allowed = 2 * torch.finfo(dtype).eps + 1e-5
-    return max(((one - other).abs().max() / other.abs().max()).item() / allowed for one, other in zip(found, expected))
+@torch.enable_grad()
+def largest_difference(
+    kernels: Form, by_torch: Form, shapes: Sequence[tuple[int, ...]], device: torch.device, dtype: torch.dtype
+) -> float:
+    """Hold kernels against torch in float64, on inputs drawn from a normal distribution.
+
+    Args:
+        kernels: From inputs of the type, which require gradients, to results.
+        by_torch: From the same in float64 to the same results.
+        shapes: Of the inputs.
+        device: Where.
+        dtype: Of the inputs.
+
+    Returns:
+        The largest difference of a result, relative to its largest value, with a rounding of the type and the sums of
+        many pixels as 1.
+    """
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False), torch.cuda.device(device):
+        inputs = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
+        found, expected = (
+            form(*(value.to(kind).requires_grad_() for value in inputs))
+            for form, kind in ((kernels, dtype), (by_torch, torch.float64))
+        )
+        allowed = 2 * torch.finfo(dtype).eps + 1e-5
+        differences = [(one - other).abs().max() / other.abs().max() for one, other in zip(found, expected)]
+        return torch.stack(differences).max().item() / allowed

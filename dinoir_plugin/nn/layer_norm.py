@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,21 +71,15 @@ class KernelNorm(torch.autograd.Function):
         return of_x, of_weight.to(weight.dtype), None if ctx.bias_type is None else of_bias.to(ctx.bias_type), None
 
 
-@torch.enable_grad()
 def trial(device: torch.device, dtype: torch.dtype, channels: int) -> float:
     """Run the kernels; see :data:`~dinoir_plugin.nn.kernels.Trial`."""
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
-        generator = torch.Generator().manual_seed(0)
-        draws = (torch.randn(shape, generator=generator) for shape in [(300, channels), (channels,), (channels,)])
-        x, weight, bias = (draw.to(device, dtype) for draw in draws)
-        found = []
-        forms: list[tuple[torch.dtype, Any]] = [(dtype, KernelNorm.apply), (torch.float64, _by_torch)]
-        for kind, norm in forms:
-            inputs = [value.to(kind).requires_grad_() for value in (x, weight, bias)]
-            out = norm(*inputs, 1e-5)
-            found.append([out, *torch.autograd.grad(out, inputs, grad_outputs=x.to(kind))])
-        ours, expected = found
-        return largest_difference(ours, expected, dtype)
+    shapes = [(300, channels), (channels,), (channels,), (300, channels)]
+    return largest_difference(partial(_results, KernelNorm.apply), partial(_results, _by_torch), shapes, device, dtype)
+
+
+def _results(norm: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor, grad: Tensor) -> list[Tensor]:
+    out = norm(x, weight, bias, 1e-5)
+    return [out, *torch.autograd.grad(out, (x, weight, bias), grad)]
 
 
 def _by_torch(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
