@@ -15,6 +15,7 @@ from skimage import data
 from skimage.io import imsave
 from skimage.metrics import peak_signal_noise_ratio
 
+from dinoir_plugin.cli import main
 from dinoir_plugin.core.options_files import CHECKOUT, options_file
 from dinoir_plugin.core.yaml_options import OptionsLoader
 from dinoir_plugin.data.mixed_degradation_dataset import MixedDegradationDataset
@@ -261,13 +262,13 @@ def test_the_folder_of_images_is_checked_first(experiments, budget, data, messag
         runs.data_folder(experiments, budget, data)
 
 
-def reproduce(*words):
-    command = [sys.executable, CHECKOUT.parent / 'scripts' / 'reproduce.py', *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def test_commands_say_what_there_is_and_what_is_missing(folder, capsys):
+    def reproduce(*words):
+        status = main(['reproduce', *words])
+        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
 
-
-def test_commands_say_what_there_is_and_what_is_missing(folder):
-    listed = reproduce('list')
+    script = [sys.executable, CHECKOUT.parent / 'scripts' / 'reproduce.py', 'list']
+    listed = subprocess.run(script, capture_output=True, text=True, check=False)
     assert listed.returncode == 0 and 'done: of 4, full 0, recommended 0, mini 0, tiny 0' in listed.stdout
     assert 'fig1b      drawn from table6' in listed.stdout and 'fig7       not built' in listed.stdout
     drawn = reproduce('run', 'fig5', '--budget', 'tiny')

@@ -85,8 +85,7 @@ def test_the_encoder_learns_first_and_then_all_of_it(project):
 def test_two_ranks_train_both_phases(project):
     project.train.update(total_iter=4, phases=phases(2))
     one = project.run().log
-    # with a launcher BasicSR starts loader workers by spawn
-    project.data.update(batch_size_per_gpu=2, num_worker_per_gpu=1)
+    project.data['batch_size_per_gpu'] = 2
     two = project.run('--launcher', 'pytorch', command=TORCHRUN).log
     assert len(logged(two, 'l_contrast')) == 4 and len(logged(two, 'l_pix')) == 2
     state = torch.load(project.models / 'net_g_latest.pth', weights_only=True)['params']

@@ -1,5 +1,6 @@
 """Every backbone that is registered, ours and BasicSR's: built, guided, trained, saved, reloaded and exported."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dinoir_plugin.guidance.attach import resolve_names
 from dinoir_plugin.guidance.places import guidable
 from dinoir_plugin.restore.export import export
 from dinoir_plugin.testing.dispatch import Dispatched
+from dinoir_plugin.testing.project import TINY_ENCODER
 from tests.exporting import LATELY, TOO_OLD
 
 # tiny options and where to guide
@@ -68,6 +70,8 @@ RESTORERS = {
     'SwinIR': ({'upscale': 1, 'img_size': 32, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
                 'mlp_ratio': 1, 'upsampler': ''}, ['conv_after_body']),
 }  # fmt: skip
+# one block of a DINOv2: exporting takes a second for each, and tests/restore/test_export.py has several
+ENCODER = {**TINY_ENCODER, 'layers': {'deep': 0}, 'model_args': {**TINY_ENCODER['model_args'], 'depth': 1}}
 # those that make tensors of the host's numbers in a training step
 WAIT = {'IDR': 'of the tasks', 'SwinIR': 'a mask, for sizes other than img_size'}
 ADVICE = Path(__file__).parents[2] / 'docs' / 'guide_at.md'
@@ -109,7 +113,8 @@ def trained(name, project, folder, **train):
     """Build the model of a guided run."""
     options = project.options
     backbone, guide_at = RESTORERS[name]
-    options['network_g'].update(backbone={'type': name, **backbone}, guide_at=guide_at)
+    options['network_g'].update(backbone={'type': name, **backbone}, guide_at=guide_at, encoder=copy.deepcopy(ENCODER))
+    options['train']['dpc_opt']['layers'] = [0]
     options['train'].update(train)
     options.update(is_train=True, dist=False, rank=0, world_size=1, num_gpu=0)
     options['path'].update(models=str(folder), training_states=str(folder), experiments_root=str(folder))

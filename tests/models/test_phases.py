@@ -106,7 +106,7 @@ def test_two_ranks_change_phases_as_one_does(make_project):
     project = make_project()
     project.train.update(total_iter=4, ema_decay=0, phases=PHASES)
     one = project.run().log
-    project.data.update(batch_size_per_gpu=2, num_worker_per_gpu=1)
+    project.data['batch_size_per_gpu'] = 2
     two = project.run('--launcher', 'pytorch', command=TORCHRUN).log
     for key, count in (('l_dpc', 2), ('l_pix', 2)):
         assert len(logged(one, key)) == count

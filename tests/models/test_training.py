@@ -59,8 +59,9 @@ def test_run_writes_checkpoints_logs_tensorboard_and_images_and_resumes(make_pro
 def test_two_ranks_equal_one_rank_with_the_doubled_batch(make_project):
     project = make_project()
     project.train.update(total_iter=5, ema_decay=0)
+    # with a launcher BasicSR starts loader workers by spawn, anew in each epoch, which takes seconds
+    project.data['dataset_enlarge_ratio'] = 20
     one = project.run().log
-    # with a launcher BasicSR starts loader workers by spawn
     project.data.update(batch_size_per_gpu=2, num_worker_per_gpu=1)
     two = project.run('--launcher', 'pytorch', command=TORCHRUN).log
     for key in ('l_pix', 'l_dpc'):

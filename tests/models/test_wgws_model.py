@@ -171,7 +171,7 @@ def test_two_ranks_learn_as_one_does_and_the_loss_falls(make_project):
     project.options['train'].update(total_iter=6, ema_decay=0)
     project.data.update(batch_size_per_gpu=2, num_worker_per_gpu=0)
     one = project.run().log
-    project.data.update(batch_size_per_gpu=1, num_worker_per_gpu=1)
+    project.data['batch_size_per_gpu'] = 1
     two = project.run('--launcher', 'pytorch', command=TORCHRUN).log
     for key in ('l_smooth', 'l_indicator'):
         assert len(logged(one, key)) == 6

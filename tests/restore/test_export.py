@@ -26,7 +26,7 @@ def load(path):
 
 @pytest.mark.parametrize(
     ('name', 'ending'),
-    [('guided', 'onnx'), ('nafnet', 'onnx'), ('nafnet', 'pt2'), ('convolutional encoder', 'onnx')],
+    [('guided', 'onnx'), ('nafnet', 'onnx'), ('convolutional encoder', 'onnx'), ('convolutional encoder', 'pt2')],
 )
 def test_exported_networks_give_the_same_for_any_size(checkpoint, tmp_path, ending, name, capsys):
     if name != 'guided':
