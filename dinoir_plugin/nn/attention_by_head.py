@@ -94,7 +94,7 @@ class _ByHead(torch.autograd.Function):
         grad_qkv = torch.empty_like(qkv)
         grad_queries, grad_keys, grad_values = grad_qkv.chunk(3, dim=-1)
 
-        grad_values.copy_(grad @ mixing_matrix(weights.softmax, projection))
+        torch.bmm(grad, mixing_matrix(weights.softmax, projection), out=grad_values)
         grad_matrix = full(grad.mT @ values).unflatten(-1, (heads, -1))
         blocks = full(projection).view(len(projection), heads, -1)
         grad_projection = torch.einsum('bohd,bhcd->ohc', grad_matrix, weights.softmax).flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dinoir_plugin.nn.kernels import largest_difference, suit, work
+from dinoir_plugin.nn.precision import full_type
+
+PART_ELEMENTS = 1 << 20  # of the hidden feature
 
 
 def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor) -> Tensor:
@@ -36,15 +40,21 @@ def gated_projection(hidden: Tensor, weight: Tensor, bias: Tensor | None, residu
     return out if bias is None else out + bias.to(hidden.dtype)
 
 
-def gate(hidden: Tensor) -> Tensor:
-    """Compute ``gelu(gate) * value``, from (..., 2 * C) to (..., C), where no gradient is recorded: in place."""
+def gate(hidden: Tensor, out: Tensor | None = None) -> Tensor:
+    """Compute ``gelu(gate) * value``, from (..., 2 * C) to (..., C), where no gradient is recorded: in place.
+
+    Args:
+        hidden: The feature.
+        out: Where to, without kernels of our own.
+    """
     if has_kernels(hidden):
         from dinoir_plugin.nn import gate_kernel
 
         with torch.cuda.device_of(hidden):
             return gate_kernel.forward(hidden)
     gates, values = hidden.chunk(2, dim=-1)
-    return F.gelu(gates).mul_(values)
+    activated: Tensor = F.gelu(gates) if out is None else torch.ops.aten.gelu.out(gates, out=out)
+    return activated.mul_(values)
 
 
 def has_kernels(hidden: Tensor) -> bool:
@@ -77,7 +87,13 @@ class _GatedProjection(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, residual: Tensor) -> Tensor:
         ctx.save_for_backward(hidden, weight)
-        return torch.addmm(residual.flatten(0, -2), gate(hidden).flatten(0, -2), weight.T)
+        if hidden.device.type != 'cpu':
+            return torch.addmm(residual.flatten(0, -2), gate(hidden).flatten(0, -2), weight.T)
+        out = residual.new_empty(residual.shape[:-1].numel(), residual.shape[-1])
+        (room,) = _room(hidden, count=1)
+        for part, summand, place in _parts(hidden, residual, out):
+            torch.addmm(summand, gate(part, room[: len(part)]), weight.T, out=place)
+        return out
 
     @staticmethod
     @once_differentiable
@@ -90,12 +106,55 @@ class _GatedProjection(torch.autograd.Function):
             with torch.cuda.device_of(hidden):
                 gated, grad_hidden = gate_kernel.backward(hidden, grad @ weight)
             return grad_hidden, grad.T @ gated, residual
-        gates, values = hidden.chunk(2, dim=-1)
-        activated = F.gelu(gates)
-        grad_weight = grad.T @ (activated * values).flatten(0, -2)
-        grad_gated = (grad @ weight).view(values.shape)
-        grad_hidden = torch.empty_like(hidden)
-        grad_gates, grad_values = grad_hidden.chunk(2, dim=-1)
-        torch.mul(activated, grad_gated, out=grad_values)
-        torch.ops.aten.gelu_backward.grad_input(grad_gated.mul_(values), gates, grad_input=grad_gates)
-        return grad_hidden, grad_weight, residual
+        grad_hidden, room = hidden.new_empty(hidden.shape), _room(hidden, count=2)
+        of_weight = [
+            _gate_backward(part, above, weight, place, *room[:, : len(part)])
+            for part, above, place in _parts(hidden, grad, grad_hidden)
+        ]
+        if len(of_weight) == 1:
+            return grad_hidden, of_weight[0], residual
+        grad_weight = torch.stack(of_weight).sum(dim=0, dtype=full_type(weight))
+        return grad_hidden, grad_weight.to(weight.dtype), residual
+
+
+def _rows(hidden: Tensor) -> int:
+    """Say of how many pixels a part is: on a GPU of all, on the CPU of what stays in the cache with what it needs.
+
+    Memory of the size of the whole feature, used once, would be cleared by the system page by page first.
+    """
+    pixels = hidden.shape[:-1].numel()
+    return max(1, PART_ELEMENTS // hidden.shape[-1]) if hidden.device.type == 'cpu' else pixels
+
+
+def _room(hidden: Tensor, count: int) -> Tensor:
+    """Make room for ``count`` features of a part's gates, (count, rows, C)."""
+    return hidden.new_empty(count, min(_rows(hidden), hidden.shape[:-1].numel()), hidden.shape[-1] // 2)
+
+
+def _parts(hidden: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Split features of the same pixels, (N, any) each."""
+    return zip(*(feature.flatten(0, -2).split(_rows(hidden)) for feature in (hidden, *others)))
+
+
+def _gate_backward(
+    hidden: Tensor, grad: Tensor, weight: Tensor, grad_hidden: Tensor, activated: Tensor, gated: Tensor
+) -> Tensor:
+    """Write the gradient of the hidden feature, and give that of the weight.
+
+    Args:
+        hidden: (n, 2 * C).
+        grad: Of the result, (n, D).
+        weight: (D, C).
+        grad_hidden: Where to, (n, 2 * C).
+        activated: Room, (n, C).
+        gated: The same.
+    """
+    gates, values = hidden.chunk(2, dim=-1)
+    grad_gates, grad_values = grad_hidden.chunk(2, dim=-1)
+    torch.ops.aten.gelu.out(gates, out=activated)
+    torch.mul(activated, values, out=gated)
+    grad_weight = grad.T @ gated
+    grad_gated = torch.mm(grad, weight, out=gated)
+    torch.mul(activated, grad_gated, out=grad_values)
+    torch.ops.aten.gelu_backward.grad_input(grad_gated.mul_(values), gates, grad_input=grad_gates)
+    return grad_weight
