@@ -14,9 +14,7 @@ from typing import Any
 
 import torch
 
-# glibc's malloc.h
-M_TRIM_THRESHOLD = -1
-M_MMAP_MAX = -4
+from dinoir_plugin.core import freed_memory
 
 Form = Callable[[], Any]
 
@@ -90,12 +88,43 @@ def keeping_memory(row: Callable[[int], Result]) -> Callable[[int], Result]:
     """
 
     def run(runs: int) -> Result:
-        library = ctypes.CDLL(None)
-        if not (library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, -1)):
+        if not freed_memory.keep():
             raise RuntimeError('The C library does not take mallopt; glibc does.')
         return row(runs)
 
     return run
+
+
+def in_turns_apart(make: Callable[..., Form], keeps: dict[str, bool], runs: int) -> dict[str, list[float]]:
+    """Time a form's runs in processes that take turns.
+
+    Args:
+        make: A function of a module, called in each process; gives the form.
+        keeps: Name of a process to whether it keeps the memory that it frees.
+        runs: Of each, after one to warm up.
+    """
+    context = multiprocessing.get_context('spawn')
+    ends = {}
+    for name, kept in keeps.items():
+        ends[name], other = context.Pipe()
+        context.Process(target=_report_seconds, args=(other, make, kept), daemon=True).start()
+        other.close()
+    seconds: dict[str, list[float]] = {name: [] for name in keeps}
+    for _ in range(1 + runs):
+        for name, end in ends.items():
+            end.send('run')
+            seconds[name].append(end.recv())
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+def _report_seconds(end: Any, make: Callable[..., Form], kept: bool) -> None:
+    if kept and not freed_memory.keep():
+        raise RuntimeError('The C library does not take mallopt; glibc does.')
+    form = make()
+    while end.recv():
+        start = time.perf_counter()
+        form()
+        end.send(time.perf_counter() - start)
 
 
 def no_grad(form: Form) -> Form:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -14,7 +15,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.forward import GUIDE_AT, VIT_S, guided_restormer, image
-from benchmarks.measure import Form, Result, cost, in_turns, peak_memory, speed_up, spread
+from benchmarks.measure import (
+    Form,
+    Result,
+    cost,
+    in_turns,
+    in_turns_apart,
+    paired,
+    peak_memory,
+    speed_up,
+    spread,
+    spreads,
+)
 
 LEVELS = ['encoder_level1', 'encoder_level2', 'encoder_level3', 'latent', 'decoder_level3', 'decoder_level2']
 LEVELS += ['decoder_level1', 'refinement']
@@ -88,6 +100,12 @@ def textbook_step(batch: int = 2, side: int = 128) -> Form:
 def training(runs: int, **train: Any) -> Result:
     """Time a training step (batch 2, 128 px, ViT-S/14, DPC, AdamW) against the textbook step in float32."""
     return speed_up({'ours': our_step(train), 'against': textbook_step()}, runs)
+
+
+def alone(runs: int) -> Result:
+    """Time a step as the trainer makes it, in a process that keeps the memory it frees, beside one that does not."""
+    seconds = in_turns_apart(functools.partial(our_step, {}), {'ours': True, 'against': False}, runs)
+    return Result(paired(seconds['against'], seconds['ours']), 's', spreads(seconds))
 
 
 def memory(runs: int, **train: Any) -> Result:

@@ -88,6 +88,9 @@ ROWS = {
         keeping_memory(partial(forward.guidance, side=256)),
     ),
     'training-kept': Benchmark('the step of row training, memory kept by the allocator', '-', keeping_memory(TRAIN)),
+    'training-alone': Benchmark(
+        'our step alone in a process that keeps what it frees; x in one that does not', '-', training.alone
+    ),
     'ema': Benchmark("EMA update; x BasicSR's loop", '>= 10', training.ema),
     'tiled': Benchmark('time a pixel, 4K over 1080p, tiles of 512', '1', sizes.tiled),
     'loader': Benchmark("a sample of the data set; x PairedImageDataset's time", '-', sizes.loader),

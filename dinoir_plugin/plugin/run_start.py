@@ -16,6 +16,7 @@ from typing import Any
 
 from dinoir_plugin.compat._first_rank import is_first_rank
 from dinoir_plugin.compat._replace import Function, is_ours, replace
+from dinoir_plugin.core import freed_memory
 from dinoir_plugin.core.console import note
 from dinoir_plugin.core.errors import OptionsError
 from dinoir_plugin.core.yaml_options import GlanceLoader, read_options, with_forced
@@ -111,6 +112,8 @@ def _parse_ours(
         note(f'{path}: checking images, network and weights before the run')
         with one_line(path):
             check_builds(opt, is_train)
+    if is_train and not opt['num_gpu']:
+        freed_memory.keep()
     RestorationModel.stop_request.keyboard = is_train
     RestorationModel.options_file = ' '.join([path, '--force_yml', *forced] if forced else [path])
     return opt, args

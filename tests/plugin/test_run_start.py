@@ -7,7 +7,9 @@ import pytest
 from basicsr.utils import options as host_options
 
 from dinoir_plugin.compat import output_root
+from dinoir_plugin.core import freed_memory
 from dinoir_plugin.core.errors import OptionsError
+from dinoir_plugin.models.restoration_model import RestorationModel
 
 
 @pytest.fixture
@@ -121,3 +123,15 @@ def test_options_of_the_plugin_are_checked(parse, monkeypatch, ours):
     assert caught.value.code.startswith('o.yml: network_g.x: no such option')
     assert 'SRModel' in parse(GOOD + 'path: {}\nmodel_type: SRModel\n')['model_type']
     assert calls == [True]
+
+
+@pytest.mark.parametrize(('gpus', 'is_train', 'keeps'), [(0, True, True), (0, False, False), (1, True, False)])
+def test_a_training_on_the_cpu_keeps_the_memory_that_it_frees(parse, monkeypatch, gpus, is_train, keeps):
+    monkeypatch.setattr('dinoir_plugin.preflight.schema.check_schema', lambda *_: None)
+    monkeypatch.setattr('dinoir_plugin.preflight.builds.check_builds', lambda *_: None)
+    monkeypatch.setattr(RestorationModel, 'options_file', '')
+    monkeypatch.setattr(RestorationModel.stop_request, 'keyboard', False)
+    calls = []
+    monkeypatch.setattr(freed_memory, 'keep', lambda: calls.append(1))
+    parse(f'model_type: DINOIRModel\npath: {{}}\n{GOOD}'.replace('num_gpu: 0', f'num_gpu: {gpus}'), is_train=is_train)
+    assert bool(calls) == keeps
