@@ -21,11 +21,10 @@ from benchmarks.measure import (
     cost,
     in_turns,
     in_turns_apart,
-    paired,
     peak_memory,
     speed_up,
     spread,
-    spreads,
+    times_as_fast,
 )
 
 LEVELS = ['encoder_level1', 'encoder_level2', 'encoder_level3', 'latent', 'decoder_level3', 'decoder_level2']
@@ -104,8 +103,7 @@ def training(runs: int, **train: Any) -> Result:
 
 def alone(runs: int) -> Result:
     """Time a step as the trainer makes it, in a process that keeps the memory it frees, beside one that does not."""
-    seconds = in_turns_apart(functools.partial(our_step, {}), {'ours': True, 'against': False}, runs)
-    return Result(paired(seconds['against'], seconds['ours']), 's', spreads(seconds))
+    return times_as_fast(in_turns_apart(functools.partial(our_step, {}), {'ours': True, 'against': False}, runs))
 
 
 def memory(runs: int, **train: Any) -> Result:

@@ -1,4 +1,4 @@
-"""Main memory that a process has freed and keeps for itself."""
+"""Keep main memory that the process has freed."""
 
 from __future__ import annotations
 

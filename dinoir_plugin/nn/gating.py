@@ -90,9 +90,8 @@ class _GatedProjection(torch.autograd.Function):
         if hidden.device.type != 'cpu':
             return torch.addmm(residual.flatten(0, -2), gate(hidden).flatten(0, -2), weight.T)
         out = residual.new_empty(residual.shape[:-1].numel(), residual.shape[-1])
-        (room,) = _room(hidden, count=1)
-        for part, summand, place in _parts(hidden, residual, out):
-            torch.addmm(summand, gate(part, room[: len(part)]), weight.T, out=place)
+        for part, summand, place, gated in _parts(hidden, residual, out, rooms=1):
+            torch.addmm(summand, gate(part, gated), weight.T, out=place)
         return out
 
     @staticmethod
@@ -106,45 +105,43 @@ class _GatedProjection(torch.autograd.Function):
             with torch.cuda.device_of(hidden):
                 gated, grad_hidden = gate_kernel.backward(hidden, grad @ weight)
             return grad_hidden, grad.T @ gated, residual
-        grad_hidden, room = hidden.new_empty(hidden.shape), _room(hidden, count=2)
-        of_weight = [
-            _gate_backward(part, above, weight, place, *room[:, : len(part)])
-            for part, above, place in _parts(hidden, grad, grad_hidden)
-        ]
+        grad_hidden = hidden.new_empty(hidden.shape)
+        of_weight = [_gate_backward(weight, *parts) for parts in _parts(hidden, grad, grad_hidden, rooms=2)]
         if len(of_weight) == 1:
             return grad_hidden, of_weight[0], residual
         grad_weight = torch.stack(of_weight).sum(dim=0, dtype=full_type(weight))
         return grad_hidden, grad_weight.to(weight.dtype), residual
 
 
-def _rows(hidden: Tensor) -> int:
-    """Say of how many pixels a part is: on a GPU of all, on the CPU of what stays in the cache with what it needs.
+def _parts(hidden: Tensor, *others: Tensor, rooms: int) -> Iterator[tuple[Tensor, ...]]:
+    """Split features of the same pixels, (..., any) each: on the CPU into parts that stay in the cache with their work.
 
     Memory of the size of the whole feature, used once, would be cleared by the system page by page first.
+
+    Args:
+        hidden: (..., 2 * C).
+        others: Of the same pixels.
+        rooms: Features of a part's gates that are made room for.
+
+    Yields:
+        A part of each feature, (n, any), and the rooms, (n, C), which are the same for all parts.
     """
     pixels = hidden.shape[:-1].numel()
-    return max(1, PART_ELEMENTS // hidden.shape[-1]) if hidden.device.type == 'cpu' else pixels
-
-
-def _room(hidden: Tensor, count: int) -> Tensor:
-    """Make room for ``count`` features of a part's gates, (count, rows, C)."""
-    return hidden.new_empty(count, min(_rows(hidden), hidden.shape[:-1].numel()), hidden.shape[-1] // 2)
-
-
-def _parts(hidden: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Split features of the same pixels, (N, any) each."""
-    return zip(*(feature.flatten(0, -2).split(_rows(hidden)) for feature in (hidden, *others)))
+    rows = max(1, PART_ELEMENTS // hidden.shape[-1]) if hidden.device.type == 'cpu' else pixels
+    room = hidden.new_empty(rooms, min(rows, pixels), hidden.shape[-1] // 2)
+    for parts in zip(*(feature.flatten(0, -2).split(rows) for feature in (hidden, *others))):
+        yield *parts, *room[:, : len(parts[0])]
 
 
 def _gate_backward(
-    hidden: Tensor, grad: Tensor, weight: Tensor, grad_hidden: Tensor, activated: Tensor, gated: Tensor
+    weight: Tensor, hidden: Tensor, grad: Tensor, grad_hidden: Tensor, activated: Tensor, gated: Tensor
 ) -> Tensor:
     """Write the gradient of the hidden feature, and give that of the weight.
 
     Args:
+        weight: (D, C).
         hidden: (n, 2 * C).
         grad: Of the result, (n, D).
-        weight: (D, C).
         grad_hidden: Where to, (n, 2 * C).
         activated: Room, (n, C).
         gated: The same.

@@ -1,4 +1,4 @@
-"""What a process has freed stays with it, seen from outside."""
+"""See from outside that a process keeps what it has freed."""
 
 import os
 import platform
