@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dinoir_plugin.core.errors import under
 from dinoir_plugin.core.options_files import CHECKOUT, options_folder
-from dinoir_plugin.experiments import degraded, report, runs
+from dinoir_plugin.experiments import beforehand, degraded, report, runs
 from dinoir_plugin.experiments.flat_options import flat_files
 from dinoir_plugin.experiments.measured import RunError, refuse_stale
 from dinoir_plugin.experiments.variants import (
@@ -50,6 +50,7 @@ def run(request: Request) -> str:
         todo = _jobs(experiments, request)
         runs.prepare(experiments, request.budget, request.data)
         degraded.check(_tests(todo))
+        beforehand.check(todo)
         for number, job in enumerate(todo, start=1):
             runs.do(job, f'[{number}/{len(todo)}]')
         degraded.measure(experiments, request.budget, _tests(todo))
