@@ -16,6 +16,12 @@ from dinoir_plugin.experiments.runs import Job
 from dinoir_plugin.preflight.builds import build_network, check_dataset
 from dinoir_plugin.preflight.loss_items import loss_items
 
+# what an option's own remedy, a path in the options file, does not mend here: the options are the table's
+CACHES = (
+    'Weights that another machine has downloaded are found here, too, with its folders ~/.cache/huggingface and '
+    '~/.cache/torch.'
+)
+
 
 def check(todo: Sequence[Job]) -> None:
     """Open the images of all trainings that are still to be made, then build their networks and losses.
@@ -44,7 +50,8 @@ def _look(parts: Sequence[tuple[str, str, Callable[[], None]]]) -> None:
         if found[key]:
             lacking.setdefault(found[key], []).append(name)
     if lacking:
-        raise RunError('\n'.join(f'{_together(names)} cannot be trained: {what}' for what, names in lacking.items()))
+        lines = [f'{_together(names)} cannot be trained: {what}' for what, names in lacking.items()]
+        raise RunError('\n'.join(lines + [CACHES] * any('.weights: ' in what for what in lacking)))
 
 
 def _images(job: Job) -> Iterator[tuple[str, Callable[[], None]]]:

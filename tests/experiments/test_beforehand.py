@@ -16,7 +16,8 @@ def test_all_that_is_missing_is_said_with_the_trainings_that_need_it(experiments
     monkeypatch.setattr(beforehand, 'check_dataset', lambda *_: None)
     for job in todo:
         job.training['network_g'].get('encoder', {})['weights'] = 'nowhere.pth'
-    with pytest.raises(RunError, match=r'^tiny_psf_seed0 and 1 more cannot be trained: network_g.encoder.weights: .*$'):
+    lacking = r'^tiny_psf_seed0 and 1 more cannot be trained: network_g.encoder.weights: .*\nWeights that .*$'
+    with pytest.raises(RunError, match=lacking):
         beforehand.check(todo)
     for job in todo:
         job.checkpoint.parent.mkdir(parents=True)
