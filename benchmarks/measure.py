@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _keep_memory() -> None:
 
 
 def in_turns_apart(make: Callable[..., Form], keeps: dict[str, bool], runs: int) -> dict[str, list[float]]:
-    """Time a form's runs in processes that take turns.
+    """Time a form's runs in processes that take turns, as :func:`in_turns` does.
 
     Args:
         make: A function of a module, called in each process; gives the form.
@@ -112,29 +113,29 @@ def in_turns_apart(make: Callable[..., Form], keeps: dict[str, bool], runs: int)
         runs: Of each, after one to warm up.
     """
     context = multiprocessing.get_context('spawn')
-    ends = {}
+    ends: dict[str, Any] = {}
     for name, kept in keeps.items():
         ends[name], other = context.Pipe()
-        context.Process(target=_report_seconds, args=(other, make, kept), daemon=True).start()
+        context.Process(target=_run_when_told, args=(other, make, kept), daemon=True).start()
         other.close()
-    seconds: dict[str, list[float]] = {name: [] for name in keeps}
-    for _ in range(1 + runs):
-        for name, end in ends.items():
-            end.send('run')
-            seconds[name].append(end.recv())
+    seconds = in_turns({name: partial(_tell_to_run, end) for name, end in ends.items()}, runs)
     for end in ends.values():
-        end.send('')
-    return {name: values[1:] for name, values in seconds.items()}
+        end.send(False)
+    return seconds
 
 
-def _report_seconds(end: Any, make: Callable[..., Form], kept: bool) -> None:
+def _tell_to_run(end: Any) -> None:
+    end.send(True)
+    end.recv()
+
+
+def _run_when_told(end: Any, make: Callable[..., Form], kept: bool) -> None:
     if kept:
         _keep_memory()
     form = make()
     while end.recv():
-        start = time.perf_counter()
         form()
-        end.send(time.perf_counter() - start)
+        end.send(None)
 
 
 def no_grad(form: Form) -> Form:

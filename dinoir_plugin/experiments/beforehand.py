@@ -1,4 +1,4 @@
-"""What trainings need, looked at before the first of them takes days: their images, and weights of frozen networks."""
+"""Look at what trainings need, images and weights of frozen networks, before the first of them takes days."""
 
 from __future__ import annotations
 

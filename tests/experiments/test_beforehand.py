@@ -1,4 +1,4 @@
-"""What trainings need is said before the first of them, and what they write themselves is not asked for."""
+"""Say before the first training what all of them need, and ask for nothing that they write themselves."""
 
 import pytest
 
